@@ -1,0 +1,45 @@
+# Everything runs with .venv, which `make setup` makes; no target needs it to be activated.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+# The port of `make ui`: make ui PORT=5001
+PORT := 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit ui lint format clean distclean
+
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with everything in it, Horovod and if need be Java included
+	@tools/setup.sh
+
+demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
+	@$(PYTHON) tools/demo.py
+
+test: setup ## all tests
+	@$(PYTHON) -m pytest
+
+test-unit: setup ## the tests that need neither Spark nor whole jobs
+	@$(PYTHON) -m pytest -m "not spark and not e2e"
+
+ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
+	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }
+	@.venv/bin/mlflow ui --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
+
+lint: setup ## ruff, mypy, import-linter
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: setup ## let ruff format the code, and mend what it can
+	@.venv/bin/ruff check --fix-only
+	@.venv/bin/ruff format
+
+clean: ## remove ./work, what was built, and caches
+	@rm -rf work build dist src/*.egg-info artifacts derby.log metastore_db spark-warehouse
+	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## remove .venv too
+	@rm -rf .venv .venv-setup.log

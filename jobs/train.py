@@ -1,0 +1,63 @@
+"""A dataset -> one MLflow run and a registered model version: ``python jobs/train.py --config conf/digits.yaml``."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from convoy.cli import run_job
+from convoy.config import Config
+from convoy.dataset import catalog
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.read import read_examples
+from convoy.models.registry import build
+from convoy.spark import session
+from convoy.tracking import store
+from convoy.tracking.package import log_model
+from convoy.tracking.runs import provenance, training_run
+from convoy.training.launch import check_slots, launch, threads_per_rank
+from convoy.training.progress import TrainingProgress
+from convoy.training.worker import TrainTask, load_trained
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Train; returns the fields of the JSON line."""
+    started = time.monotonic()
+    path = catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
+    manifest = Manifest.load(path)
+    manifest.split("validation")
+    workers = config.training.num_workers
+    build(config.model.name, manifest.image.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)
+    store.connect(config.tracking.uri)
+    with session("train", config.spark) as spark:
+        check_slots(spark, workers)
+        with training_run(config) as tracked:
+            tracked.log_dataset(manifest, path)
+            tracked.set_tags(provenance(manifest, spark.sparkContext.applicationId, max(1, workers)))
+            task = TrainTask(str(path), config.model, config.training, build, threads_per_rank(spark, workers))
+            rows, epochs = manifest.split("train").rows, config.training.epochs
+            with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
+                trained = launch(spark, task, progress.handle)
+            tracked.set_tags({"weights.sha256": trained.weights_sha256})
+            tracked.log_curves()
+            examples = read_examples(path, manifest, "validation")
+            model = load_trained(trained)
+            uri, version = log_model(model, manifest, examples, tracked.run_id, config.tracking.registered_model)
+    return {
+        "run_id": tracked.run_id,
+        "experiment_id": tracked.experiment_id,
+        "model_uri": uri,
+        "model_version": version,
+        "epochs": config.training.epochs,
+        **progress.summary(),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a command; returns the exit status."""
+    return run_job("train", run, "A dataset -> one MLflow run and a registered model version.", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Console script: ``convoy <job> [arguments]`` runs the same code as ``python jobs/<job>.py``."""
+
+import importlib
+import sys
+
+from convoy.console import say
+from convoy.errors import did_you_mean
+
+JOBS = {
+    "ingest": "images -> a versioned Petastorm dataset",
+    "train": "a dataset -> an MLflow run and a registered model version",
+    "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
+    "score": "images -> the same rows with predictions",
+}
+
+
+def main() -> int:
+    """Dispatch to a job; returns the exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: convoy <job> --config FILE [--section.field value ...]\n\njobs:")
+        for name, text in JOBS.items():
+            print(f"  {name:<9} {text}")
+        print("\n`convoy <job> --help` documents every field.")
+        return 0
+    name, *rest = arguments
+    if name not in JOBS:
+        say(f"error: unknown job {name!r}; expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}")
+        return 2
+    job = importlib.import_module(f"convoy.jobs.{name}")
+    return int(job.main(rest))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""The configuration: one YAML file is one experiment, every job reads the sections that it needs.
+
+The classes are the only place where a field, its default and its documentation stand; the command line,
+``--help`` and ``--print_config`` are made from them (``convoy.cli``). They are frozen, so they can travel
+to executors and ranks.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convoy.errors import ConfigError
+
+SourceKind = Literal["digits", "folder"]
+ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none"]
+OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta"]
+
+
+def _require(condition: bool, name: str, given: object, expected: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} is {given!r}; expected {expected}")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where the images come from."""
+
+    kind: SourceKind = "folder"
+    """Layout of the images: `digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is
+    <path>/<class>/<image> or <path>/<split>/<class>/<image>, recognised by itself."""
+    path: str | None = None
+    """Where the images are (a folder); not used by `digits`."""
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Target geometry of every stored image."""
+
+    height: int = 32
+    """Height in pixels."""
+    width: int = 32
+    """Width in pixels."""
+    channels: int = 3
+    """1 (grey) or 3 (RGB); images are converted."""
+    resize: ResizePolicy = "stretch"
+    """How other sizes are brought to the target: `stretch` ignores the aspect ratio, `letterbox` keeps it and
+    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them."""
+
+    def __post_init__(self) -> None:
+        _require(self.height > 0, "dataset.image.height", self.height, "a positive number of pixels")
+        _require(self.width > 0, "dataset.image.width", self.width, "a positive number of pixels")
+        _require(self.channels in (1, 3), "dataset.image.channels", self.channels, "1 (grey) or 3 (RGB)")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """How images are stored in the Petastorm dataset."""
+
+    codec: Literal["raw"] = "raw"
+    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding."""
+    row_group_mb: float = 8.0
+    """Target size of a row group, in MiB."""
+
+    def __post_init__(self) -> None:
+        _require(self.row_group_mb > 0, "dataset.storage.row_group_mb", self.row_group_mb, "a positive size in MiB")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which dataset, and how ingest makes it."""
+
+    root: str = "work/datasets"
+    """Folder that holds all datasets; on a cluster, one that every worker sees."""
+    name: str = "images"
+    """Name of the dataset: a folder under the root."""
+    version: str = "latest"
+    """Version to read: an id as printed by ingest, or `latest`. Ingest ignores it."""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    validation_fraction: float = 0.1
+    """Share of the training images that is held out for validation, where the source has no such split."""
+    test_fraction: float = 0.1
+    """Share that is held out for the test, where the source has no splits at all."""
+    max_bad_fraction: float = 0.01
+    """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+
+    def __post_init__(self) -> None:
+        bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name
+        _require(not bad, "dataset.name", self.name, "a plain folder name")
+        for name in ("validation_fraction", "test_fraction", "max_bad_fraction"):
+            _require(0 <= getattr(self, name) <= 1, f"dataset.{name}", getattr(self, name), "a share from 0 to 1")
+        held_out = self.validation_fraction + self.test_fraction
+        _require(
+            held_out < 1, "dataset.validation_fraction + test_fraction", held_out, "less than 1, to leave training data"
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    name: str = "lenet5"
+    """Architecture: `lenet5` or `mnist_cnn`."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer."""
+
+    name: OptimizerName = "adam"
+    """Update rule; `nesterov` is sgd with Nesterov momentum 0.9."""
+    learning_rate: float = 0.001
+    """Step size; it is not scaled with the number of ranks, since the batch size is global."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.learning_rate > 0, "training.optimizer.learning_rate", self.learning_rate, "a number greater than 0"
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained."""
+
+    num_workers: int = 2
+    """Horovod ranks, one Spark task each; 0 trains in the driver's process, for debugging."""
+    epochs: int = 5
+    """Passes over the training split."""
+    global_batch_size: int = 128
+    """Samples per optimizer step, summed over all ranks."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = 0
+    """Seed of the initial weights, the order of samples and dropout."""
+
+    def __post_init__(self) -> None:
+        _require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
+        _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
+        _require(
+            self.global_batch_size >= max(1, self.num_workers),
+            "training.global_batch_size",
+            self.global_batch_size,
+            f"at least one sample for each of the {max(1, self.num_workers)} ranks",
+        )
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """MLflow."""
+
+    uri: str = "sqlite:///mlflow.db"
+    """Tracking (and registry) URI: a SQLite file, http(s)://server, or `databricks`."""
+    experiment: str = "convoy"
+    """Experiment that collects the runs."""
+    registered_model: str | None = None
+    """Name under which each trained model is registered as a new version; null registers none."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What `jobs/evaluate.py` measures."""
+
+    model: str | None = None
+    """MLflow model URI, e.g. models:/digits/3, models:/digits@champion, runs:/<id>/model; null is the newest
+    version of tracking.registered_model."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split of the dataset to measure on."""
+    top_k: int = 5
+    """k of the top-k accuracy."""
+
+    def __post_init__(self) -> None:
+        _require(self.top_k >= 1, "evaluation.top_k", self.top_k, "at least 1")
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What `jobs/score.py` reads and writes."""
+
+    model: str | None = None
+    """MLflow model URI, as for evaluation.model."""
+    input: str | None = None
+    """A folder of images (searched recursively), or `dataset:<split>` for a split of the configured dataset."""
+    output: str = "work/scores"
+    """Folder of Parquet files to write; an earlier result there is replaced when the new one is complete."""
+    batch_size: int = 256
+    """Images per call of the network."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    """Spark, when not started by `spark-submit` (whose own settings win)."""
+
+    master: str = "local[*]"
+    """Master URL."""
+    conf: dict[str, str] = field(default_factory=dict)
+    """Any Spark properties."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    spark: SparkConfig = field(default_factory=SparkConfig)

@@ -1,0 +1,107 @@
+"""What the user reads while a job runs. All of it goes to stderr; stdout is kept for the JSON line."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+_REDRAW_SECONDS = 0.2  # in a terminal
+_LINE_SECONDS = 10.0  # elsewhere: plain lines, rarely
+
+
+def say(text: str) -> None:
+    """Print one line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A live progress line in a terminal; plain lines, seldom, when not in one.
+
+    Args:
+        label: What is going on, e.g. ``"ingest"``.
+        total: Units of work in all.
+        unit: Name of a unit, e.g. ``"images"``.
+        stream: Where to write; stderr by default.
+    """
+
+    def __init__(self, label: str, total: int, unit: str = "images", stream: TextIO | None = None) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.started = self.shown = time.monotonic()
+        self.width = 0
+        self.done = 0
+
+    def update(self, done: int, detail: str = "", *, rate: float | None = None, force: bool = False) -> None:
+        """Show that ``done`` of ``total`` units are done.
+
+        Args:
+            done: Units done since the start.
+            detail: More to say in the middle of the line, e.g. ``"loss 0.31"``.
+            rate: Units per second, if known better than done / elapsed time.
+            force: Show even if the last line is recent.
+        """
+        now = time.monotonic()
+        self.done = done
+        if not force and now - self.shown < (_REDRAW_SECONDS if self.live else _LINE_SECONDS):
+            return
+        self.shown = now
+        self._write(self._line(done, detail, rate, now - self.started))
+
+    def note(self, text: str) -> None:
+        """Show what goes on while the number of units is not known yet."""
+        now = time.monotonic()
+        if now - self.shown >= (_REDRAW_SECONDS if self.live else _LINE_SECONDS):
+            self.shown = now
+            self._write(f"{self.label} {text}")
+
+    def line(self, text: str) -> None:
+        """Print a lasting line above the live one."""
+        self._erase()
+        self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """Erase the live line; what is worth keeping was printed with ``line``."""
+        self._erase()
+
+    def _line(self, done: int, detail: str, rate: float | None, elapsed: float) -> str:
+        rate = rate if rate is not None else (done / elapsed if elapsed > 0 else 0.0)
+        parts = [f"{self.label} {done:,}/{self.total:,} {self.unit}"]
+        if detail:
+            parts.append(detail)
+        if rate > 0:
+            parts.append(f"{rate:,.0f} {self.unit}/s")
+            parts.append(f"{clock((self.total - done) / rate)} left")
+        return "  ".join(parts)
+
+    def _write(self, text: str) -> None:
+        if self.live:
+            self.stream.write("\r" + text.ljust(self.width))
+            self.width = len(text)
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    def _erase(self) -> None:
+        if self.live and self.width:
+            self.stream.write("\r" + " " * self.width + "\r")
+            self.stream.flush()
+            self.width = 0
+
+
+def clock(seconds: float) -> str:
+    """Format a duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(int(max(0.0, seconds) + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
+    """Lay rows of text out in aligned columns, the first left-aligned."""
+    lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    if header:
+        text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(text)

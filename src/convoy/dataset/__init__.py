@@ -1,0 +1,1 @@
+"""Images -> a versioned Petastorm dataset -> batches."""

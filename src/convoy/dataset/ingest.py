@@ -1,0 +1,224 @@
+"""A source becomes a published dataset version: inventory -> layout -> write -> check -> publish."""
+
+import functools
+import hashlib
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from convoy import __version__
+from convoy.config import DatasetConfig
+from convoy.dataset import catalog, raw
+from convoy.dataset.inventory import Inventory, take_inventory
+from convoy.dataset.layout import Layout, lay_out
+from convoy.dataset.manifest import FORMAT, FileEntry, Manifest, SplitEntry
+from convoy.dataset.manifest import NAME as MANIFEST
+from convoy.dataset.petastorm_metadata import add_petastorm_metadata
+from convoy.dataset.sources import Source
+from convoy.dataset.splits import SPLITS
+from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
+from convoy.errors import SourceError
+from convoy.images import Geometry
+from convoy.spark import stage_progress
+
+_TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Result of an ingest.
+
+    Attributes:
+        path: Folder of the version.
+        manifest: Its manifest.
+        existed: True if the very version was there already and nothing was written.
+    """
+
+    path: Path
+    manifest: Manifest
+    existed: bool
+
+
+def ingest(
+    spark: SparkSession, source: Source, config: DatasetConfig, on_progress: Callable[[str, float, int], None]
+) -> Ingested:
+    """Write a source as a new dataset version and publish it whole, or not at all.
+
+    Args:
+        spark: The session.
+        source: Where the images come from, checked.
+        config: Name, geometry, storage and splits.
+        on_progress: Called with (phase, fraction done, samples in all) from time to time.
+
+    Returns:
+        The version; the existing one if the same content was ingested with the same settings before.
+
+    Raises:
+        SourceError: No images, a class without a readable one, or too many that cannot be used.
+        DatasetError: The root cannot be written to.
+    """
+    geometry = Geometry(config.image.height, config.image.width, config.image.channels, config.image.resize)
+    classes = source.classes()
+    with stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0)):
+        inventory = take_inventory(spark, source, config.validation_fraction, config.test_fraction)
+    try:
+        _check_inventory(inventory, classes)
+        version = version_id(inventory.fingerprint, config)
+        if version in catalog.versions(config.root, config.name):
+            path = catalog.find(config.root, config.name, version)
+            catalog.set_latest(path)
+            return Ingested(path, Manifest.load(path), existed=True)
+        with catalog.staging(config.root, config.name) as staged:
+            layouts = _layouts(inventory, geometry, config.storage.row_group_mb)
+            task = WriteTask(
+                str(staged), source, geometry, classes, {s: layout.rows_per_group for s, layout in layouts.items()}
+            )
+            with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, inventory.total)):
+                reports = _write(inventory.samples, layouts, task)
+            bad = _check_reports(reports, classes, inventory, config.max_bad_fraction)
+            manifest = _manifest(reports, bad, classes, geometry, version, inventory, source, config)
+            for split, entry in manifest.splits.items():
+                row_groups = {file.name: len(file.row_groups) for file in entry.files}
+                add_petastorm_metadata(str(staged / split), geometry.shape, row_groups)
+            _write_quarantine(staged, bad)
+            (staged / MANIFEST).write_text(manifest.dumps())
+            return Ingested(catalog.publish(staged, version), manifest, existed=False)
+    finally:
+        inventory.samples.unpersist()
+
+
+def version_id(fingerprint: str, config: DatasetConfig) -> str:
+    """Name a version by its content and the settings that shape it: 12 hex digits."""
+    settings = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "image": [*config.image.shape, config.image.resize],
+        "storage": [config.storage.codec, config.storage.row_group_mb],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
+    if not inventory.total:
+        raise SourceError("the source has no images; expected <path>/<class>/<image>")
+    if not any(split == "train" for split, _ in inventory.counts):
+        raise SourceError(
+            "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
+        )
+    empty = sorted(set(classes) - {name for _, name in inventory.counts})
+    if empty:
+        raise SourceError(f"class {empty[0]!r} has no images; add some, or remove the folder")
+
+
+def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> dict[str, Layout]:
+    row_bytes = len(raw.header(geometry.shape)) + math.prod(geometry.shape)
+    rows = Counter[str]()
+    for (split, _), count in inventory.counts.items():
+        rows[split] += count
+    return {split: lay_out(rows[split], row_bytes, row_group_mb) for split in SPLITS if rows[split]}
+
+
+def _write(samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
+    """Give every sample its file, by a sort on its key (a shuffle that is the same every time), and write."""
+    per_file = F.create_map(*(F.lit(x) for s, layout in layouts.items() for x in (s, layout.rows_per_file)))
+    position = F.row_number().over(Window.partitionBy("split").orderBy("key")) - 1
+    file = F.floor(F.col("position") / per_file[F.col("split")]).cast("int")
+    placed = samples.withColumn("position", position).withColumn("file", file)
+    files = sum(layout.files for layout in layouts.values())
+    sorted_rows = placed.repartitionByRange(files, "split", "file").sortWithinPartitions("split", "file", "position")
+    reports = sorted_rows.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
+    return sorted((FileReport(**json.loads(row.report)) for row in reports), key=lambda r: (r.split, r.file))
+
+
+def _check_reports(
+    reports: list[FileReport], classes: list[str], inventory: Inventory, max_bad_fraction: float
+) -> list[dict[str, Any]]:
+    """Return the samples that could not be used; raise when they are too many or leave a class empty."""
+    bad = [row for report in reports for row in report.bad]
+    for label, name in enumerate(classes):
+        if not any(report.per_class[label] for report in reports):
+            reasons = _reasons([row for row in bad if row["class_name"] == name])
+            raise SourceError(f"class {name!r} has no readable image ({reasons}); mend the files or remove the folder")
+    if len(bad) > max_bad_fraction * inventory.total:
+        raise SourceError(
+            f"{len(bad):,} of {inventory.total:,} files cannot be used ({_reasons(bad)}), more than"
+            f" dataset.max_bad_fraction {max_bad_fraction:g}; nothing was published. For example"
+            f" {bad[0]['path']!r}: {bad[0]['detail']}"
+        )
+    return bad
+
+
+def _reasons(bad: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{reason}: {count:,}" for reason, count in Counter(row["reason"] for row in bad).most_common(10))
+
+
+def _manifest(
+    reports: list[FileReport],
+    bad: list[dict[str, Any]],
+    classes: list[str],
+    geometry: Geometry,
+    version: str,
+    inventory: Inventory,
+    source: Source,
+    config: DatasetConfig,
+) -> Manifest:
+    splits = {}
+    for split in SPLITS:
+        own = [report for report in reports if report.split == split and report.row_groups]
+        if own:
+            per_class = {name: sum(report.per_class[i] for report in own) for i, name in enumerate(classes)}
+            files = [FileEntry(r.file, r.row_groups, r.bytes, r.sha256) for r in own]
+            splits[split] = SplitEntry(sum(entry.rows for entry in files), per_class, files)
+    train = [report for report in reports if report.split == "train"]
+    pixels = splits["train"].rows * geometry.height * geometry.width
+    mean, std = pixel_statistics(
+        [sum(r.pixel_sum[c] for r in train) for c in range(geometry.channels)],
+        [sum(r.pixel_squares[c] for r in train) for c in range(geometry.channels)],
+        pixels,
+    )
+    return Manifest(
+        name=config.name,
+        version=version,
+        fingerprint=inventory.fingerprint,
+        image=geometry,
+        codec=config.storage.codec,
+        classes=classes,
+        pixel_mean=mean,
+        pixel_std=std,
+        splits=splits,
+        quarantined=len(bad),
+        source=source.describe(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},
+    )
+
+
+def pixel_statistics(sums: list[int], squares: list[int], pixels: int) -> tuple[list[float], list[float]]:
+    """Mean and (population) standard deviation of each channel from exact integer sums.
+
+    The variance is formed from integers before any rounding: n * squares - sum**2, over n**2.
+    """
+    mean = [total / pixels for total in sums]
+    std = [math.sqrt(pixels * square - total * total) / pixels for total, square in zip(sums, squares, strict=True)]
+    return mean, std
+
+
+def _write_quarantine(staged: Path, bad: list[dict[str, Any]]) -> None:
+    if not bad:
+        return
+    os.makedirs(staged / QUARANTINE)
+    schema = pa.schema([(name, pa.string()) for name in ("path", "reason", "detail")] + [("size", pa.int64())])
+    pq.write_table(pa.Table.from_pylist(bad, schema), staged / QUARANTINE / "part-00000.parquet")

@@ -1,0 +1,128 @@
+"""``manifest.json``: what a dataset version holds. Everything that training and scoring need travels in it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convoy.errors import DatasetError
+from convoy.images import Geometry
+
+FORMAT = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One Parquet file of a split.
+
+    Attributes:
+        name: File name within the split's folder.
+        row_groups: Rows of each row group.
+        bytes: Size.
+        sha256: Checksum, hex.
+    """
+
+    name: str
+    row_groups: list[int]
+    bytes: int
+    sha256: str
+
+    @property
+    def rows(self) -> int:
+        """Rows in the file."""
+        return sum(self.row_groups)
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """One split.
+
+    Attributes:
+        rows: Samples.
+        per_class: Samples of each class, by name, zeros included.
+        files: Its files, in the order of their rows.
+    """
+
+    rows: int
+    per_class: dict[str, int]
+    files: list[FileEntry]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset version.
+
+    Attributes:
+        name: Name of the dataset.
+        version: Version id, from the content and the settings.
+        fingerprint: Hash of the content: every sample's bytes, name, class and split, in any order.
+        image: Geometry of every image.
+        codec: Storage codec.
+        classes: Class names; a label is an index into this list.
+        pixel_mean: Mean of each channel over the training split, 0 to 255.
+        pixel_std: Standard deviation of each channel over the training split.
+        splits: By name.
+        quarantined: Number of source files that could not be used.
+        source: Where the images came from.
+        created: UTC time, ISO 8601.
+        tools: Versions of the software that wrote it.
+        format: Version of this file's layout.
+    """
+
+    name: str
+    version: str
+    fingerprint: str
+    image: Geometry
+    codec: str
+    classes: list[str]
+    pixel_mean: list[float]
+    pixel_std: list[float]
+    splits: dict[str, SplitEntry]
+    quarantined: int
+    source: dict[str, Any]
+    created: str
+    tools: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def rows(self) -> dict[str, int]:
+        """Split -> number of samples."""
+        return {name: split.rows for name, split in self.splits.items()}
+
+    def split(self, name: str) -> SplitEntry:
+        """Return a split.
+
+        Raises:
+            DatasetError: There is none of that name; the message lists those that there are.
+        """
+        if name not in self.splits:
+            raise DatasetError(
+                f"dataset {self.name} version {self.version} has no split {name!r}; it has {', '.join(self.splits)}"
+            )
+        return self.splits[name]
+
+    def dumps(self) -> str:
+        """As JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def load(cls, version_path: str | Path) -> "Manifest":
+        """Read the manifest of the version in that folder.
+
+        Raises:
+            DatasetError: The file is missing, damaged, or of a newer format.
+        """
+        file = Path(version_path) / NAME
+        try:
+            values = json.loads(file.read_text())
+            if values["format"] != FORMAT:
+                raise DatasetError(f"{file} has format {values['format']}; this version of convoy reads {FORMAT}")
+            values["image"] = Geometry(**values["image"])
+            values["splits"] = {
+                name: SplitEntry(split["rows"], split["per_class"], [FileEntry(**entry) for entry in split["files"]])
+                for name, split in values["splits"].items()
+            }
+            return cls(**values)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{file} cannot be read ({error}); ingest the dataset again") from None

@@ -1,0 +1,115 @@
+"""``<path>/<class>/<image>`` or ``<path>/<split>/<class>/<image>``, recognised by itself."""
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from convoy.dataset.sources.listing import LISTING, LISTING_SCHEMA
+from convoy.dataset.splits import SPLIT_ALIASES
+from convoy.errors import SourceError
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder with one folder per class, and optionally one per split above them.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: str
+
+    def check(self) -> None:
+        """Raise ``SourceError`` when the folder is missing, unreadable or has no class folders."""
+        folder = Path(self.path)
+        if not folder.exists():
+            near = folder.parent
+            beside = ", ".join(sorted(_folders(near))[:5]) if near.is_dir() else ""
+            raise SourceError(
+                f"source.path {self.path!r} does not exist; expected a folder of images"
+                + (f" ({near} holds: {beside})" if beside else "")
+            )
+        if not folder.is_dir():
+            raise SourceError(f"source.path {self.path!r} is a file; expected a folder <path>/<class>/<image>")
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise SourceError(f"source.path {self.path!r} cannot be read; mend its permissions")
+        if not self._class_folders():
+            raise SourceError(
+                f"source.path {self.path!r} has no class folders; expected <path>/<class>/<image> or"
+                " <path>/<split>/<class>/<image>"
+            )
+        for _, name, where in self._class_folders():
+            if not any(files_below(where)):
+                raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
+
+    def classes(self) -> list[str]:
+        """Names of the class folders over all splits, in sorted order."""
+        return sorted({name for _, name, _ in self._class_folders()})
+
+    def splits(self) -> set[str]:
+        """Those that the folders name."""
+        return {split for split, _, _ in self._class_folders() if split}
+
+    def listing(self, spark: SparkSession) -> DataFrame:
+        """List the class folders' files on the workers; files at any depth below a class folder count."""
+        folders = self._class_folders()
+        work = functools.partial(list_folders, folders=folders, root=os.path.abspath(self.path))
+        return spark.range(0, len(folders), numPartitions=len(folders)).mapInArrow(work, LISTING)
+
+    def read(self, path: str) -> bytes:
+        """The file's bytes."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and absolute path."""
+        return {"kind": "folder", "path": os.path.abspath(self.path)}
+
+    def _class_folders(self) -> list[tuple[str | None, str, str]]:
+        """(split or None, class, folder) for every class folder."""
+        top = _folders(self.path)
+        splits = {name: SPLIT_ALIASES[name.lower()] for name in top if name.lower() in SPLIT_ALIASES}
+        root = os.path.abspath(self.path)
+        if top and len(splits) == len(top) and "train" in splits.values():
+            return [
+                (split, name, os.path.join(root, folder, name))
+                for folder, split in sorted(splits.items())
+                for name in sorted(_folders(os.path.join(root, folder)))
+            ]
+        return [(None, name, os.path.join(root, name)) for name in sorted(top)]
+
+
+def list_folders(
+    batches: Iterable[pa.RecordBatch], folders: Sequence[tuple[str | None, str, str]], root: str
+) -> Iterator[pa.RecordBatch]:
+    """Turn rows (id) into one row per file below the class folders of those indices. Runs on a worker."""
+    for batch in batches:
+        for split, class_name, folder in (folders[i] for i in batch.column("id").to_pylist()):
+            paths = sorted(files_below(folder))
+            columns = {
+                "path": paths,
+                "name": [os.path.relpath(path, root) for path in paths],
+                "class_name": [class_name] * len(paths),
+                "split": [split] * len(paths),
+            }
+            yield from pa.table(columns, LISTING_SCHEMA).to_batches(max_chunksize=10_000)
+
+
+def _folders(path: str | Path) -> list[str]:
+    with os.scandir(path) as entries:
+        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                yield os.path.join(parent, name)

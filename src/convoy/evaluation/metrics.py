@@ -1,0 +1,73 @@
+"""Classification metrics from counts. Pure NumPy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics over a split of N samples and K classes.
+
+    Attributes:
+        rows: N.
+        accuracy: Share of samples whose most probable class is the true one.
+        top_k: k of ``top_k_accuracy``.
+        top_k_accuracy: Share of samples with fewer than k classes more probable than the true one.
+        log_loss: Mean of -log(probability of the true class), natural logarithm.
+        precision: float (K,): of the samples predicted as the class, the share that is; 0 where there are none.
+        recall: float (K,): of the class's samples, the share predicted as such; 0 where there are none.
+        f1: float (K,): harmonic mean of the two.
+        support: int (K,): samples of each class.
+        confusion: int (K, K): rows are true classes, columns predictions.
+    """
+
+    rows: int
+    accuracy: float
+    top_k: int
+    top_k_accuracy: float
+    log_loss: float
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+    confusion: np.ndarray
+
+
+def evaluate(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    rank_of_true: np.ndarray,
+    probability_of_true: np.ndarray,
+    num_classes: int,
+    top_k: int,
+) -> Evaluation:
+    """Compute the metrics.
+
+    Args:
+        labels: int (N,) true classes.
+        predictions: int (N,) most probable classes.
+        rank_of_true: int (N,) number of classes that are more probable than the true one.
+        probability_of_true: float (N,).
+        num_classes: K.
+        top_k: k.
+    """
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(confusion, (labels, predictions), 1)
+    hits, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(support + predicted, 1)
+    log_loss = -np.log(np.maximum(probability_of_true.astype(np.float64), np.finfo(np.float32).tiny)).mean()
+    return Evaluation(
+        rows=len(labels),
+        accuracy=float(hits.sum() / len(labels)),
+        top_k=top_k,
+        top_k_accuracy=float((rank_of_true < top_k).mean()),
+        log_loss=float(log_loss),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        confusion=confusion,
+    )

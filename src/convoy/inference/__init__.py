@@ -1,0 +1,1 @@
+"""Images -> predictions, on Spark's workers."""

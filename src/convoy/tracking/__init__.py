@@ -1,0 +1,1 @@
+"""MLflow: runs, pictures, model packages, the registry. No other room imports mlflow."""

@@ -1,0 +1,49 @@
+"""Log an evaluation to the run that made the model."""
+
+from collections.abc import Mapping, Sequence
+
+import mlflow
+import numpy as np
+
+from convoy.tracking import store
+from convoy.tracking.figures import confusion_picture
+
+
+def log_evaluation(
+    run_id: str | None,
+    experiment: str,
+    split: str,
+    metrics: Mapping[str, float],
+    per_class: Mapping[str, Sequence[float]],
+    confusion: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    """Log metrics, the per-class table and the confusion matrix.
+
+    Args:
+        run_id: The model's run; a new one is opened where it is not known.
+        experiment: Experiment of that new run.
+        split: Prefix of the metrics and folder of the artifacts.
+        metrics: Name -> value.
+        per_class: Column -> one value for each class.
+        confusion: int (K, K).
+        classes: K names.
+
+    Returns:
+        The run's id.
+    """
+    client = mlflow.MlflowClient()
+    opened = run_id is None
+    if run_id is None:
+        run_id = str(client.create_run(store.experiment_id(experiment), run_name="evaluate").info.run_id)
+    for name, value in metrics.items():
+        client.log_metric(run_id, f"{split}_{name}", value)
+    table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
+    # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
+    client.log_dict(run_id, table, f"evaluation/{split}/per_class.json")
+    title = f"{split}: accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
+    figure = confusion_picture(confusion, classes, title)
+    client.log_figure(run_id, figure, f"evaluation/{split}/confusion_matrix.png")
+    if opened:
+        client.set_terminated(run_id, "FINISHED")
+    return run_id

@@ -1,0 +1,131 @@
+"""A trained network as an MLflow model: logged with everything that scoring needs, and found again by its URI.
+
+The native Keras flavour, so ``mlflow.keras.load_model`` opens it too; class names and geometry ride in the MLmodel
+file's metadata. The network is a ``.keras`` file, loaded in safe mode.
+"""
+
+import contextlib
+import io
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from convoy.dataset.manifest import Manifest
+from convoy.errors import ModelError, TrackingError
+from convoy.images import Geometry
+from convoy.tracking import registry
+
+_METADATA = "convoy"
+_KERAS_FILE = "data/model.keras"
+_REQUIREMENTS = ("keras", "tensorflow-cpu", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A model ready to score; it is sent to the workers.
+
+    Attributes:
+        uri: Which model this is, e.g. ``models:/digits/3``.
+        keras_file: Bytes of the ``.keras`` file.
+        geometry: What images are brought to.
+        classes: Class names, by index.
+        run_id: The run that made it, if known.
+    """
+
+    uri: str
+    keras_file: bytes
+    geometry: Geometry
+    classes: list[str]
+    run_id: str | None
+
+
+def log_model(
+    model: keras.Model, manifest: Manifest, example: np.ndarray, run_id: str, registered_model: str | None
+) -> tuple[str, str | None]:
+    """Log a trained network to its run, and register it as a new version.
+
+    Args:
+        model: From raw uint8 images (N, H, W, C) to probabilities.
+        manifest: Of the dataset that it was trained on; gives class names and geometry.
+        example: uint8 (n, H, W, C), a few real images.
+        run_id: The run.
+        registered_model: Name in the registry, or None.
+
+    Returns:
+        (model URI, version in the registry or None).
+    """
+    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *manifest.image.shape), "image")])
+    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, len(manifest.classes)))])
+    metadata = {
+        "classes": manifest.classes,
+        "geometry": asdict(manifest.image),
+        "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mlflow.start_run(run_id=run_id))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # MLflow's advice on its own signature types
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # Keras' bar, as MLflow tries the example
+        info = Model.log(
+            None,
+            flavor=sys.modules[__name__],
+            name="model",
+            model=model,
+            signature=ModelSignature(inputs, outputs),
+            input_example={"image": example},
+            pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
+            metadata={_METADATA: metadata},
+        )
+    if registered_model is None:
+        return info.model_uri, None
+    version = registry.register(info.model_uri, registered_model, run_id)
+    return f"models:/{registered_model}/{version}", version
+
+
+def save_model(path: str, **options: Any) -> None:
+    """``mlflow.keras.save_model`` into a folder that exists; ``Model.log`` calls this.
+
+    MLflow 3.17 forgets to make the folder when there is an input example.
+    """
+    Path(path).mkdir(parents=True, exist_ok=True)
+    mlflow.keras.save_model(path=path, **options)
+
+
+def load_package(uri: str) -> ModelPackage:
+    """Fetch a model by its URI.
+
+    Args:
+        uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/latest``, ``runs:/<id>/model``.
+
+    Raises:
+        TrackingError: No such model; the message lists what there is.
+        ModelError: It is not a Keras image classifier that can be scored.
+    """
+    resolved = registry.resolve(uri)
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
+        description = Model.load(str(folder))
+        content = (folder / _KERAS_FILE).read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{uri} holds no {_KERAS_FILE}; expected a model logged with mlflow.keras") from None
+    except Exception as error:
+        raise TrackingError(f"{uri} cannot be fetched: {str(error).splitlines()[0]}") from None
+    metadata: dict[str, Any] = (description.metadata or {}).get(_METADATA, {})
+    if not metadata:
+        raise ModelError(f"{uri} has no class names and geometry; expected a model that jobs/train.py logged")
+    return ModelPackage(
+        resolved.uri,
+        content,
+        Geometry(**metadata["geometry"]),
+        list(metadata["classes"]),
+        resolved.run_id or description.run_id,
+    )

@@ -1,0 +1,94 @@
+"""Model URIs and the registry."""
+
+import re
+from dataclasses import dataclass
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from convoy.errors import ConfigError, TrackingError, did_you_mean
+
+_BY_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+|latest)$")
+_BY_ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)$")
+_BY_RUN = re.compile(r"runs:/(?P<run>[0-9a-f]+)/(?P<path>.+)$")
+_BY_ID = re.compile(r"models:/m-[0-9a-f]+$")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Exactly one model: no alias, no ``latest``."""
+
+    uri: str
+    run_id: str | None
+
+
+def default_uri(given: str | None, registered_model: str | None, field: str) -> str:
+    """Return the configured model URI, or the newest version of the registered model."""
+    if given:
+        return given
+    if registered_model:
+        return f"models:/{registered_model}/latest"
+    raise ConfigError(
+        f"{field} is missing, and so is tracking.registered_model; give one, e.g. --{field} models:/digits/1"
+    )
+
+
+def register(model_uri: str, name: str, run_id: str) -> str:
+    """Register a logged model as a new version; returns the version."""
+    client = mlflow.MlflowClient()
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise TrackingError(f"tracking.registered_model {name!r} cannot be made: {error}") from None
+    return str(
+        client.create_model_version(name, model_uri, run_id=run_id, model_id=model_uri.rsplit("/", 1)[-1]).version
+    )
+
+
+def resolve(uri: str) -> Resolved:
+    """Turn a model URI into one that always means the same model.
+
+    Raises:
+        TrackingError: No such model, version, alias or run; the message lists what there is.
+    """
+    client = mlflow.MlflowClient()
+    if match := _BY_VERSION.match(uri) or _BY_ALIAS.match(uri):
+        return _resolve_registered(client, uri, **match.groupdict())
+    if match := _BY_RUN.match(uri):
+        try:
+            client.get_run(match["run"])
+        except MlflowException:
+            raise TrackingError(f"{uri}: there is no run {match['run']!r} at {mlflow.get_tracking_uri()}") from None
+        return Resolved(uri, match["run"])
+    if _BY_ID.match(uri):
+        return Resolved(uri, None)
+    raise TrackingError(
+        f"{uri!r} is no model URI; expected models:/name/version, models:/name@alias, models:/name/latest or"
+        " runs:/<run id>/model"
+    )
+
+
+def _resolve_registered(
+    client: mlflow.MlflowClient, uri: str, name: str, version: str | None = None, alias: str | None = None
+) -> Resolved:
+    found = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+    if not found:
+        names = sorted(model.name for model in client.search_registered_models())
+        there = f"there are {', '.join(names)}" if names else "none is registered yet; run jobs/train.py first"
+        raise TrackingError(f"{uri}: no model {name!r} is registered; {there}{did_you_mean(name, names)}")
+    newest = max(found, key=int)
+    if alias is not None:
+        aliases = client.get_registered_model(name).aliases
+        if alias not in aliases:
+            raise TrackingError(
+                f"{uri}: model {name!r} has no alias {alias!r}; it has {', '.join(aliases) or 'none'}, and versions 1"
+                f" to {newest}"
+            )
+        version = str(aliases[alias])
+    elif version == "latest":
+        version = newest
+    if version not in found:
+        versions = ", ".join(sorted(found, key=int))
+        raise TrackingError(f"{uri}: model {name!r} has no version {version}; it has {versions}")
+    return Resolved(f"models:/{name}/{version}", found[version].run_id)

@@ -1,0 +1,151 @@
+"""One MLflow run per training, opened and fed by the driver."""
+
+import dataclasses
+import json
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from matplotlib.figure import Figure
+from mlflow.data.dataset import Dataset
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.time import get_current_time_millis
+
+from convoy.config import Config
+from convoy.dataset.manifest import Manifest
+from convoy.tracking import store
+from convoy.tracking.figures import training_curves
+
+_PARAM_LIMIT = 6000
+
+
+class _VersionInput(Dataset):
+    """A dataset version as MLflow shows it among a run's inputs."""
+
+    def __init__(self, manifest: Manifest, source: DatasetSource) -> None:
+        self._profile = {"rows": manifest.rows(), "classes": len(manifest.classes), "image": manifest.image.shape}
+        super().__init__(source, manifest.name, manifest.version)
+
+    def _compute_digest(self) -> str:
+        raise NotImplementedError("the version is the digest")
+
+    def to_dict(self) -> dict[str, str]:
+        """What is stored: the base's fields and the profile, as JSON."""
+        return {**super().to_dict(), "profile": json.dumps(self._profile)}
+
+    @property
+    def profile(self) -> dict[str, Any]:
+        """Rows per split, number of classes, shape."""
+        return self._profile
+
+    @property
+    def schema(self) -> None:
+        """None: a profile says more of images."""
+        return None
+
+
+class TrainingRun:
+    """An open run.
+
+    Attributes:
+        run_id: MLflow's id.
+        history: Metrics per epoch, as they came.
+    """
+
+    def __init__(self, run_id: str, experiment_id: str) -> None:
+        self.run_id, self.experiment_id = run_id, experiment_id
+        self.history: list[dict[str, float]] = []
+        self._client = mlflow.MlflowClient()
+
+    def log_config(self, config: Config) -> None:
+        """Log every field of the configuration as a parameter, named as on the command line."""
+        params = [Param(name, str(value)[:_PARAM_LIMIT]) for name, value in flatten(dataclasses.asdict(config)).items()]
+        self._client.log_batch(self.run_id, params=params)
+
+    def log_dataset(self, manifest: Manifest, path: Path) -> None:
+        """Log the dataset version as the run's input."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns of each
+            source = resolve_dataset_source(str(path))
+        dataset = _VersionInput(manifest, source)
+        with mlflow.start_run(run_id=self.run_id):
+            mlflow.log_input(dataset, context="training")
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log an epoch's metrics; steps count epochs from 1."""
+        self.history.append(dict(metrics))
+        now = get_current_time_millis()
+        self._client.log_batch(self.run_id, [Metric(name, value, now, epoch + 1) for name, value in metrics.items()])
+
+    def log_figure(self, figure: Figure, name: str) -> None:
+        """Log a picture as an artifact."""
+        self._client.log_figure(self.run_id, figure, name)
+
+    def log_curves(self) -> None:
+        """Log the training curves as a picture."""
+        self.log_figure(training_curves(self.history), "training_curves.png")
+
+
+@contextmanager
+def training_run(config: Config) -> Iterator[TrainingRun]:
+    """Open a run; it ends as FINISHED, or as FAILED with the reason in the tag ``convoy.failure``."""
+    experiment = store.experiment_id(config.tracking.experiment)
+    client = mlflow.MlflowClient()
+    name = f"{config.model.name}-{config.dataset.name}"
+    run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+    try:
+        run.log_config(config)
+        yield run
+    except BaseException as error:
+        client.set_tag(run.run_id, "convoy.failure", f"{type(error).__name__}: {error}"[:5000])
+        client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    client.set_terminated(run.run_id, "FINISHED")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one level of dotted names; empty mappings stay as they are."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def git_commit() -> str:
+    """The commit that is checked out here, with ``-dirty`` where files differ; empty outside a repository."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return described.stdout.strip() if described.returncode == 0 else ""
+
+
+def provenance(manifest: Manifest, spark_application: str, world_size: int) -> dict[str, str]:
+    """Tags that say what a run was made from."""
+    tags = {
+        "mlflow.source.git.commit": git_commit(),
+        "spark.application_id": spark_application,
+        "world_size": str(world_size),
+        "dataset.name": manifest.name,
+        "dataset.version": manifest.version,
+        "dataset.fingerprint": manifest.fingerprint,
+    }
+    return {name: value for name, value in tags.items() if value}

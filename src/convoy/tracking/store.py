@@ -1,0 +1,81 @@
+"""The tracking store: is it there, and where do an experiment's artifacts go."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import requests
+from mlflow.exceptions import MlflowException
+
+from convoy.errors import TrackingError
+
+_TIMEOUT_SECONDS = 5
+_SQLITE = "sqlite:///"
+
+
+def connect(uri: str) -> None:
+    """Point MLflow at a tracking store, after a look whether it answers.
+
+    Args:
+        uri: ``sqlite:///file.db`` (made if missing), ``http(s)://server``, ``databricks``.
+
+    Raises:
+        TrackingError: The store does not answer, or is of a kind that MLflow no longer takes.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        try:
+            requests.get(uri, timeout=_TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            raise TrackingError(
+                f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({type(error).__name__}); start the"
+                " server, or use a local file: --tracking.uri sqlite:///mlflow.db"
+            ) from None
+    elif scheme in ("", "file"):
+        raise TrackingError(
+            f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"
+            if not scheme
+            else f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///mlflow.db"
+        )
+    elif file := _sqlite_file(uri):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "ab"):
+                pass
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.uri {uri!r} cannot be written to: {error.strerror}; mend it or choose another"
+            ) from None
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:
+        raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
+
+
+def experiment_id(name: str) -> str:
+    """Return the experiment of that name, made if missing; a SQLite store keeps artifacts beside its file."""
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise TrackingError(f"tracking.experiment {name!r} was deleted; restore it or choose another name")
+        return str(found.experiment_id)
+    file = _sqlite_file(mlflow.get_tracking_uri())
+    location = (file.parent.absolute() / "mlartifacts").as_uri() if file else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException as error:
+        raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(os.path.expanduser(uri[len(_SQLITE) :])) if uri.startswith(_SQLITE) else None

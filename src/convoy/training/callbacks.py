@@ -1,0 +1,120 @@
+"""Keras callbacks that make ``fit`` exact over ranks and report what happens."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from convoy.dataset.plan import gradient_weight, steps_per_epoch
+from convoy.errors import TrainingError
+from convoy.training.collective import Collective
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+class ExactOverRanks(keras.callbacks.Callback):
+    """Weighs gradients by the number of samples, and sums metrics over ranks before they are divided.
+
+    Keras' metrics are sums (total and count): adding these up over the ranks at the last batch gives the metric of
+    all samples, whatever part each rank had, so every rank sees the same logs and takes the same decisions.
+
+    Args:
+        collective: The ranks.
+        rows: Samples of the training split.
+        validation_rows: Samples of the validation split.
+        global_batch: Samples per step, over all ranks.
+    """
+
+    def __init__(self, collective: Collective, rows: int, validation_rows: int, global_batch: int) -> None:
+        super().__init__()
+        self.collective, self.rows, self.global_batch = collective, rows, global_batch
+        self.steps = steps_per_epoch(rows, global_batch)
+        self.validation_steps = steps_per_epoch(validation_rows, global_batch)
+        self.weight = 1.0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the weight of this rank's gradients in the step."""
+        weight = gradient_weight(self.rows, self.global_batch, batch, self.collective.rank, self.collective.size)
+        if weight != self.weight:
+            self.weight = weight
+            self.model.optimizer.gradient_weight.assign(weight)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Sum the metrics after the last step of an epoch."""
+        if batch == self.steps - 1:
+            self._sum_metrics()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Sum the metrics after the last step of a validation."""
+        if batch == self.validation_steps - 1:
+            self._sum_metrics()
+
+    def _sum_metrics(self) -> None:
+        if self.collective.size == 1:
+            return
+        variables = [variable for metric in self.model.metrics for variable in metric.variables]
+        sizes = [int(np.prod(variable.shape)) for variable in variables]
+        packed = np.concatenate([np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in variables])
+        summed = np.split(self.collective.sum(packed), np.cumsum(sizes)[:-1])
+        for variable, value in zip(variables, summed, strict=True):
+            variable.assign(value.reshape(variable.shape))
+
+
+class Report(keras.callbacks.Callback):
+    """Emits a ``step`` event a few times a second and an ``epoch`` event with the epoch's metrics.
+
+    Args:
+        emit: Takes an event; called on rank 0 only.
+        rows: Samples of the training split.
+        epochs: Epochs in all.
+        global_batch: Samples per step, over all ranks.
+    """
+
+    every = 0.2  # seconds between step events
+
+    def __init__(self, emit: Emit, rows: int, epochs: int, global_batch: int) -> None:
+        super().__init__()
+        self.emit, self.rows, self.epochs, self.global_batch = emit, rows, epochs, global_batch
+        self.steps = steps_per_epoch(rows, global_batch)
+        self.epoch = 0
+        self.started = self.trained = self.emitted = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self.epoch, self.started = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Emit a step event, unless the last one is recent."""
+        self.trained = now = time.monotonic()
+        if now - self.emitted < self.every:
+            return
+        self.emitted = now
+        done = min(self.rows, (batch + 1) * self.global_batch)
+        rate = done / (now - self.started)
+        loss = float((logs or {}).get("loss", math.nan))
+        where = {"epoch": self.epoch, "epochs": self.epochs, "step": batch + 1, "steps": self.steps}
+        self.emit({"type": "step", **where, "loss": loss, "images_per_second": rate})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Emit the epoch's metrics."""
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        metrics["images_per_second"] = self.rows / (self.trained - self.started)
+        metrics["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = time.monotonic() - self.started
+        self.emit({"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics})
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Ends training with ``TrainingError`` when the loss of an epoch is not a number; all ranks see the same loss."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Check the loss."""
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} in epoch {epoch + 1}; lower training.optimizer.learning_rate, or look for"
+                " unusable images"
+            )

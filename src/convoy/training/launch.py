@@ -1,0 +1,139 @@
+"""The driver's side of training: start the ranks, listen to them, bring the model home. The door to horovod.spark."""
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from convoy import errors
+from convoy.errors import ClusterError, ConvoyError
+from convoy.spark import is_local, slots
+from convoy.training.channel import Address, Receiver
+from convoy.training.collective import HorovodRanks, SingleProcess
+from convoy.training.worker import TrainedModel, TrainTask, train
+
+_START_SECONDS = 120
+
+
+def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
+    """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
+
+    Args:
+        spark: The session.
+        task: What to train.
+        handle: Takes the events of ``callbacks.Report``, in order, while training runs.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        ClusterError: Spark cannot run so many ranks at once.
+        ConvoyError: What a rank found that the user can mend.
+    """
+    workers = task.training.num_workers
+    if workers == 0:
+        model = train(task, SingleProcess(), handle)
+        assert model is not None
+        return model
+    check_slots(spark, workers)
+    return _on_ranks(spark, task, handle)
+
+
+def check_slots(spark: SparkSession, workers: int) -> None:
+    """Raise ``ClusterError`` when Spark cannot run that many tasks at once: Horovod would wait for them in vain."""
+    available = slots(spark, workers)
+    if workers > available:
+        raise ClusterError(
+            f"training.num_workers is {workers}, but Spark (master {spark.sparkContext.master}) can run {available}"
+            f" task{'' if available == 1 else 's'} at once; lower num_workers to {available}, or give Spark more cores"
+        )
+
+
+def threads_per_rank(spark: SparkSession, workers: int) -> int:
+    """TensorFlow threads for each rank: the cores of its Spark task; 0 (as many as it likes) in the driver alone."""
+    return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
+
+
+def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
+    import horovod.spark
+
+    local = is_local(str(spark.sparkContext.master))
+    failures: list[dict[str, Any]] = []
+
+    def dispatch(event: dict[str, Any]) -> None:
+        if event["type"] == "failure":
+            failures.append(event)
+        else:
+            handle(event)
+
+    host = "127.0.0.1" if local else str(spark.sparkContext.getConf().get("spark.driver.host"))
+    receiver = Receiver(host, dispatch)
+    output = _RankOutput()
+    try:
+        results = horovod.spark.run(
+            run_rank,
+            args=(task, receiver.address),
+            num_proc=task.training.num_workers,
+            start_timeout=_START_SECONDS,
+            use_gloo=True,
+            nics={"lo"} if local else None,
+            stdout=output,
+            stderr=output,
+            verbose=0,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        )
+    except Exception as error:
+        receiver.close()
+        _raise_failure(failures, output, error)
+    finally:
+        receiver.close()
+    _raise_failure(failures, output, None)
+    model = results[0]
+    assert isinstance(model, TrainedModel)
+    return model
+
+
+def run_rank(task: TrainTask, address: Address) -> TrainedModel | None:
+    """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
+    sender = address.connect()
+    try:
+        return train(task, HorovodRanks(), sender.send)
+    except Exception as error:
+        kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
+        text = str(error) if kind else traceback.format_exc()
+        sender.send({"type": "failure", "kind": kind, "text": text})
+        raise
+    finally:
+        sender.close()
+
+
+def _raise_failure(failures: list[dict[str, Any]], output: "_RankOutput", cause: Exception | None) -> None:
+    """Raise what a rank reported: the user's error if there is one, else what went wrong with its traceback."""
+    for failure in failures:
+        if failure["kind"]:
+            raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
+    if failures:
+        raise RuntimeError(f"a rank failed:\n{failures[0]['text']}") from cause
+    if cause is not None:
+        sys.stderr.write(output.tail())
+        raise RuntimeError(f"the ranks did not finish: {cause}") from cause
+
+
+class _RankOutput(io.TextIOBase):
+    """Keeps the end of what the ranks print; it is shown only when they fail for no reason that they could report."""
+
+    limit = 20_000
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def write(self, text: str) -> int:
+        self._text = (self._text + text)[-self.limit :]
+        return len(text)
+
+    def tail(self) -> str:
+        return self._text

@@ -1,0 +1,60 @@
+"""What the driver makes of the ranks' events: a live line, a line per epoch, and metrics for the reporter."""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from convoy.console import Progress, clock
+
+Reporter = Callable[[int, Mapping[str, float]], None]
+"""Takes (epoch from 0, metrics); the tracking room has one."""
+
+
+class TrainingProgress:
+    """Shows training and hands each epoch's metrics on.
+
+    Args:
+        rows: Samples of the training split.
+        epochs: Epochs in all.
+        report: Takes every epoch's metrics.
+    """
+
+    def __init__(self, rows: int, epochs: int, report: Reporter) -> None:
+        self._rows, self._report = rows, report
+        self._progress = Progress("train", rows * epochs)
+        self._history: list[dict[str, float]] = []
+
+    def __enter__(self) -> "TrainingProgress":
+        self._progress.note("starting the ranks")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._progress.close()
+
+    def handle(self, event: Mapping[str, Any]) -> None:
+        """Take an event of ``callbacks.Report``."""
+        if event["type"] == "step":
+            done = event["epoch"] * self._rows + min(self._rows, event["step"] * self._rows // event["steps"])
+            where = f"epoch {event['epoch'] + 1}/{event['epochs']}  step {event['step']}/{event['steps']}"
+            detail = f"{where}  loss {event['loss']:.4f}"
+            self._progress.update(done, detail, rate=event["images_per_second"])
+        elif event["type"] == "epoch":
+            metrics = dict(event["metrics"])
+            self._history.append(metrics)
+            self._progress.line(
+                f"epoch {event['epoch'] + 1}/{event['epochs']}"
+                f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}"
+                f"  val_loss {metrics['val_loss']:.4f}  val_accuracy {metrics['val_accuracy']:.4f}"
+                f"  {metrics['images_per_second']:,.0f} images/s  {clock(event['seconds'])}"
+            )
+            self._report(event["epoch"], metrics)
+
+    def summary(self) -> dict[str, float]:
+        """The last epoch's validation metrics, and training images per second over all epochs."""
+        last = self._history[-1]
+        seconds = sum(self._rows / metrics["images_per_second"] for metrics in self._history)
+        return {
+            "val_accuracy": last["val_accuracy"],
+            "val_loss": last["val_loss"],
+            "images_per_second": round(self._rows * len(self._history) / seconds, 1),
+        }

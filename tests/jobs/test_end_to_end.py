@@ -1,0 +1,199 @@
+"""All four jobs as real processes, as a user starts them, on the embedded digits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
+
+pytestmark = pytest.mark.e2e
+
+
+class Place:
+    """A folder for everything that the jobs write, and a way to run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+
+    def run(self, job: str, *arguments: str, launcher: list[str] | None = None) -> tuple[dict, str]:
+        """Run a job; returns (its JSON line, its stderr)."""
+        command = [
+            *(launcher or [sys.executable]),
+            str(ROOT / "jobs" / f"{job}.py"),
+            *("--config", str(ROOT / "conf" / "digits.yaml")),
+            *("--dataset.root", f"{self.folder}/datasets"),
+            *("--tracking.uri", self.uri),
+            *("--scoring.output", f"{self.folder}/scores"),
+            *arguments,
+        ]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    return Place(tmp_path_factory.mktemp("a place"))
+
+
+@pytest.fixture(scope="module")
+def ingested(place):
+    return place.run("ingest")
+
+
+@pytest.fixture(scope="module")
+def trained(place, ingested):
+    return place.run("train")
+
+
+@pytest.fixture(scope="module")
+def evaluated(place, trained):
+    return place.run("evaluate")
+
+
+@pytest.fixture(scope="module")
+def scored(place, trained):
+    return place.run("score")
+
+
+@pytest.fixture(scope="module")
+def client(place, trained):
+    mlflow.set_tracking_uri(place.uri)
+    mlflow.set_registry_uri(place.uri)
+    return mlflow.MlflowClient()
+
+
+def test_ingest_reports_what_it_wrote(ingested):
+    result, _ = ingested
+    assert result["job"] == "ingest"
+    assert sum(result["rows"].values()) == 1797
+    assert result["quarantined"] == 0
+    assert result["images_per_second"] > 0
+    assert (Path(result["path"]) / "manifest.json").exists()
+
+
+def test_train_learns_and_reports(trained):
+    result, _ = trained
+    assert result["job"] == "train"
+    assert result["val_accuracy"] > 0.9
+    assert result["epochs"] == 8
+    assert result["model_version"] == "1"
+    assert result["model_uri"] == "models:/digits/1"
+
+
+def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
+    result, _ = trained
+    run = client.get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.info.experiment_id == result["experiment_id"]
+    params = run.data.params
+    assert params["training.optimizer.learning_rate"] == "0.002"
+    assert params["model.name"] == "lenet5"
+    assert params["dataset.image.height"] == "32"
+    for metric in ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"):
+        assert [m.step for m in client.get_metric_history(result["run_id"], metric)] == list(range(1, 9)), metric
+    tags = run.data.tags
+    assert tags["world_size"] == "2"
+    assert tags["spark.application_id"].startswith("local-")
+    assert (tags["dataset.name"], tags["dataset.version"]) == ("digits", ingested[0]["version"])
+    assert len(tags["dataset.fingerprint"]) == 64
+    [dataset_input] = run.inputs.dataset_inputs
+    assert (dataset_input.dataset.name, dataset_input.dataset.digest) == ("digits", ingested[0]["version"])
+    assert "training_curves.png" in {file.path for file in client.list_artifacts(result["run_id"])}
+
+
+def test_the_model_is_registered_with_signature_and_example_and_loads_as_plain_keras(client, trained):
+    result, _ = trained
+    assert client.get_model_version("digits", "1").run_id == result["run_id"]
+    info = mlflow.models.get_model_info(result["model_uri"])
+    assert info.signature.inputs.inputs[0].shape == (-1, 32, 32, 1)
+    assert info.saved_input_example_info is not None
+    network = mlflow.keras.load_model(result["model_uri"])
+    assert network.count_params() == 61_706
+    assert network.predict(np.zeros((2, 32, 32, 1), np.uint8), verbose=0).shape == (2, 10)
+
+
+def test_evaluation_goes_to_the_models_own_run(client, trained, evaluated):
+    result, text = evaluated
+    assert result["run_id"] == trained[0]["run_id"]
+    assert result["split"] == "test"
+    assert result["accuracy"] > 0.9
+    metrics = client.get_run(result["run_id"]).data.metrics
+    assert metrics["test_accuracy"] == pytest.approx(result["accuracy"])
+    artifacts = {file.path for file in client.list_artifacts(result["run_id"], "evaluation/test")}
+    assert artifacts == {"evaluation/test/confusion_matrix.png", "evaluation/test/per_class.json"}
+    assert "precision" in text
+
+
+def test_scores_have_the_columns_and_agree_with_the_evaluation(scored, evaluated):
+    result, _ = scored
+    rows = pq.read_table(result["output"]).to_pandas()
+    assert list(rows.columns) == [
+        *("label", "path", "digest"),
+        *("prediction", "prediction_index", "probability", "error", "model_version"),
+    ]
+    assert len(rows) == result["rows"] == evaluated[0]["rows"]
+    assert result["errors"] == 0
+    assert rows["error"].isna().all()
+    assert (rows["label"] == rows["prediction_index"]).mean() == pytest.approx(evaluated[0]["accuracy"])
+    assert set(rows["model_version"]) == {"models:/digits/1"}
+
+
+def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(place, trained):
+    folder = place.folder / "some images"
+    folder.mkdir()
+    for i in range(5):
+        Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "empty.png").write_bytes(b"")
+    result, _ = place.run("score", "--scoring.input", str(folder), "--scoring.output", f"{place.folder}/other")
+    assert (result["rows"], result["errors"]) == (7, 2)
+    rows = pq.read_table(result["output"]).to_pandas().set_index("path")
+    broken = rows.loc[str(folder / "broken.png")]
+    assert broken["error"].startswith("not_an_image")
+    assert rows.loc[str(folder / "0.png")]["probability"] > 0
+    assert rows["prediction"].isna().sum() == 2
+
+
+def test_nothing_but_useful_lines_is_printed(ingested, trained, evaluated, scored):
+    for _, text in (ingested, trained, evaluated, scored):
+        lines = text.splitlines()
+        assert len(lines) < 40, text
+        for flood in ("Warning", "WARN", "INFO", "DEBUG", "Traceback", "cpu_feature_guard", "it/s"):
+            assert flood not in text, text
+
+
+def test_all_jobs_run_under_spark_submit_whose_master_wins(place, scored):
+    for job in ("ingest", "evaluate", "score"):
+        result, text = place.run(job, launcher=[str(SPARK_SUBMIT)])
+        assert result["job"] == job
+        assert " INFO " not in text
+    result, _ = place.run(
+        "train", "--training.epochs", "1", launcher=[str(SPARK_SUBMIT), "--master", "local-cluster[2,1,2048]"]
+    )
+    assert result["model_version"] == "2"
+    mlflow.set_tracking_uri(place.uri)
+    tags = mlflow.MlflowClient().get_run(result["run_id"]).data.tags
+    assert tags["spark.application_id"].startswith("app-")  # not local-: executors in processes of their own
+
+
+def test_training_in_the_drivers_process_needs_no_ranks(place, ingested):
+    result, _ = place.run("train", "--training.num_workers", "0", "--training.epochs", "1")
+    assert result["epochs"] == 1
+
+
+def test_everything_is_written_where_the_configuration_says(place, scored, evaluated):
+    assert {path.name for path in place.folder.iterdir()} <= {
+        *("datasets", "mlflow.db", "mlartifacts", "scores", "work", "other", "some images")
+    }

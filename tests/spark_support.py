@@ -1,0 +1,39 @@
+"""What the tests with Spark share: small real image folders, and one session for all of them."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyspark.sql import SparkSession
+
+from convoy.config import SparkConfig
+from convoy.spark import session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A session with four slots, as the jobs build it; jobs called in this process use it too."""
+    with session("tests", SparkConfig(master="local[4]")) as running:
+        yield running
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    """Pixels (H, W) or (H, W, 3) as the bytes of an image file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_images(
+    root: Path, classes: dict[str, int], shape: tuple[int, ...] = (6, 5), kind: str = "PNG", seed: int = 0
+) -> None:
+    """Write ``<root>/<class>/<n>.<kind>``, every image with its own random pixels."""
+    generator = np.random.default_rng(seed)
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = generator.integers(0, 256, shape, np.uint8)
+            (root / name / f"{seed}-{i}.{kind.lower()}").write_bytes(encoded(pixels, kind))
