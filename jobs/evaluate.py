@@ -30,32 +30,16 @@ def run(config: Config) -> dict[str, Any]:
     package = load_package(uri)
     with session("evaluate", config.spark) as spark:
         result = measure(spark, package, path, manifest, section.split, section.top_k)
-    metrics = {
-        "accuracy": result.accuracy,
-        f"top{result.top_k}_accuracy": result.top_k_accuracy,
-        "log_loss": result.log_loss,
-        "macro_f1": float(result.f1.mean()),
-    }
-    per_class = {
-        "precision": result.precision.tolist(),
-        "recall": result.recall.tolist(),
-        "f1": result.f1.tolist(),
-        "support": result.support.tolist(),
-    }
     run_id = log_evaluation(
         package.run_id,
         config.tracking.experiment,
         section.split,
-        metrics,
-        per_class,
+        result.overall(),
+        result.per_class(),
         result.confusion,
         manifest.classes,
     )
-    rows = [
-        [name, *(f"{per_class[c][i]:.4f}" for c in ("precision", "recall", "f1")), f"{result.support[i]:,}"]
-        for i, name in enumerate(manifest.classes)
-    ]
-    say(table(rows[:50], ["class", "precision", "recall", "f1", "support"]))
+    say(table(result.table(manifest.classes), ["class", "precision", "recall", "f1", "support"]))
     say(f"evaluate: {package.uri} on {result.rows:,} {section.split} images: accuracy {result.accuracy:.4f}")
     return {
         "run_id": run_id,
@@ -63,7 +47,7 @@ def run(config: Config) -> dict[str, Any]:
         "dataset_version": manifest.version,
         "split": section.split,
         "rows": result.rows,
-        **metrics,
+        **result.overall(),
         "seconds": round(time.monotonic() - started, 3),
     }
 

@@ -14,7 +14,7 @@ from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.package import log_model
-from convoy.tracking.runs import provenance, training_run
+from convoy.tracking.runs import training_run
 from convoy.training.launch import check_slots, launch, threads_per_rank
 from convoy.training.progress import TrainingProgress
 from convoy.training.worker import TrainTask, load_trained
@@ -31,9 +31,7 @@ def run(config: Config) -> dict[str, Any]:
     store.connect(config.tracking.uri)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
-        with training_run(config) as tracked:
-            tracked.log_dataset(manifest, path)
-            tracked.set_tags(provenance(manifest, spark.sparkContext.applicationId, max(1, workers)))
+        with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = TrainTask(str(path), config.model, config.training, build, threads_per_rank(spark, workers))
             rows, epochs = manifest.split("train").rows, config.training.epochs
             with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:

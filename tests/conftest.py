@@ -5,21 +5,14 @@ import io
 import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
 
-from tests.spark_support import spark  # noqa: F401  (a fixture; it starts nothing before a test asks for it)
+from tests.spark_support import encoded, spark
+
+__all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
 
 # Busy machines are slow at times, and that is no failure; the same examples every time, anywhere.
 settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("convoy")
-
-
-def encoded(pixels, kind="PNG", **options):
-    """Bytes of an image file: ``pixels`` is an array or a Pillow image."""
-    image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def noise(*shape, seed=0):

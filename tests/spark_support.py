@@ -20,11 +20,12 @@ def spark() -> Iterator[SparkSession]:
         yield running
 
 
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    """Pixels (H, W) or (H, W, 3) as the bytes of an image file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind)
-    return buffer.getvalue()
+def encoded(pixels, kind="PNG", **options):
+    """Bytes of an image file: ``pixels`` is an array or a Pillow image."""
+    image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 def write_images(

@@ -96,9 +96,7 @@ def test_python_without_its_venv_module_is_refused(checkout):
     python = checkout.parent / "bin/python3.11"
     python.unlink()
     program(python, f"""case "$2" in *ensurepip*) exit 1;; esac; echo '{python}'""")
-    assert_refused(
-        setup(checkout), r".* lacks its venv module; type: (sudo )?apt-get install python3\.11-venv"
-    )
+    assert_refused(setup(checkout), r".* lacks its venv module; type: (sudo )?apt-get install python3\.11-venv")
 
 
 def test_second_run_does_nothing(checkout):
@@ -184,9 +182,7 @@ def test_moved_environment_is_broken(checkout):
 
 
 def test_pins_are_within_the_ranges_of_setup_py():
-    pins = dict(
-        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
-    )
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     versions = {canonicalize_name(name): version for name, version in pins.items()}
     requirements = [Requirement(line) for line in importlib.metadata.requires("convoy-ml") or []]
     assert requirements

@@ -1,5 +1,6 @@
 """What all jobs share: arguments -> configuration -> call -> one JSON line and an exit status."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -7,8 +8,10 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, cast, get_args, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from convoy.config import Config
@@ -21,7 +24,7 @@ Job = Callable[[Config], dict[str, Any]]
 
 _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: --?([\w.]+)")
 _UNKNOWN_KEY = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<option>[\w.]+)'")
-_UNKNOWN_SECTION = re.compile(r"(?:Unrecognized|does not accept|not accept|No action for) .*?'(?P<key>[\w.]+)'")
+_UNKNOWN_SECTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
 
 
 def run_job(name: str, job: Job, description: str, argv: Sequence[str] | None = None) -> int:
@@ -65,7 +68,9 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
     fields = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
+        _check_files(arguments)
         namespace = parser.parse_args(arguments)
+        _check_nulls(Config, namespace, "")
         values = parser.instantiate(namespace).as_dict()
     except ConvoyError:
         raise
@@ -76,6 +81,39 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         raise ConfigError(_explain(str(error), fields)) from None
     values.pop("config", None)
     return Config(**values)
+
+
+def _check_files(arguments: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for a ``--config`` file that is no mapping of sections."""
+    sections = {field.name for field in dataclasses.fields(Config)}
+    for i, argument in enumerate(arguments):
+        name, _, path = argument.partition("=")
+        path = path or (arguments[i + 1] if i + 1 < len(arguments) else "")
+        if name != "--config" or not path:
+            continue
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {path} is no YAML file: {error}") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"--config {path} holds no sections; expected e.g. 'training: {{epochs: 5}}'")
+        for section in sections & values.keys():
+            if not isinstance(values[section], dict):
+                raise ConfigError(
+                    f"section {section} in {path} is {values[section]!r}; expected fields, e.g. '{section}: {{...}}'"
+                )
+
+
+def _check_nulls(section: type, values: Any, prefix: str) -> None:
+    """Raise ``ConfigError`` for a null where the field does not take one (the parser lets it through from files)."""
+    for name, kind in get_type_hints(section).items():
+        value = values[name]
+        if dataclasses.is_dataclass(kind):
+            _check_nulls(cast(type, kind), value, f"{prefix}{name}.")
+        elif value is None and type(None) not in get_args(kind):
+            raise ConfigError(f"{prefix}{name} is None; expected {getattr(kind, '__name__', kind)}")
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -92,7 +130,7 @@ def _explain(message: str, fields: list[str]) -> str:
     """Turn the parser's message into one line that names the nearest known field."""
     unknown = None
     if match := _UNKNOWN_ARGUMENT.search(message):
-        unknown = match["unknown"] if "unknown" in match.re.groupindex else match[1]
+        unknown = match[1]
     elif match := _UNKNOWN_KEY.search(message):
         unknown = f"{match['group']}.{match['option']}"
     elif match := _UNKNOWN_SECTION.search(message):

@@ -1,5 +1,6 @@
 """What the user reads while a job runs. All of it goes to stderr; stdout is kept for the JSON line."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,26 +31,20 @@ class Progress:
         self.live = self.stream.isatty()
         self.started = self.shown = time.monotonic()
         self.width = 0
-        self.done = 0
 
-    def update(self, done: int, detail: str = "", *, rate: float | None = None, force: bool = False) -> None:
-        """Show that ``done`` of ``total`` units are done.
-
-        Args:
-            done: Units done since the start.
-            detail: More to say in the middle of the line, e.g. ``"loss 0.31"``.
-            rate: Units per second, if known better than done / elapsed time.
-            force: Show even if the last line is recent.
-        """
-        now = time.monotonic()
-        self.done = done
-        if not force and now - self.shown < (_REDRAW_SECONDS if self.live else _LINE_SECONDS):
-            return
-        self.shown = now
-        self._write(self._line(done, detail, rate, now - self.started))
+    def update(self, done: int, detail: str = "") -> None:
+        """Show that ``done`` of ``total`` units are done since the start, with more to say after them."""
+        rate = done / max(1e-9, time.monotonic() - self.started)
+        parts = [f"{done:,}/{self.total:,} {self.unit}"]
+        if detail:
+            parts.append(detail)
+        if rate > 0:
+            parts.append(f"{rate:,.0f} {self.unit}/s")
+            parts.append(f"{clock((self.total - done) / rate)} left")
+        self.note("  ".join(parts))
 
     def note(self, text: str) -> None:
-        """Show what goes on while the number of units is not known yet."""
+        """Show what goes on in the caller's own words; not every call is shown."""
         now = time.monotonic()
         if now - self.shown >= (_REDRAW_SECONDS if self.live else _LINE_SECONDS):
             self.shown = now
@@ -65,23 +60,20 @@ class Progress:
         """Erase the live line; what is worth keeping was printed with ``line``."""
         self._erase()
 
-    def _line(self, done: int, detail: str, rate: float | None, elapsed: float) -> str:
-        rate = rate if rate is not None else (done / elapsed if elapsed > 0 else 0.0)
-        parts = [f"{self.label} {done:,}/{self.total:,} {self.unit}"]
-        if detail:
-            parts.append(detail)
-        if rate > 0:
-            parts.append(f"{rate:,.0f} {self.unit}/s")
-            parts.append(f"{clock((self.total - done) / rate)} left")
-        return "  ".join(parts)
-
     def _write(self, text: str) -> None:
         if self.live:
+            text = text[: self._columns() - 1]  # a wrapped line could not be rewritten
             self.stream.write("\r" + text.ljust(self.width))
             self.width = len(text)
         else:
             self.stream.write(text + "\n")
         self.stream.flush()
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:
+            return 80
 
     def _erase(self) -> None:
         if self.live and self.width:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from convoy.config import SparkConfig
@@ -29,10 +29,11 @@ def find_java(environment: Mapping[str, str]) -> str | None:
         ClusterError: There is no Java that Spark 3.5 runs on.
     """
     if home := environment.get("JAVA_HOME"):
-        if _java_version(Path(home) / "bin" / "java") is None:
-            raise ClusterError(
-                f"JAVA_HOME is {home!r}, where there is no working bin/java; unset it or {_INSTALL_JAVA}"
-            )
+        version = _java_version(Path(home) / "bin" / "java")
+        if version is None:
+            raise ClusterError(f"JAVA_HOME is {home!r}, with no working bin/java; unset it or {_INSTALL_JAVA}")
+        if version not in _SUPPORTED_JAVA:
+            raise ClusterError(f"JAVA_HOME is {home!r}, Java {version}; Spark 3.5 needs 8, 11 or 17: {_INSTALL_JAVA}")
         return None
     on_path = shutil.which("java", path=environment.get("PATH", ""))
     if on_path and _java_version(Path(on_path)) in _SUPPORTED_JAVA:
@@ -77,7 +78,9 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not submitted and (home := find_java(os.environ)):
         os.environ["JAVA_HOME"] = home
-    given = SparkConf()  # under spark-submit: the properties given there
+    if submitted:
+        SparkContext._ensure_initialized()  # connects to the JVM, which knows the properties given to spark-submit
+    given = SparkConf()
     master = given.get("spark.master", config.master) if submitted else config.master
     properties = {**_defaults(str(master), submitted), **config.conf}
     builder = SparkSession.builder.appName(f"convoy {name}")

@@ -1,5 +1,6 @@
 """Ingest with real Spark, read back with Petastorm's own reader."""
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -171,9 +172,13 @@ def test_odd_file_names_survive(spark, tmp_path):
     write_images(tmp_path / "images", {"a b": 10, "ü'\"": 10})
     odd = tmp_path / "images" / "a b" / "new\nline é.png"
     (tmp_path / "images" / "a b" / "0-0.png").rename(odd)
-    result = run_ingest(spark, tmp_path / "images", tmp_path / "data")
+    with open(os.fsencode(tmp_path / "images" / "a b") + b"/caf\xe9.png", "wb") as latin1:
+        latin1.write(odd.read_bytes())
+    result = run_ingest(spark, tmp_path / "images", tmp_path / "data", max_bad_fraction=0.1)
     assert "a b/new\nline é.png" in members(result)
     assert len(members(result)) == 20
+    [bad] = pq.read_table(result.path / "quarantine").to_pylist()
+    assert (bad["path"], bad["reason"]) == ("a b/caf\ufffd.png", "unreadable")  # no UTF-8: it cannot be stored
 
 
 def test_images_of_other_sizes_are_resized_or_refused_as_asked(spark, tmp_path):

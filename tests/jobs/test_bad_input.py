@@ -182,7 +182,7 @@ def test_no_java(tmp_path):
     command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: JAVA_HOME is {str(tmp_path)!r}, where there is no working bin/java")
+    assert done.stderr.startswith(f"error: JAVA_HOME is {str(tmp_path)!r}, with no working bin/java")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convoy.config import DatasetConfig, ImageConfig, ModelConfig, OptimizerConfig, SourceConfig, TrainingConfig
+from convoy.config import (
+    DatasetConfig,
+    ImageConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SourceConfig,
+    TrainingConfig,
+)
 from convoy.dataset.ingest import ingest
 from convoy.dataset.sources import source_of
 from convoy.errors import ClusterError, TrainingError
@@ -55,6 +62,17 @@ def test_three_ranks_with_uneven_slices_compute_what_one_process_does(spark, dat
             assert three[name] == pytest.approx(one[name], abs=1e-4), name
     for a, b in zip(load_trained(single).get_weights(), load_trained(several).get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_last_batch_of_one_sample_leaves_ranks_empty_handed_and_all_is_well(spark, dataset):
+    from convoy.dataset.manifest import Manifest
+
+    rows = Manifest.load(dataset).rows()["train"]
+    batch = next(size for size in range(30, rows) if rows % size == 1)
+    _, expected = train(spark, dataset, 1, global_batch_size=batch, epochs=1)
+    _, measured = train(spark, dataset, 3, global_batch_size=batch, epochs=1)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert measured[0][name] == pytest.approx(expected[0][name], abs=1e-4), name
 
 
 def test_the_same_seed_gives_the_same_weights_bit_by_bit(spark, dataset, three_ranks):

@@ -18,15 +18,19 @@ _LATEST = "LATEST"
 _STAGING = ".staging-"
 
 
+def _root(root: str) -> Path:
+    return Path(root).expanduser().absolute()
+
+
 def names(root: str) -> list[str]:
     """Names of the datasets under the root that have at least one version."""
-    base = Path(root)
+    base = _root(root)
     return sorted(path.name for path in base.iterdir() if versions(root, path.name)) if base.is_dir() else []
 
 
 def versions(root: str, name: str) -> list[str]:
     """Complete versions of a dataset, oldest first."""
-    found = list((Path(root) / name).glob(f"[!.]*/{MANIFEST}"))
+    found = list((_root(root) / name).glob(f"[!.]*/{MANIFEST}"))
     return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime)]
 
 
@@ -48,12 +52,12 @@ def find(root: str, name: str, version: str) -> Path:
         raise DatasetError(f"there is no dataset {name!r} under {root!r}; {holds}{did_you_mean(name, others)}")
     if version == "latest":
         try:
-            version = (Path(root) / name / _LATEST).read_text().strip()
+            version = (_root(root) / name / _LATEST).read_text().strip()
         except OSError:
             version = available[-1]
     if version not in available:
         raise DatasetError(f"dataset {name!r} has no version {version!r}; it has {', '.join(available)}")
-    return (Path(root) / name / version).absolute()
+    return _root(root) / name / version
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def staging(root: str, name: str) -> Iterator[Path]:
     Raises:
         DatasetError: The root cannot be written to.
     """
-    folder = (Path(root) / name).absolute() / f"{_STAGING}{uuid.uuid4().hex[:12]}"
+    folder = _root(root) / name / f"{_STAGING}{uuid.uuid4().hex[:12]}"
     try:
         folder.mkdir(parents=True)
     except OSError as error:

@@ -47,6 +47,6 @@ def lay_out(rows: int, row_bytes: int, row_group_mb: float) -> Layout:
     groups = max(1, by_size, min(GROUPS_FOR_PARALLEL_READING, rows // MIN_ROWS_PER_GROUP))
     rows_per_group = math.ceil(rows / groups)
     groups = math.ceil(rows / rows_per_group)
-    files = max(min(4, groups // 2), math.ceil(rows * row_bytes / (FILE_MIB * MIB)), 1)
+    files = max(min(4, groups), math.ceil(rows * row_bytes / (FILE_MIB * MIB)), 1)
     rows_per_file = math.ceil(groups / files) * rows_per_group
     return Layout(rows, rows_per_group, rows_per_file, math.ceil(rows / rows_per_file))

@@ -124,5 +124,5 @@ class Manifest:
                 for name, split in values["splits"].items()
             }
             return cls(**values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(f"{file} cannot be read ({error}); ingest the dataset again") from None

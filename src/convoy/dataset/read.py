@@ -80,12 +80,14 @@ def training_batches(
     """One rank's part of every global batch of epochs ``first_epoch`` to ``epochs - 1``, in the plan's order.
 
     Returns:
-        A dataset of (uint8 images (n, H, W, C), int32 labels (n,)), ``steps_per_epoch`` elements per epoch.
+        A dataset of (uint8 images (n, H, W, C), int32 labels (n,)), ``steps_per_epoch`` elements per epoch. Where this
+        rank has no sample in a short last batch it gets a borrowed one, since TensorFlow's convolutions do not take
+        empty batches; its weight is 0 and ``convoy.training.callbacks.ExactOverRanks`` removes its trace.
     """
 
     def indices() -> Iterator[np.ndarray]:
         for epoch in range(first_epoch, epochs):
-            yield from rank_batches(epoch_order(len(data), seed, epoch), global_batch, rank, world_size)
+            yield from _never_empty(rank_batches(epoch_order(len(data), seed, epoch), global_batch, rank, world_size))
 
     return _gather(data, indices, (epochs - first_epoch) * steps_per_epoch(len(data), global_batch))
 
@@ -94,9 +96,13 @@ def evaluation_batches(data: SplitArrays, global_batch: int, rank: int, world_si
     """One rank's part of the split, once, in stored order; elements as in ``training_batches``."""
 
     def indices() -> Iterator[np.ndarray]:
-        yield from rank_batches(np.arange(len(data)), global_batch, rank, world_size)
+        yield from _never_empty(rank_batches(np.arange(len(data)), global_batch, rank, world_size))
 
     return _gather(data, indices, steps_per_epoch(len(data), global_batch))
+
+
+def _never_empty(batches: list[np.ndarray]) -> Iterator[np.ndarray]:
+    return (rows if len(rows) else np.zeros(1, np.int64) for rows in batches)
 
 
 def _gather(data: SplitArrays, indices: object, steps: int) -> "tf.data.Dataset":

@@ -1,6 +1,8 @@
 """Classification metrics from counts. Pure NumPy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -32,6 +34,24 @@ class Evaluation:
     f1: np.ndarray
     support: np.ndarray
     confusion: np.ndarray
+
+    def overall(self) -> dict[str, float]:
+        """The metrics of the whole split, by name."""
+        return {
+            "accuracy": self.accuracy,
+            f"top{self.top_k}_accuracy": self.top_k_accuracy,
+            "log_loss": self.log_loss,
+            "macro_f1": float(self.f1.mean()),
+        }
+
+    def per_class(self) -> dict[str, list[float]]:
+        """The metrics of each class, by name: lists of K values."""
+        return {name: getattr(self, name).tolist() for name in ("precision", "recall", "f1", "support")}
+
+    def table(self, classes: Sequence[str], limit: int = 50) -> list[list[str]]:
+        """Rows of text (class, precision, recall, F1, support) for the first ``limit`` classes."""
+        columns = zip(classes, self.precision, self.recall, self.f1, self.support, strict=True)
+        return [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", f"{n:,}"] for name, p, r, f, n in islice(columns, limit)]
 
 
 def evaluate(

@@ -9,6 +9,8 @@ from PIL import Image, UnidentifiedImageError
 MAX_PIXELS = 100_000_000
 """Larger images are refused from their header, before memory is spent on them."""
 
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no EPS: Pillow would start Ghostscript for it
+
 
 class BadImage(Exception):
     """An image that cannot be used.
@@ -24,7 +26,7 @@ class BadImage(Exception):
 
 
 def decode(content: bytes, channels: int) -> np.ndarray:
-    """Decode an image (JPEG, PNG, and whatever else Pillow knows) to 8-bit grey or RGB.
+    """Decode an image (JPEG, PNG, WebP, BMP, GIF, TIFF) to 8-bit grey or RGB.
 
     Args:
         content: The encoded file.
@@ -38,10 +40,24 @@ def decode(content: bytes, channels: int) -> np.ndarray:
     """
     if not content:
         raise BadImage("empty", "the file has no bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's remarks on damaged files, and its own limit: MAX_PIXELS decides here
+        image = _open(content)
+        try:
+            image.load()
+            pixels = np.asarray(_to_mode(image, "L" if channels == 1 else "RGB"))
+        except OSError as error:
+            reason = "truncated" if "truncated" in str(error) else "corrupt"
+            raise BadImage(reason, str(error)) from None
+        except Exception as error:  # a decoder may fail on hostile bytes in any way; the job must go on
+            raise BadImage("corrupt", f"{type(error).__name__}: {error}") from None
+    return pixels.reshape(image.height, image.width, channels)
+
+
+def _open(content: bytes) -> Image.Image:
+    """Read the header only."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning; MAX_PIXELS decides here
-            image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
         raise BadImage("not_an_image", f"no known image type begins with {content[:8].hex(' ')}") from None
     except Image.DecompressionBombError as error:
@@ -50,15 +66,7 @@ def decode(content: bytes, channels: int) -> np.ndarray:
         raise BadImage("corrupt", f"{type(error).__name__}: {error}") from None
     if image.width * image.height > MAX_PIXELS:
         raise BadImage("too_large", f"{image.width}x{image.height} pixels, at most {MAX_PIXELS:,} are decoded")
-    try:
-        image.load()
-        pixels = np.asarray(_to_mode(image, "L" if channels == 1 else "RGB"))
-    except OSError as error:
-        reason = "truncated" if "truncated" in str(error) else "corrupt"
-        raise BadImage(reason, str(error)) from None
-    except Exception as error:  # a decoder may fail on hostile bytes in any way; the job must go on
-        raise BadImage("corrupt", f"{type(error).__name__}: {error}") from None
-    return pixels.reshape(image.height, image.width, channels)
+    return image
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -49,8 +49,17 @@ def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
     else:
         pixels = decode(payload, geometry.channels)
     if pixels.shape[2] != geometry.channels:
-        raise BadImage("channels", f"{pixels.shape[2]} channels, {geometry.channels} expected")
+        pixels = _convert(pixels, geometry.channels)
     return resize(pixels, geometry)
+
+
+def _convert(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Grey to RGB or RGB to grey, as files are converted."""
+    if pixels.shape[2] not in (1, 3):
+        raise BadImage("channels", f"{pixels.shape[2]} channels, 1 or 3 expected")
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    converted = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return converted.reshape(*pixels.shape[:2], channels)
 
 
 def resize(pixels: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -63,23 +72,23 @@ def resize(pixels: np.ndarray, geometry: Geometry) -> np.ndarray:
         raise BadImage("size", f"{height}x{width} pixels (height x width), {target[0]}x{target[1]} expected")
     if geometry.resize == "stretch":
         return _scale(pixels, *target)
-    ratios = (target[0] / height, target[1] / width)
-    ratio = min(ratios) if geometry.resize == "letterbox" else max(ratios)
-    scaled_height, scaled_width = max(1, round(height * ratio)), max(1, round(width * ratio))
-    if geometry.resize == "letterbox":
-        scaled = _scale(pixels, min(scaled_height, target[0]), min(scaled_width, target[1]))
-        canvas = np.zeros(geometry.shape, np.uint8)
-        top, left = (target[0] - scaled.shape[0]) // 2, (target[1] - scaled.shape[1]) // 2
-        canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
-        return canvas
-    scaled = _scale(pixels, max(scaled_height, target[0]), max(scaled_width, target[1]))
-    top, left = (scaled.shape[0] - target[0]) // 2, (scaled.shape[1] - target[1]) // 2
-    return scaled[top : top + target[0], left : left + target[1]]
+    if geometry.resize == "center_crop":
+        ratio = min(height / target[0], width / target[1])  # source pixels per target pixel
+        cut = (target[0] * ratio, target[1] * ratio)
+        top, left = (height - cut[0]) / 2, (width - cut[1]) / 2
+        return _scale(pixels, *target, box=(left, top, left + cut[1], top + cut[0]))
+    ratio = min(target[0] / height, target[1] / width)
+    scaled = _scale(pixels, min(target[0], max(1, round(height * ratio))), min(target[1], max(1, round(width * ratio))))
+    canvas = np.zeros(geometry.shape, np.uint8)
+    top, left = (target[0] - scaled.shape[0]) // 2, (target[1] - scaled.shape[1]) // 2
+    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    return canvas
 
 
-def _scale(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    if pixels.shape[:2] == (height, width):
-        return pixels
+def _scale(
+    pixels: np.ndarray, height: int, width: int, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """Scale the pixels, or the box (left, top, right, bottom) of them."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
     return scaled.reshape(height, width, pixels.shape[2])

@@ -13,8 +13,8 @@ def lenet5(x: KerasTensor, num_classes: int) -> KerasTensor:
     pooling has no weights and the output is a softmax. Sides of 28 to 31 pixels are padded with zeros to the paper's
     32, as it does with its 28x28 characters.
     """
-    if all(28 <= side < 32 for side in x.shape[1:3]):
-        x = pad_to(x, 32, 32, name="pad")
+    height, width = (32 if 28 <= side < 32 else side for side in x.shape[1:3])
+    x = pad_to(x, height, width, name="pad")
     x = conv2d(x, 6, 5, activation="tanh", name="c1")
     x = pool2d(x, 2, kind="average", name="s2")
     x = conv2d(x, 16, 5, activation="tanh", name="c3")

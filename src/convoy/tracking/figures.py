@@ -24,12 +24,14 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         best = [row.get(f"val_{metric}", np.nan) for row in history]
         if best and np.isfinite(best).any():
             where = int(np.nanargmin(best) if metric == "loss" else np.nanargmax(best))
+            below = metric == "accuracy"  # validation tends to be the lower of the two curves, or the upper of losses
             axes.annotate(
                 f"{best[where]:.4f}",
                 (epochs[where], best[where]),
                 textcoords="offset points",
-                xytext=(0, 8),
+                xytext=(0, -14 if below else 8),
                 ha="center",
+                color=_VALIDATION,
             )
         axes.set(xlabel="epoch", title=metric)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -9,7 +9,7 @@ import io
 import sys
 import warnings
 from dataclasses import asdict, dataclass
-from importlib.metadata import version as installed
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from convoy.tracking import registry
 
 _METADATA = "convoy"
 _KERAS_FILE = "data/model.keras"
-_REQUIREMENTS = ("keras", "tensorflow-cpu", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -82,13 +81,21 @@ def log_model(
             model=model,
             signature=ModelSignature(inputs, outputs),
             input_example={"image": example},
-            pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
+            pip_requirements=_requirements(),
             metadata={_METADATA: metadata},
         )
     if registered_model is None:
         return info.model_uri, None
     version = registry.register(info.model_uri, registered_model, run_id)
     return f"models:/{registered_model}/{version}", version
+
+
+def _requirements() -> list[str]:
+    """What the model needs, at the versions that it was trained with."""
+    # One TensorFlow is installed, under its name for CPUs or for GPUs.
+    names = {"keras", "numpy", "pillow", "tensorflow", "tensorflow-cpu"}
+    here = {(dist.name or "").lower(): dist.version for dist in distributions()}
+    return sorted(f"{name}=={here[name]}" for name in names if name in here)
 
 
 def save_model(path: str, **options: Any) -> None:

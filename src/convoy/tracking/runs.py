@@ -1,6 +1,7 @@
 """One MLflow run per training, opened and fed by the driver."""
 
 import dataclasses
+import getpass
 import json
 import subprocess
 import warnings
@@ -97,14 +98,23 @@ class TrainingRun:
 
 
 @contextmanager
-def training_run(config: Config) -> Iterator[TrainingRun]:
-    """Open a run; it ends as FINISHED, or as FAILED with the reason in the tag ``convoy.failure``."""
+def training_run(config: Config, path: Path, manifest: Manifest, spark_application: str) -> Iterator[TrainingRun]:
+    """Open a run that says what it is made from; it ends as FINISHED, or as FAILED with the reason in a tag.
+
+    Args:
+        config: Every field becomes a parameter.
+        path: Folder of the dataset version.
+        manifest: Its manifest.
+        spark_application: Id of the Spark application.
+    """
     experiment = store.experiment_id(config.tracking.experiment)
     client = mlflow.MlflowClient()
     name = f"{config.model.name}-{config.dataset.name}"
     run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
     try:
         run.log_config(config)
+        run.log_dataset(manifest, path)
+        run.set_tags(provenance(manifest, spark_application, config.training.num_workers))
         yield run
     except BaseException as error:
         client.set_tag(run.run_id, "convoy.failure", f"{type(error).__name__}: {error}"[:5000])
@@ -138,12 +148,15 @@ def git_commit() -> str:
     return described.stdout.strip() if described.returncode == 0 else ""
 
 
-def provenance(manifest: Manifest, spark_application: str, world_size: int) -> dict[str, str]:
+def provenance(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
     """Tags that say what a run was made from."""
     tags = {
+        "mlflow.source.name": "jobs/train.py",
+        "mlflow.source.type": "JOB",
+        "mlflow.user": getpass.getuser(),
         "mlflow.source.git.commit": git_commit(),
         "spark.application_id": spark_application,
-        "world_size": str(world_size),
+        "world_size": str(max(1, num_workers)),
         "dataset.name": manifest.name,
         "dataset.version": manifest.version,
         "dataset.fingerprint": manifest.fingerprint,

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from convoy.errors import TrackingError
 
 _TIMEOUT_SECONDS = 5
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
 _SQLITE = "sqlite:///"
 
 
@@ -66,7 +67,7 @@ def experiment_id(name: str) -> str:
     file = _sqlite_file(mlflow.get_tracking_uri())
     location = (file.parent.absolute() / "mlartifacts").as_uri() if file else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
     except MlflowException as error:
         raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
 

@@ -31,31 +31,58 @@ class ExactOverRanks(keras.callbacks.Callback):
     def __init__(self, collective: Collective, rows: int, validation_rows: int, global_batch: int) -> None:
         super().__init__()
         self.collective, self.rows, self.global_batch = collective, rows, global_batch
+        self.validation_rows = validation_rows
         self.steps = steps_per_epoch(rows, global_batch)
         self.validation_steps = steps_per_epoch(validation_rows, global_batch)
         self.weight = 1.0
+        self._remembered: list[tuple[Any, np.ndarray]] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the weight of this rank's gradients in the step."""
-        weight = gradient_weight(self.rows, self.global_batch, batch, self.collective.rank, self.collective.size)
+        weight = self._weight_of(self.rows, batch)
         if weight != self.weight:
             self.weight = weight
             self.model.optimizer.gradient_weight.assign(weight)
+        if weight == 0:
+            self._remember()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Sum the metrics after the last step of an epoch."""
+        self._restore()
         if batch == self.steps - 1:
             self._sum_metrics()
 
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Prepare for a step without samples of this rank."""
+        if self._weight_of(self.validation_rows, batch) == 0:
+            self._remember()
+
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Sum the metrics after the last step of a validation."""
+        self._restore()
         if batch == self.validation_steps - 1:
             self._sum_metrics()
+
+    def _weight_of(self, rows: int, batch: int) -> float:
+        return gradient_weight(rows, self.global_batch, batch, self.collective.rank, self.collective.size)
+
+    def _metric_variables(self) -> list[Any]:
+        return [variable for metric in self.model.metrics for variable in metric.variables]
+
+    def _remember(self) -> None:
+        """Note what a borrowed sample would change (see ``convoy.dataset.read``), its gradients apart."""
+        variables = [*self._metric_variables(), *self.model.non_trainable_variables]
+        self._remembered = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+    def _restore(self) -> None:
+        for variable, value in self._remembered:
+            variable.assign(value)
+        self._remembered = []
 
     def _sum_metrics(self) -> None:
         if self.collective.size == 1:
             return
-        variables = [variable for metric in self.model.metrics for variable in metric.variables]
+        variables = self._metric_variables()
         sizes = [int(np.prod(variable.shape)) for variable in variables]
         packed = np.concatenate([np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in variables])
         summed = np.split(self.collective.sum(packed), np.cumsum(sizes)[:-1])

@@ -7,13 +7,18 @@ unpickled: messages are JSON, and the connection is opened with ``multiprocessin
 import contextlib
 import json
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 Event = dict[str, Any]
+
+_LAST_WORDS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -49,47 +54,64 @@ class Receiver:
     """The driver's end: calls ``handle`` for every event, one at a time, until closed.
 
     Args:
-        host: Address to bind to.
-        handle: Takes an event.
+        bind: Address to listen on.
+        host: Name or address by which the ranks reach it.
+        handle: Takes an event. What it raises stops further calls, and is raised again by ``close``.
     """
 
-    def __init__(self, host: str, handle: Callable[[Event], None]) -> None:
-        key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), backlog=128, authkey=key)
-        self._handle = handle
+    def __init__(self, bind: str, host: str, handle: Callable[[Event], None]) -> None:
+        self._listener = Listener((bind, 0), backlog=128)  # the key is asked for in each connection's own thread
+        self._bind, self._handle = bind, handle
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._closing = False
-        self.address = Address(host, self._listener.address[1], key)
+        self._failure: Exception | None = None
+        self._own_address: Any = None
+        self.address = Address(host, self._listener.address[1], secrets.token_bytes(32))
         self._acceptor = threading.Thread(target=self._accept, name="channel", daemon=True)
         self._acceptor.start()
 
     def _accept(self) -> None:
-        while not self._closing:
+        while True:
             try:
                 connection = self._listener.accept()
-            except Exception:  # a stranger with the wrong key, or the listener was closed
+            except OSError:
                 continue
+            if self._listener.last_accepted == self._own_address:  # of close: whoever came before has a thread
+                connection.close()
+                return
             thread = threading.Thread(target=self._receive, args=(connection,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _receive(self, connection: Connection) -> None:
-        with connection:
+        # Ends with the connection, or at once for a stranger who does not know the key or does not speak JSON.
+        with connection, contextlib.suppress(EOFError, OSError, ValueError, AuthenticationError):
+            deliver_challenge(connection, self.address.key)
+            answer_challenge(connection, self.address.key)
             while True:
-                try:
-                    event = json.loads(connection.recv_bytes())
-                except (EOFError, OSError):
-                    return
+                event = json.loads(connection.recv_bytes())
                 with self._lock:
-                    self._handle(event)
+                    self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if self._failure is None:
+            try:
+                self._handle(event)
+            except Exception as error:
+                self._failure = error
 
     def close(self) -> None:
-        """Handle what has arrived, then stop listening."""
-        for thread in self._threads:
-            thread.join(timeout=5)
-        self._closing = True
-        with contextlib.suppress(OSError):  # wake the acceptor
-            Client((self.address.host, self.address.port), authkey=self.address.key).close()
-        self._acceptor.join(timeout=5)
+        """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
+        if self._own_address is not None:
+            return
+        with socket.socket() as own:
+            own.bind((self._bind, 0))
+            self._own_address = own.getsockname()
+            own.connect((self._bind, self.address.port))
+            self._acceptor.join(timeout=_LAST_WORDS_SECONDS)
         self._listener.close()
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        if self._failure is not None:
+            raise self._failure

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 from pyspark.sql import SparkSession
 
 from convoy import errors
@@ -17,6 +18,7 @@ from convoy.training.collective import HorovodRanks, SingleProcess
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _START_SECONDS = 120
+_LOOPBACK = "127.0.0.1"
 
 
 def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
@@ -61,6 +63,7 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
 def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
     import horovod.spark
 
+    conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
     failures: list[dict[str, Any]] = []
 
@@ -70,9 +73,11 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
         else:
             handle(event)
 
-    host = "127.0.0.1" if local else str(spark.sparkContext.getConf().get("spark.driver.host"))
-    receiver = Receiver(host, dispatch)
+    host = _LOOPBACK if local else str(conf.get("spark.driver.host"))
+    bind = _LOOPBACK if local else str(conf.get("spark.driver.bindAddress", host))
+    receiver = Receiver(bind, host, dispatch)
     output = _RankOutput()
+    results, problem = [], None
     try:
         results = horovod.spark.run(
             run_rank,
@@ -80,21 +85,28 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
             num_proc=task.training.num_workers,
             start_timeout=_START_SECONDS,
             use_gloo=True,
-            nics={"lo"} if local else None,
+            nics={_loopback_interface()} if local else None,
             stdout=output,
             stderr=output,
             verbose=0,
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
         )
     except Exception as error:
-        receiver.close()
-        _raise_failure(failures, output, error)
+        problem = error
     finally:
         receiver.close()
-    _raise_failure(failures, output, None)
+    _raise_failure(failures, output, problem)
     model = results[0]
     assert isinstance(model, TrainedModel)
     return model
+
+
+def _loopback_interface() -> str:
+    """Name of the network interface of 127.0.0.1: ``lo`` on Linux, ``lo0`` on macOS."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == _LOOPBACK for address in addresses):
+            return name
+    raise ClusterError(f"no network interface has the address {_LOOPBACK}; bring up the loopback interface")
 
 
 def run_rank(task: TrainTask, address: Address) -> TrainedModel | None:

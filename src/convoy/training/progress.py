@@ -34,10 +34,12 @@ class TrainingProgress:
     def handle(self, event: Mapping[str, Any]) -> None:
         """Take an event of ``callbacks.Report``."""
         if event["type"] == "step":
-            done = event["epoch"] * self._rows + min(self._rows, event["step"] * self._rows // event["steps"])
-            where = f"epoch {event['epoch'] + 1}/{event['epochs']}  step {event['step']}/{event['steps']}"
-            detail = f"{where}  loss {event['loss']:.4f}"
-            self._progress.update(done, detail, rate=event["images_per_second"])
+            left = event["epochs"] - event["epoch"] - event["step"] / event["steps"]
+            rate = event["images_per_second"]
+            self._progress.note(
+                f"epoch {event['epoch'] + 1}/{event['epochs']}  step {event['step']}/{event['steps']}"
+                f"  loss {event['loss']:.4f}  {rate:,.0f} images/s  {clock(left * self._rows / rate)} left"
+            )
         elif event["type"] == "epoch":
             metrics = dict(event["metrics"])
             self._history.append(metrics)

@@ -3,6 +3,7 @@
 Adding a source is one module with a frozen dataclass that implements ``Source``, and one line in ``source_of``.
 """
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,6 @@ def source_of(config: SourceConfig) -> Source:
             raise ConfigError(
                 "source.path is missing; source.kind folder needs the folder of images, e.g. --source.path ~/images"
             )
-        source = FolderSource(config.path)
+        source = FolderSource(os.path.expanduser(config.path))
     source.check()
     return source

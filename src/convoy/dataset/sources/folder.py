@@ -112,4 +112,5 @@ def files_below(folder: str) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
-                yield os.path.join(parent, name)
+                # A name that is no UTF-8 cannot be stored; its replacement is not found, and so is reported.
+                yield os.fsencode(os.path.join(parent, name)).decode("utf-8", "replace")

@@ -1,0 +1,98 @@
+"""Where a sample belongs: by its content alone, in the shares asked for."""
+
+import hashlib
+import math
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoy.dataset.inventory import hash_samples
+from convoy.dataset.sources.folder import FolderSource
+from convoy.dataset.splits import SPLIT_ALIASES, SPLITS, carve, fractions_for
+
+DIGESTS = [hashlib.blake2b(str(i).encode(), digest_size=16).hexdigest() for i in range(20_000)]
+shares = st.floats(0, 0.5)
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.0), (0.0, 0.3), (0.25, 0.5), (0.001, 0.001)])
+def test_shares_are_met(validation, test):
+    placed = [carve(digest, validation, test) for digest in DIGESTS]
+    for split, share in {"validation": validation, "test": test, "train": 1 - validation - test}.items():
+        expected = share * len(DIGESTS)
+        assert abs(placed.count(split) - expected) <= 4.5 * math.sqrt(expected * (1 - share))  # binomial
+
+
+def test_a_sample_stays_where_it_is_in_every_version():
+    splits = [carve(digest, 0.1, 0.1) for digest in DIGESTS[:100]]
+    assert [i for i, split in enumerate(splits) if split == "test"] == [
+        2,
+        11,
+        15,
+        21,
+        35,
+        41,
+        49,
+        54,
+        70,
+        78,
+        87,
+        95,
+    ]
+    assert [i for i, split in enumerate(splits) if split == "validation"] == [
+        13,
+        23,
+        24,
+        26,
+        28,
+        32,
+        38,
+        53,
+        66,
+        69,
+        71,
+        84,
+        89,
+    ]
+
+
+@given(st.sampled_from(DIGESTS), shares, shares, shares)
+def test_a_larger_share_takes_more_samples_and_gives_none_back(digest, validation, test, more):
+    if carve(digest, validation, test) == "test":
+        assert carve(digest, validation, min(1.0, test + more)) == "test"
+    if carve(digest, validation, test) == "validation":
+        assert carve(digest, validation + more, test) == "validation"
+
+
+def test_copies_of_an_image_are_on_one_side(tmp_path):
+    rows = []
+    for i in range(60):
+        for copy in ("a", "b", "other name"):
+            path = tmp_path / f"{copy}-{i}"
+            path.write_bytes(b"image %d" % i)
+            rows.append({"path": str(path), "name": path.name, "class_name": "x", "split": None})
+    batch = pa.RecordBatch.from_pylist(rows, pa.schema([(name, pa.string()) for name in rows[0]]))
+    (result,) = hash_samples(iter([batch]), FolderSource(str(tmp_path)), (0.3, 0.3))
+    splits = [row["split"] for row in result.to_pylist()]
+    assert splits[0::3] == splits[1::3] == splits[2::3]
+    assert set(splits) == set(SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("given_splits", "expected"),
+    [
+        (set(), (0.1, 0.2)),
+        ({"train"}, (0.1, 0.0)),
+        ({"train", "test"}, (0.1, 0.0)),
+        ({"train", "validation"}, (0.0, 0.0)),
+        ({"train", "validation", "test"}, (0.0, 0.0)),
+    ],
+)
+def test_only_what_the_source_lacks_is_carved_out(given_splits, expected):
+    assert fractions_for(given_splits, 0.1, 0.2) == expected
+
+
+def test_aliases_name_splits():
+    assert set(SPLIT_ALIASES.values()) == set(SPLITS)
+    assert all(alias == alias.lower() for alias in SPLIT_ALIASES)

@@ -1,0 +1,99 @@
+"""Networks: the papers' sizes, the normalisation inside, and what happens to images that do not fit."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from convoy.cli import parse
+from convoy.errors import ModelError
+from convoy.models.registry import ARCHITECTURES, build
+from tests.conftest import noise
+
+CONF = sorted(Path(__file__).parent.parent.parent.glob("conf/*.yaml"))
+MEAN, STD = [10.0, 127.5, 200.0], [3.0, 70.25, 0.5]
+
+
+def grey(name, height, width, classes=10):
+    return build(name, (height, width, 1), classes, [33.0], [78.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "width", "parameters"),
+    [
+        ("lenet5", 32, 32, 61_706),
+        ("lenet5", 28, 28, 61_706),  # padded, as in the paper
+        ("lenet5", 28, 32, 61_706),
+        ("lenet5", 31, 30, 61_706),
+        ("mnist_cnn", 28, 28, 1_199_882),
+    ],
+)
+def test_parameters_are_those_of_the_source(name, height, width, parameters):
+    model = grey(name, height, width)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == parameters
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(("shape", "classes"), [((33, 40, 3), 2), ((32, 32, 1), 17)])
+def test_raw_images_become_probabilities(name, shape, classes):
+    model = build(name, shape, classes, [100.0] * shape[2], [50.0] * shape[2])
+    probabilities = model(noise(5, *shape)).numpy()
+    assert model.inputs[0].dtype == "uint8"
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (5, classes)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "layer", "reaches"),
+    [
+        ("lenet5", 4, "c1", "4x4"),
+        ("lenet5", 5, "s2", "1x1"),
+        ("lenet5", 12, "c3", "4x4"),
+        ("lenet5", 20, "c5", "2x2"),
+        ("mnist_cnn", 2, "conv1", "2x2"),
+        ("mnist_cnn", 4, "conv2", "2x2"),
+        ("mnist_cnn", 5, "pool", "1x1"),
+    ],
+)
+def test_image_that_does_not_fit_names_the_layer_and_what_reaches_it(name, side, layer, reaches):
+    with pytest.raises(ModelError, match=rf"{name} .*{side}x{side}x1: layer '{layer}' .* {reaches}\b"):
+        grey(name, side, side)
+
+
+def test_unknown_name_suggests_the_nearest_and_lists_all():
+    with pytest.raises(ModelError, match=r"'lenet' is unknown; .*lenet5, mnist_cnn.*did you mean 'lenet5'\?"):
+        grey("lenet", 32, 32)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalisation_is_inside_the_network(channels):
+    mean, std = MEAN[:channels], STD[:channels]
+    model = build("lenet5", (32, 32, channels), 10, mean, std)
+    images = noise(4, 32, 32, channels)
+    normalised = keras.Model(model.input, model.get_layer("normalise").output)(images).numpy()
+    np.testing.assert_allclose(normalised, (images - np.array(mean)) / np.array(std), rtol=1e-5, atol=1e-5)
+
+
+def test_channel_that_is_the_same_everywhere_gives_no_nan():
+    model = build("lenet5", (32, 32, 3), 10, [0.0, 128.0, 255.0], [0.0, 20.0, 0.0])
+    images = np.stack([np.zeros((32, 32, 3)), np.full((32, 32, 3), 255)]).astype(np.uint8)
+    assert np.isfinite(model(images).numpy()).all()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_saved_network_loads_in_safe_mode_and_predicts_the_same(name, tmp_path):
+    model = build(name, (28, 28, 3), 10, MEAN, STD)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    images = noise(3, 28, 28, 3)
+    assert np.array_equal(loaded(images).numpy(), model(images).numpy())
+    assert loaded.name == name
+
+
+@pytest.mark.parametrize("file", CONF, ids=lambda file: file.stem)
+def test_every_experiment_of_the_project_builds_its_network(file):
+    config = parse("train", "", ["--config", str(file)])
+    shape = config.dataset.image.shape
+    assert build(config.model.name, shape, 10, [0.0] * shape[2], [1.0] * shape[2]).output_shape == (None, 10)

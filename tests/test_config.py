@@ -1,0 +1,83 @@
+"""The typed sections: what they accept, and how they refuse."""
+
+import dataclasses
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoy.config import (
+    Config,
+    DatasetConfig,
+    EvaluationConfig,
+    ImageConfig,
+    OptimizerConfig,
+    ScoringConfig,
+    StorageConfig,
+    TrainingConfig,
+)
+from convoy.errors import ConfigError
+
+NAN = float("nan")
+
+
+def test_defaults_are_valid_and_travel_to_workers():
+    assert pickle.loads(pickle.dumps(Config())) == Config()
+
+
+def test_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().training.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        (ImageConfig, "height", 0),
+        (ImageConfig, "width", -1),
+        (ImageConfig, "channels", 2),
+        (StorageConfig, "row_group_mb", 0.0),
+        (StorageConfig, "row_group_mb", NAN),
+        (DatasetConfig, "name", ""),
+        (DatasetConfig, "name", "../escape"),
+        (DatasetConfig, "name", ".."),
+        (DatasetConfig, "name", ".hidden"),
+        (DatasetConfig, "validation_fraction", -0.1),
+        (DatasetConfig, "test_fraction", 1.5),
+        (DatasetConfig, "test_fraction", NAN),
+        (DatasetConfig, "max_bad_fraction", 2.0),
+        (OptimizerConfig, "learning_rate", 0.0),
+        (OptimizerConfig, "learning_rate", NAN),
+        (TrainingConfig, "num_workers", -1),
+        (TrainingConfig, "epochs", 0),
+        (TrainingConfig, "global_batch_size", 0),
+        (EvaluationConfig, "top_k", 0),
+        (ScoringConfig, "batch_size", 0),
+    ],
+)
+def test_value_out_of_range_is_named_with_what_is_expected(section, field, value):
+    with pytest.raises(ConfigError) as refused:
+        section(**{field: value})
+    message = str(refused.value)
+    assert field in message
+    assert repr(value) in message
+    assert "expected" in message
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_something_is_always_left_for_training(validation, test):
+    if validation + test < 1:
+        DatasetConfig(validation_fraction=validation, test_fraction=test)
+    else:
+        with pytest.raises(ConfigError, match="validation_fraction"):
+            DatasetConfig(validation_fraction=validation, test_fraction=test)
+
+
+@given(st.integers(0, 64), st.integers(1, 128))
+def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
+    if batch >= ranks:
+        TrainingConfig(num_workers=ranks, global_batch_size=batch)
+    else:
+        with pytest.raises(ConfigError, match=rf"{batch}; expected at least one sample for each of the {ranks} ranks"):
+            TrainingConfig(num_workers=ranks, global_batch_size=batch)

@@ -1,0 +1,123 @@
+"""Training over ranks computes exactly what one process does, and says what happens."""
+
+import functools
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from convoy.config import OptimizerConfig
+from convoy.dataset.plan import steps_per_epoch
+from convoy.dataset.read import SplitArrays, evaluation_batches, training_batches
+from convoy.errors import TrainingError
+from convoy.models.blocks import conv2d, normalise, pool2d
+from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss
+from convoy.training.collective import SingleProcess
+from convoy.training.optimizer import build_optimizer, distribute
+from tests.conftest import noise
+
+EPOCHS, BATCH = 2, 8
+
+
+def data(rows, seed):
+    return SplitArrays(noise(rows, 6, 6, 1, seed=seed), np.random.default_rng(seed).integers(0, 3, rows, np.int32))
+
+
+@functools.cache
+def initial_weights():
+    keras.utils.set_random_seed(0)
+    return network().get_weights()
+
+
+def network():
+    images = keras.Input((6, 6, 1), dtype="uint8")
+    x = conv2d(normalise(images, [128.0], [74.0]), 3, 3, activation="tanh", name="c1")
+    x = pool2d(conv2d(x, 4, 3, activation="relu", name="c2"), 2, kind="max", name="pool")
+    x = keras.layers.Dense(3, activation="softmax", name="output")(keras.layers.Flatten(name="flatten")(x))
+    return keras.Model(images, x)
+
+
+def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0.1):
+    """Train as a rank does; returns its model and the history of its logs."""
+    train, validation = data(rows, 1), data(validation_rows, 2)
+    model = network()
+    model.set_weights(initial_weights())
+    optimizer = distribute(build_optimizer(OptimizerConfig(name, rate)), collective)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    history = model.fit(
+        training_batches(train, BATCH, 7, 0, EPOCHS, collective.rank, collective.size),
+        epochs=EPOCHS,
+        steps_per_epoch=steps_per_epoch(rows, BATCH),
+        validation_data=evaluation_batches(validation, BATCH, collective.rank, collective.size),
+        callbacks=[ExactOverRanks(collective, rows, validation_rows, BATCH), *callbacks],
+        shuffle=False,
+        verbose=0,
+    )
+    return model, history.history
+
+
+@pytest.mark.parametrize(
+    ("ranks", "rows", "validation_rows"),
+    [
+        (2, 21, 11),  # the last batches are shared 2 + 3 and 1 + 2
+        (3, 17, 9),  # no batch can be shared evenly, and two ranks have no part in the last ones
+    ],
+)
+def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, rows, validation_rows):
+    alone, expected = fit(SingleProcess(), rows, validation_rows)
+    together = on_ranks(ranks, lambda rank: fit(rank, rows, validation_rows))
+    for model, history in together:
+        assert history.keys() == expected.keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
+        for name, values in expected.items():
+            np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
+        for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        for ours, first in zip(model.get_weights(), together[0][0].get_weights(), strict=True):
+            assert np.array_equal(ours, first)
+    validation, (model, history) = data(validation_rows, 2), together[-1]
+    probabilities = model(validation.images).numpy()
+    loss = -np.log(probabilities[np.arange(validation_rows), validation.labels]).mean()
+    assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+    assert history["val_accuracy"][-1] == pytest.approx(np.mean(probabilities.argmax(axis=1) == validation.labels))
+
+
+def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():
+    events = []
+    report = Report(events.append, 20, EPOCHS, BATCH)
+    report.every = 0.0
+    _, history = fit(SingleProcess(), 20, 8, [report])
+    kinds = [event["type"] for event in events]
+    assert kinds == ["step", "step", "step", "epoch"] * EPOCHS
+    steps = [event for event in events if event["type"] == "step"]
+    assert [(e["epoch"], e["step"], e["steps"], e["epochs"]) for e in steps] == [
+        (epoch, step, 3, EPOCHS) for epoch in range(EPOCHS) for step in (1, 2, 3)
+    ]
+    assert all(event["images_per_second"] > 0 and math.isfinite(event["loss"]) for event in steps)
+    for number, event in enumerate(event for event in events if event["type"] == "epoch"):
+        metrics = event["metrics"]
+        assert (event["epoch"], event["epochs"]) == (number, EPOCHS)
+        assert event["seconds"] > 0
+        assert metrics["images_per_second"] >= 20 / event["seconds"]  # validation is no part of it
+        assert metrics["learning_rate"] == pytest.approx(0.1)
+        for name, values in history.items():
+            assert metrics[name] == values[number]
+            assert type(metrics[name]) is float  # it goes into JSON
+
+
+def test_report_tells_only_a_few_steps_a_second():
+    events = []
+    fit(SingleProcess(), 400, 8, [Report(events.append, 400, EPOCHS, BATCH)])
+    seconds = sum(event["seconds"] for event in events if event["type"] == "epoch")
+    steps = [event for event in events if event["type"] == "step"]
+    assert 1 <= len(steps) <= 2 + seconds / 0.2
+    assert len(steps) < EPOCHS * 50
+
+
+def test_diverging_loss_ends_training_on_every_rank_with_the_epoch_and_a_remedy(on_ranks):
+    def diverge(rank):
+        with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch \d+; lower .*learning_rate"):
+            fit(rank, 20, 8, [StopOnNonFiniteLoss()], name="sgd", rate=1e30)
+        return True
+
+    assert on_ranks(2, diverge) == [True, True]

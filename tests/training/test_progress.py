@@ -1,0 +1,84 @@
+"""What the driver makes of the ranks' events."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoy.training.progress import TrainingProgress
+from tests.conftest import Terminal
+
+METRICS = {
+    "loss": 0.5,
+    "accuracy": 0.75,
+    "val_loss": 0.625,
+    "val_accuracy": 0.6875,
+    "images_per_second": 2000.0,
+}
+
+
+def epoch(number, epochs=3, **metrics):
+    return {"type": "epoch", "epoch": number, "epochs": epochs, "seconds": 61.0, "metrics": METRICS | metrics}
+
+
+def step(number, of=10, epoch=0, epochs=3, loss=0.5):
+    where = {"epoch": epoch, "epochs": epochs, "step": number, "steps": of}
+    return {"type": "step", **where, "loss": loss, "images_per_second": 100.0}
+
+
+def test_every_epoch_is_reported_once_with_its_metrics_and_has_a_line(capsys):
+    reported = []
+    with TrainingProgress(1000, 3, lambda number, metrics: reported.append((number, dict(metrics)))) as progress:
+        for number in range(3):
+            progress.handle(step(10, epoch=number))
+            progress.handle(epoch(number, loss=0.5 / (number + 1), learning_rate=0.1))
+    assert reported == [(n, METRICS | {"loss": 0.5 / (n + 1), "learning_rate": 0.1}) for n in range(3)]
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert [line.split()[:2] for line in lines] == [["epoch", f"{n}/3"] for n in (1, 2, 3)]
+    for text in ("loss 0.1667", "val_accuracy 0.6875", "2,000 images/s", "1:01"):
+        assert text in lines[-1]
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=10), st.integers(1, 10**6))
+def test_summary_has_the_last_metrics_and_the_rate_over_all_epochs(rates, rows):
+    progress = TrainingProgress(rows, len(rates), lambda *_: None)
+    progress._progress.stream = Terminal()
+    for number, rate in enumerate(rates):
+        progress.handle(epoch(number, images_per_second=rate, val_accuracy=number / 10, val_loss=float(number)))
+    summary = progress.summary()
+    assert summary["val_accuracy"] == (len(rates) - 1) / 10
+    assert summary["val_loss"] == len(rates) - 1
+    seconds = sum(rows / rate for rate in rates)
+    assert summary["images_per_second"] == pytest.approx(rows * len(rates) / seconds, abs=0.06)
+
+
+def test_live_line_says_where_training_is_and_how_long_it_takes(monkeypatch, clock):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with TrainingProgress(1000, 3, lambda *_: None) as progress:
+        clock.now += 1
+        progress.handle(step(5, epoch=1, loss=0.25))
+        for text in ("epoch 2/3", "step 5/10", "loss 0.25", "100 images/s", "0:15 left"):
+            assert text in terminal.screen()[-1]
+        progress.handle(epoch(1))
+        assert terminal.screen()[0].startswith("epoch 2/3")
+    assert terminal.screen()[-1] == ""
+
+
+def test_live_line_is_erased_when_training_fails(monkeypatch, clock):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def fail():
+        with TrainingProgress(1000, 3, lambda *_: None) as progress:
+            clock.now += 1
+            progress.handle(step(1))
+            assert terminal.screen() != [""]
+            raise RuntimeError("a rank failed")
+
+    with pytest.raises(RuntimeError, match="a rank failed"):
+        fail()
+    assert terminal.screen() == [""]
