@@ -26,7 +26,13 @@ class Place:
         self.uri = f"sqlite:///{folder}/mlflow.db"
 
     def run(self, job: str, *arguments: str, launcher: list[str] | None = None) -> tuple[dict, str]:
-        """Run a job; returns (its JSON line, its stderr)."""
+        """Run a job to its end; returns (its JSON line, its stderr)."""
+        done = self.start(job, *arguments, launcher=launcher)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+    def start(self, job: str, *arguments: str, launcher: list[str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a job, whatever comes of it."""
         command = [
             *(launcher or [sys.executable]),
             str(ROOT / "jobs" / f"{job}.py"),
@@ -37,9 +43,7 @@ class Place:
             *arguments,
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1]), done.stderr
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +190,19 @@ def test_all_jobs_run_under_spark_submit_whose_master_wins(place, scored):
     mlflow.set_tracking_uri(place.uri)
     tags = mlflow.MlflowClient().get_run(result["run_id"]).data.tags
     assert tags["spark.application_id"].startswith("app-")  # not local-: executors in processes of their own
+
+
+def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(place, trained, client):
+    arguments = ("--training.optimizer.name", "sgd", "--training.optimizer.learning_rate", "1e38")
+    done = place.start("train", *arguments, "--tracking.experiment", "diverging")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("epoch", "train "))]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: the loss is nan in epoch 1; lower training.optimizer.learning_rate")
+    [run] = client.search_runs([client.get_experiment_by_name("diverging").experiment_id])
+    assert run.info.status == "FAILED"
+    assert "the loss is nan" in run.data.tags["convoy.failure"]
 
 
 def test_training_in_the_drivers_process_needs_no_ranks(place, ingested):

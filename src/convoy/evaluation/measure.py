@@ -10,7 +10,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.evaluation.metrics import Evaluation, evaluate
 from convoy.inference.dataframe import row_groups_of, score_task
 from convoy.inference.worker import MEASURE_COLUMNS, measure_row_groups
-from convoy.tracking.package import ModelPackage
+from convoy.models.package import ModelPackage
 
 _BATCH_SIZE = 256
 

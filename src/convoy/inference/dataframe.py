@@ -14,7 +14,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.sources.folder import files_below
 from convoy.errors import ConfigError, ModelError, SourceError
 from convoy.inference.worker import PREDICTION_COLUMNS, ScoreTask, score_paths, score_row_groups
-from convoy.tracking.package import ModelPackage
+from convoy.models.package import ModelPackage
 
 
 def score_task(spark: SparkSession, package: ModelPackage, batch_size: int) -> ScoreTask:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from convoy.tracking.package import ModelPackage
+from convoy.models.package import ModelPackage
 
 
 class Predictor:

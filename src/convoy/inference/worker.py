@@ -12,7 +12,7 @@ from pyspark import Broadcast
 from convoy.dataset import raw
 from convoy.images import BadImage, prepare
 from convoy.inference.predictor import Predictor
-from convoy.tracking.package import ModelPackage
+from convoy.models.package import ModelPackage
 
 PREDICTION_COLUMNS = "prediction string, prediction_index int, probability float, error string, model_version string"
 _DATASET_COLUMNS = ("label", "path", "digest")

@@ -8,12 +8,11 @@ import contextlib
 import io
 import sys
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import mlflow
 import numpy as np
 from mlflow.models import Model, ModelSignature
@@ -22,33 +21,18 @@ from mlflow.types import Schema, TensorSpec
 from convoy.dataset.manifest import Manifest
 from convoy.errors import ModelError, TrackingError
 from convoy.images import Geometry
+from convoy.models.package import ModelPackage
 from convoy.tracking import registry
+
+if TYPE_CHECKING:
+    import keras
 
 _METADATA = "convoy"
 _KERAS_FILE = "data/model.keras"
 
 
-@dataclass(frozen=True)
-class ModelPackage:
-    """A model ready to score; it is sent to the workers.
-
-    Attributes:
-        uri: Which model this is, e.g. ``models:/digits/3``.
-        keras_file: Bytes of the ``.keras`` file.
-        geometry: What images are brought to.
-        classes: Class names, by index.
-        run_id: The run that made it, if known.
-    """
-
-    uri: str
-    keras_file: bytes
-    geometry: Geometry
-    classes: list[str]
-    run_id: str | None
-
-
 def log_model(
-    model: keras.Model, manifest: Manifest, example: np.ndarray, run_id: str, registered_model: str | None
+    model: "keras.Model", manifest: Manifest, example: np.ndarray, run_id: str, registered_model: str | None
 ) -> tuple[str, str | None]:
     """Log a trained network to its run, and register it as a new version.
 

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     receiver = Receiver(bind, host, dispatch)
     output = _RankOutput()
     results, problem = [], None
+    hook, threading.excepthook = threading.excepthook, output.take_thread_failure
     try:
         results = horovod.spark.run(
             run_rank,
@@ -94,6 +96,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     except Exception as error:
         problem = error
     finally:
+        threading.excepthook = hook
         receiver.close()
     _raise_failure(failures, output, problem)
     model = results[0]
@@ -146,6 +149,11 @@ class _RankOutput(io.TextIOBase):
     def write(self, text: str) -> int:
         self._text = (self._text + text)[-self.limit :]
         return len(text)
+
+    def take_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
+        """Stand in for ``threading.excepthook``: Horovod's Spark thread fails loudly after any rank has failed."""
+        lines = traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
+        self.write("".join(lines))
 
     def tail(self) -> str:
         return self._text
