@@ -24,7 +24,7 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs
 
 ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }
-	@.venv/bin/mlflow ui --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 lint: setup ## ruff, mypy, import-linter
 	@.venv/bin/ruff check

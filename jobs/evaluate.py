@@ -37,7 +37,7 @@ def run(config: Config) -> dict[str, Any]:
         result.overall(),
         result.per_class(),
         result.confusion,
-        manifest.classes,
+        manifest,
     )
     say(table(result.table(manifest.classes), ["class", "precision", "recall", "f1", "support"]))
     say(f"evaluate: {package.uri} on {result.rows:,} {section.split} images: accuracy {result.accuracy:.4f}")

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from convoy.cli import run_job
@@ -23,21 +22,21 @@ def run(config: Config) -> dict[str, Any]:
     section = config.scoring
     uri = default_uri(section.model, config.tracking.registered_model, "scoring.model")
     check_input(config)
-    output.check_output(section.output)
+    target = output.output_folder(section.output)
     store.connect(config.tracking.uri)
     package = load_package(uri)
     progress = Progress("score", 100, "%")
     with session("score", config.spark) as spark:
         scored = score_input(spark, config, package)
         with stage_progress(spark, lambda fraction: progress.note(f"{fraction:.0%} of the tasks")):
-            output.write_parquet(scored, section.output)
-        rows, errors = output.count(spark, section.output)
+            output.write_parquet(scored, target)
+    rows, errors = output.count(target)
     progress.close()
     seconds = time.monotonic() - started
     say(f"score: {rows:,} rows, {errors:,} with an error, by {package.uri} -> {section.output}  [{seconds:.1f} s]")
     return {
         "model": package.uri,
-        "output": str(Path(section.output).absolute()),
+        "output": str(target),
         "rows": rows,
         "errors": errors,
         "seconds": round(seconds, 3),

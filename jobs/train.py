@@ -28,7 +28,7 @@ def run(config: Config) -> dict[str, Any]:
     manifest.split("validation")
     workers = config.training.num_workers
     build(config.model.name, manifest.image.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)
-    store.connect(config.tracking.uri)
+    store.connect(config.tracking.uri, create=True)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
@@ -37,6 +37,7 @@ def run(config: Config) -> dict[str, Any]:
             with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.set_tags({"weights.sha256": trained.weights_sha256})
+            tracked.flush()
             tracked.log_curves()
             examples = read_examples(path, manifest, "validation")
             model = load_trained(trained)

@@ -18,7 +18,7 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.errors import ConfigError, ConvoyError, did_you_mean
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before any job's imports reach TensorFlow
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
 
 Job = Callable[[Config], dict[str, Any]]
 
@@ -146,6 +146,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
     for module in (r"petastorm(\.|$)", r"pyarrow(\.|$)"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

@@ -138,6 +138,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
+        _require(self.seed >= 0, "training.seed", self.seed, "0 or more")
         _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
         _require(
             self.global_batch_size >= max(1, self.num_workers),
@@ -157,6 +158,11 @@ class TrackingConfig:
     """Experiment that collects the runs."""
     registered_model: str | None = None
     """Name under which each trained model is registered as a new version; null registers none."""
+
+    def __post_init__(self) -> None:
+        name = self.registered_model
+        plain = name is None or (name != "" and not any(sign in name for sign in "/:@'\""))
+        _require(plain, "tracking.registered_model", name, "a name without / : @ or quotes")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The one place that builds a SparkSession, and what the rest needs to know of a running one."""
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
+from convoy.interrupt import interruptible
 
 _SUPPORTED_JAVA = (8, 11, 17)
 _EXECUTOR_WAIT_SECONDS = 60.0
@@ -89,15 +92,21 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
     for key, value in properties.items():
         if not given.contains(key):
             builder = builder.config(key, value)
+    handler = signal.getsignal(signal.SIGINT)
     try:
         spark = builder.getOrCreate()
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
     try:
-        yield spark
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # pyspark's own makes a reentrant call to the JVM, which fails
+        with interruptible(spark.sparkContext.cancelAllJobs):
+            yield spark
     finally:
-        spark.stop()
+        with contextlib.suppress(Exception):  # the JVM may be gone, e.g. by a signal to the whole process group
+            spark.sparkContext.setLogLevel("OFF")  # tasks that were cancelled complain when their executor goes
+            spark.stop()
 
 
 def _defaults(master: str, submitted: bool) -> dict[str, str]:
@@ -105,7 +114,7 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
     properties = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.ui.showConsoleProgress": "false",
-        "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "2",
+        "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
     }
     if is_local(master):
         properties |= {

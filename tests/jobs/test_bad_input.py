@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from convoy.tracking import store
 from tests.spark_support import write_images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,28 @@ def test_tracking_server_that_does_not_answer(refused, digits):
     assert "tracking.uri 'http://127.0.0.1:9' does not answer" in line
 
 
+def test_name_under_which_no_model_can_be_registered(refused, digits, tmp_path):
+    line = refused("train", "--tracking.registered_model", "team/digits")
+    assert "tracking.registered_model is 'team/digits'; expected a name without" in line
+    assert not (tmp_path / "work" / "mlflow.db").exists()
+
+
+def test_negative_seed(refused):
+    assert "training.seed is -1; expected 0 or more" in refused("train", "--training.seed", "-1")
+
+
+def test_folders_of_splits_with_another_beside_them(refused, tmp_path):
+    for name in ("train/a", "test/a", "annotations"):
+        write_images(tmp_path / "images", {name: 2})
+    assert "folders of splits and, beside them, 'annotations'" in refused("ingest", *FOLDER, "images")
+
+
+def test_tracking_file_that_is_not_there_when_only_read(refused, digits, tmp_path):
+    line = refused("evaluate", "--tracking.uri", "sqlite:///typo.db")
+    assert "'sqlite:///typo.db' does not exist; run jobs/train.py first" in line
+    assert not (tmp_path / "typo.db").exists()
+
+
 def test_tracking_store_of_a_kind_that_mlflow_no_longer_takes(refused, digits):
     assert "use sqlite:///mlruns/mlflow.db" in refused("train", "--tracking.uri", "mlruns")
 
@@ -148,10 +171,12 @@ def test_tracking_file_that_is_no_database(refused, digits, tmp_path):
         ("models:/digits/1", "no model 'digits' is registered; none is registered yet"),
         ("models:/digits@champion", "no model 'digits' is registered"),
         ("runs:/0123456789abcdef/model", "there is no run '0123456789abcdef'"),
+        ("models:/it's/1", "is no model URI"),
         ("my-model.keras", "is no model URI; expected models:/name/version"),
     ],
 )
 def test_model_that_does_not_exist(refused, digits, job, uri, said):
+    store.connect("sqlite:///work/mlflow.db", create=True)
     assert said in refused(job, f"--{'evaluation' if job == 'evaluate' else 'scoring'}.model", uri)
 
 

@@ -212,5 +212,5 @@ def test_training_in_the_drivers_process_needs_no_ranks(place, ingested):
 
 def test_everything_is_written_where_the_configuration_says(place, scored, evaluated):
     assert {path.name for path in place.folder.iterdir()} <= {
-        *("datasets", "mlflow.db", "mlartifacts", "scores", "work", "other", "some images")
+        *("datasets", "mlflow.db", ".mlflow.db.lock", "mlartifacts", "scores", "work", "other", "some images")
     }

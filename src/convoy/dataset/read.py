@@ -41,7 +41,8 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
         DatasetError: No such split, more bytes than there is free memory, or files that do not match the manifest.
     """
     entry = manifest.split(split)
-    needed, free = entry.rows * int(np.prod(manifest.image.shape)), psutil.virtual_memory().available
+    # Twice: TensorFlow makes a copy of its own.
+    needed, free = 2 * entry.rows * int(np.prod(manifest.image.shape)), psutil.virtual_memory().available
     if needed > 0.8 * free:
         raise DatasetError(
             f"split {split!r} takes {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free on this"

@@ -51,7 +51,8 @@ class Evaluation:
     def table(self, classes: Sequence[str], limit: int = 50) -> list[list[str]]:
         """Rows of text (class, precision, recall, F1, support) for the first ``limit`` classes."""
         columns = zip(classes, self.precision, self.recall, self.f1, self.support, strict=True)
-        return [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", f"{n:,}"] for name, p, r, f, n in islice(columns, limit)]
+        rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", f"{n:,}"] for name, p, r, f, n in islice(columns, limit)]
+        return rows + [[f"... and {len(classes) - limit:,} more", "", "", "", ""]] * (len(classes) > limit)
 
 
 def evaluate(

@@ -25,7 +25,7 @@ def score_task(spark: SparkSession, package: ModelPackage, batch_size: int) -> S
 
 def check_input(config: Config) -> None:
     """Raise what is wrong with ``scoring.input`` and can be seen before any Spark work."""
-    given = config.scoring.input
+    given = os.path.expanduser(config.scoring.input or "")
     if not given:
         raise ConfigError("scoring.input is missing; give a folder of images, or dataset:test")
     if split := split_named(given):
@@ -38,7 +38,7 @@ def check_input(config: Config) -> None:
 
 def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
     """Score what ``scoring.input`` names, once ``check_input`` has passed."""
-    given = str(config.scoring.input)
+    given = os.path.expanduser(str(config.scoring.input))
     task = score_task(spark, package, config.scoring.batch_size)
     if split := split_named(given):
         path = _version(config)

@@ -3,45 +3,69 @@
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
 
 from convoy.errors import ConfigError
 
-
-def check_output(folder: str) -> None:
-    """Raise ``ConfigError`` when the folder holds something that is not an earlier result."""
-    path = Path(folder)
-    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / "_SUCCESS").exists()):
-        raise ConfigError(f"scoring.output {folder!r} holds other files; choose another, or remove them")
+_OURS = {"prediction", "prediction_index", "probability", "error", "model_version"}
 
 
-def write_parquet(scored: DataFrame, folder: str) -> None:
+def output_folder(given: str) -> Path:
+    """Return ``scoring.output`` as an absolute path.
+
+    Raises:
+        ConfigError: It holds something that is not an earlier result of this job.
+    """
+    path = Path(given).expanduser().absolute()
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not _is_earlier_result(path)):
+        raise ConfigError(f"scoring.output {given!r} holds other files; choose another, or remove them")
+    return path
+
+
+def _is_earlier_result(folder: Path) -> bool:
+    part = next(_parts(folder), None)
+    if part is None or not (folder / "_SUCCESS").exists():
+        return False
+    try:
+        return set(pq.read_schema(part).names) >= _OURS
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def write_parquet(scored: DataFrame, target: Path) -> None:
     """Write Parquet files to a folder; what was there is replaced once the new result is complete."""
-    target = Path(folder).absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = uuid.uuid4().hex[:8]
     draft, old = target.with_name(f".{target.name}-{suffix}"), target.with_name(f".{target.name}-old-{suffix}")
     try:
-        scored.write.parquet(_url(draft))
+        # Not percent-encoded: Hadoop takes names as they are.
+        scored.write.parquet(f"file://{draft}")
         if target.exists():
             os.rename(target, old)
-        os.rename(draft, target)
+        try:
+            os.rename(draft, target)
+        except OSError:
+            if old.exists():
+                os.rename(old, target)
+            raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _url(path: Path) -> str:
-    """The path for Spark, whatever its default file system is. Not percent-encoded: Hadoop takes names as they are."""
-    return f"file://{path}"
-
-
-def count(spark: SparkSession, folder: str) -> tuple[int, int]:
+def count(folder: Path) -> tuple[int, int]:
     """Return (rows, rows with an error) of a written result."""
-    written = spark.read.parquet(_url(Path(folder).absolute()))
-    row = written.agg(F.count("*"), F.count("error")).first()
-    assert row is not None
-    return int(row[0]), int(row[1])
+    rows = errors = 0
+    for part in _parts(folder):
+        column = pq.ParquetFile(part).read(columns=["error"]).column("error")
+        rows, errors = rows + len(column), errors + len(column) - column.null_count
+    return rows, errors
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if path.suffix == ".parquet")

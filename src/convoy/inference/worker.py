@@ -33,13 +33,13 @@ class ScoreTask:
     threads: int
 
 
-_loaded: dict[tuple[str, int], Predictor] = {}
+_loaded: dict[tuple[int, int], Predictor] = {}
 
 
 def predictor(task: ScoreTask) -> Predictor:
     """The task's predictor, loaded once per Python worker and kept between tasks."""
     package = task.model.value
-    key = (package.uri, task.batch_size)
+    key = (hash(package.keras_file), task.batch_size)  # not the URI: another store may have the same one
     if key not in _loaded:
         import tensorflow as tf
 

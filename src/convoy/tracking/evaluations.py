@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import mlflow
 import numpy as np
 
+from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.figures import confusion_picture
 
@@ -16,7 +17,7 @@ def log_evaluation(
     metrics: Mapping[str, float],
     per_class: Mapping[str, Sequence[float]],
     confusion: np.ndarray,
-    classes: Sequence[str],
+    manifest: Manifest,
 ) -> str:
     """Log metrics, the per-class table and the confusion matrix.
 
@@ -27,15 +28,17 @@ def log_evaluation(
         metrics: Name -> value.
         per_class: Column -> one value for each class.
         confusion: int (K, K).
-        classes: K names.
+        manifest: Of the dataset that was measured on; gives the class names, and goes into tags.
 
     Returns:
         The run's id.
     """
-    client = mlflow.MlflowClient()
+    client, classes = mlflow.MlflowClient(), manifest.classes
     opened = run_id is None
     if run_id is None:
         run_id = str(client.create_run(store.experiment_id(experiment), run_name="evaluate").info.run_id)
+    client.set_tag(run_id, f"evaluation.{split}.dataset_version", manifest.version)
+    client.set_tag(run_id, f"evaluation.{split}.dataset_fingerprint", manifest.fingerprint)
     for name, value in metrics.items():
         client.log_metric(run_id, f"{split}_{name}", value)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}

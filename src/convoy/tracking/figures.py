@@ -64,7 +64,13 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
                     text = f"{confusion[row, column]:,}"
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     if count <= 60:
-        axes.set_xticks(range(count), classes, rotation=45 if max(map(len, classes)) > 2 else 0, ha="center")
-        axes.set_yticks(range(count), classes)
+        labels = [label_text(name) for name in classes]
+        axes.set_xticks(range(count), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
+        axes.set_yticks(range(count), labels)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     return figure
+
+
+def label_text(name: str) -> str:
+    """A class name as Matplotlib can draw it: short, and not read as mathematics."""
+    return (name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$")

@@ -54,6 +54,7 @@ def log_model(
         "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
     }
     with contextlib.ExitStack() as stack:
+        # The last thing in a run: leaving this block marks it as finished, until its owner says how it ended.
         stack.enter_context(mlflow.start_run(run_id=run_id))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # MLflow's advice on its own signature types

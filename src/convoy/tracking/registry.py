@@ -8,8 +8,8 @@ from mlflow.exceptions import MlflowException
 
 from convoy.errors import ConfigError, TrackingError, did_you_mean
 
-_BY_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+|latest)$")
-_BY_ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)$")
+_BY_VERSION = re.compile(r"models:/(?P<name>[^/@:'\"]+)/(?P<version>\d+|latest)$")
+_BY_ALIAS = re.compile(r"models:/(?P<name>[^/@:'\"]+)@(?P<alias>[^/@]+)$")
 _BY_RUN = re.compile(r"runs:/(?P<run>[0-9a-f]+)/(?P<path>.+)$")
 _BY_ID = re.compile(r"models:/m-[0-9a-f]+$")
 

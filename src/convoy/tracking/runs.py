@@ -3,6 +3,7 @@
 import dataclasses
 import getpass
 import json
+import re
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,15 +16,19 @@ from matplotlib.figure import Figure
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
+from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.figures import training_curves
 
 _PARAM_LIMIT = 6000
+_BATCH = 100  # that MLflow takes in one request
+_SECRET = re.compile(r"secret|password|token|credential|access[._-]?key", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class _VersionInput(Dataset):
@@ -62,12 +67,15 @@ class TrainingRun:
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id, self.experiment_id = run_id, experiment_id
         self.history: list[dict[str, float]] = []
+        self._pending: list[Metric] = []
         self._client = mlflow.MlflowClient()
 
     def log_config(self, config: Config) -> None:
         """Log every field of the configuration as a parameter, named as on the command line."""
-        params = [Param(name, str(value)[:_PARAM_LIMIT]) for name, value in flatten(dataclasses.asdict(config)).items()]
-        self._client.log_batch(self.run_id, params=params)
+        fields = flatten(dataclasses.asdict(config))
+        params = [Param(name, without_secrets(name, str(value))[:_PARAM_LIMIT]) for name, value in fields.items()]
+        for start in range(0, len(params), _BATCH):
+            self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
 
     def log_dataset(self, manifest: Manifest, path: Path) -> None:
         """Log the dataset version as the run's input."""
@@ -75,18 +83,34 @@ class TrainingRun:
             warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns of each
             source = resolve_dataset_source(str(path))
         dataset = _VersionInput(manifest, source)
-        with mlflow.start_run(run_id=self.run_id):
-            mlflow.log_input(dataset, context="training")
+        context = InputTag("mlflow.data.context", "training")
+        # Not by mlflow.start_run: leaving its block would mark the run as finished.
+        self._client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch's metrics; steps count epochs from 1."""
+        """Log an epoch's metrics; steps count epochs from 1.
+
+        Training goes on when the store does not answer: what could not be logged is tried again with the next epoch,
+        and a last time by ``flush``.
+        """
         self.history.append(dict(metrics))
         now = get_current_time_millis()
-        self._client.log_batch(self.run_id, [Metric(name, value, now, epoch + 1) for name, value in metrics.items()])
+        self._pending += [Metric(name, value, now, epoch + 1) for name, value in metrics.items()]
+        try:
+            self.flush()
+        except Exception as error:
+            say(f"warning: MLflow does not take the metrics of epoch {epoch + 1} ({store.first_line(error)}); later")
+
+    def flush(self) -> None:
+        """Log the metrics that are not logged yet."""
+        while self._pending:
+            batch = self._pending[:_BATCH]
+            self._client.log_batch(self.run_id, batch)
+            del self._pending[: len(batch)]
 
     def log_figure(self, figure: Figure, name: str) -> None:
         """Log a picture as an artifact."""
@@ -132,6 +156,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def without_secrets(name: str, value: str) -> str:
+    """Blank out a value whose name says that it is secret (as Spark's own UI does), and credentials in URLs."""
+    return "(redacted)" if _SECRET.search(name) and value not in ("None", "") else _USERINFO.sub("", value)
 
 
 def git_commit() -> str:

@@ -1,6 +1,9 @@
 """The tracking store: is it there, and where do an experiment's artifacts go."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,11 +18,12 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the 
 _SQLITE = "sqlite:///"
 
 
-def connect(uri: str) -> None:
+def connect(uri: str, create: bool = False) -> None:
     """Point MLflow at a tracking store, after a look whether it answers.
 
     Args:
-        uri: ``sqlite:///file.db`` (made if missing), ``http(s)://server``, ``databricks``.
+        uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
+        create: Make a SQLite file that is missing.
 
     Raises:
         TrackingError: The store does not answer, or is of a kind that MLflow no longer takes.
@@ -33,13 +37,15 @@ def connect(uri: str) -> None:
                 f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({type(error).__name__}); start the"
                 " server, or use a local file: --tracking.uri sqlite:///mlflow.db"
             ) from None
-    elif scheme in ("", "file"):
+    elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
         raise TrackingError(
             f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"
             if not scheme
             else f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///mlflow.db"
         )
     elif file := _sqlite_file(uri):
+        if not create and not file.exists():
+            raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or mend the path")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file, "ab"):
@@ -51,7 +57,8 @@ def connect(uri: str) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
-        mlflow.MlflowClient().search_experiments(max_results=1)
+        with _alone(_sqlite_file(uri)):
+            mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
 
@@ -69,7 +76,20 @@ def experiment_id(name: str) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
     except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job was quicker
+            return experiment_id(name)
         raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Keep two jobs from making the tables of one SQLite file at the same time, which MLflow does not."""
+    if file is None:
+        yield
+        return
+    with open(file.with_name(f".{file.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def first_line(error: BaseException) -> str:

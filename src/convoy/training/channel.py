@@ -65,7 +65,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._failure: Exception | None = None
-        self._own_address: Any = None
+        self._own_port = 0
         self.address = Address(host, self._listener.address[1], secrets.token_bytes(32))
         self._acceptor = threading.Thread(target=self._accept, name="channel", daemon=True)
         self._acceptor.start()
@@ -76,7 +76,8 @@ class Receiver:
                 connection = self._listener.accept()
             except OSError:
                 continue
-            if self._listener.last_accepted == self._own_address:  # of close: whoever came before has a thread
+            accepted = self._listener.last_accepted or ("", 0)
+            if self._own_port and accepted[1] == self._own_port:  # of close: whoever came before has a thread
                 connection.close()
                 return
             thread = threading.Thread(target=self._receive, args=(connection,), daemon=True)
@@ -102,12 +103,12 @@ class Receiver:
 
     def close(self) -> None:
         """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
-        if self._own_address is not None:
+        if self._own_port:
             return
         with socket.socket() as own:
-            own.bind((self._bind, 0))
-            self._own_address = own.getsockname()
-            own.connect((self._bind, self.address.port))
+            own.bind(("", 0))
+            self._own_port = own.getsockname()[1]
+            own.connect((_reachable(self._bind), self.address.port))
             self._acceptor.join(timeout=_LAST_WORDS_SECONDS)
         self._listener.close()
         deadline = time.monotonic() + _LAST_WORDS_SECONDS
@@ -115,3 +116,8 @@ class Receiver:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
         if self._failure is not None:
             raise self._failure
+
+
+def _reachable(bind: str) -> str:
+    """An address of this machine at which a listener bound to ``bind`` is reached."""
+    return "127.0.0.1" if bind in ("0.0.0.0", "") else bind

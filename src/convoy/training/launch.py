@@ -13,12 +13,14 @@ from pyspark.sql import SparkSession
 
 from convoy import errors
 from convoy.errors import ClusterError, ConvoyError
+from convoy.interrupt import interruptible
 from convoy.spark import is_local, slots
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import HorovodRanks, SingleProcess
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _START_SECONDS = 120
+_STOP_SECONDS = 15  # that ranks have to end after a signal
 _LOOPBACK = "127.0.0.1"
 
 
@@ -63,6 +65,7 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
 
 def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
     import horovod.spark
+    from horovod.runner import gloo_run
 
     conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
@@ -80,23 +83,27 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     output = _RankOutput()
     results, problem = [], None
     hook, threading.excepthook = threading.excepthook, output.take_thread_failure
+    stop = threading.Event()
+    # Horovod's own function would replace the process's signal handlers, for good.
+    register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
     try:
-        results = horovod.spark.run(
-            run_rank,
-            args=(task, receiver.address),
-            num_proc=task.training.num_workers,
-            start_timeout=_START_SECONDS,
-            use_gloo=True,
-            nics={_loopback_interface()} if local else None,
-            stdout=output,
-            stderr=output,
-            verbose=0,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        )
+        with interruptible(stop.set, patience=_STOP_SECONDS):
+            results = horovod.spark.run(
+                run_rank,
+                args=(task, receiver.address),
+                num_proc=task.training.num_workers,
+                start_timeout=_START_SECONDS,
+                use_gloo=True,
+                nics={_loopback_interface()} if local else None,
+                stdout=output,
+                stderr=output,
+                verbose=0,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
     except Exception as error:
         problem = error
     finally:
-        threading.excepthook = hook
+        threading.excepthook, gloo_run.register_shutdown_event = hook, register
         receiver.close()
     _raise_failure(failures, output, problem)
     model = results[0]

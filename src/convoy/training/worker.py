@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from convoy.config import ModelConfig, TrainingConfig
@@ -115,7 +116,8 @@ def _set_up_tensorflow(task: TrainTask, collective: Collective) -> None:
     if gpus:
         tf.config.set_visible_devices(gpus[collective.local_rank % len(gpus)], "GPU")
     # Initial weights come from rank 0; what each rank draws later (dropout) must differ.
-    keras.utils.set_random_seed(task.training.seed * 1000 + collective.rank)
+    seeds = np.random.SeedSequence([task.training.seed, collective.rank])
+    keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
     tf.config.experimental.enable_op_determinism()
 
 

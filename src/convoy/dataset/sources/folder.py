@@ -39,6 +39,18 @@ class FolderSource:
             raise SourceError(f"source.path {self.path!r} is a file; expected a folder <path>/<class>/<image>")
         if not os.access(folder, os.R_OK | os.X_OK):
             raise SourceError(f"source.path {self.path!r} cannot be read; mend its permissions")
+        for name in _folders(folder):
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise SourceError(f"{self.path!r} has a folder {os.fsencode(name)!r}, no UTF-8; rename it") from None
+        splits = {SPLIT_ALIASES[name.lower()] for name in _folders(folder) if name.lower() in SPLIT_ALIASES}
+        odd = sorted(name for name in _folders(folder) if name.lower() not in SPLIT_ALIASES)
+        if "train" in splits and len(splits) > 1 and odd:
+            raise SourceError(
+                f"source.path {self.path!r} has folders of splits and, beside them, {odd[0]!r}; expected splits alone"
+                " or classes alone: move the others away"
+            )
         if not self._class_folders():
             raise SourceError(
                 f"source.path {self.path!r} has no class folders; expected <path>/<class>/<image> or"

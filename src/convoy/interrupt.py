@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM: work in progress is told to stop, then the main thread gets ``KeyboardInterrupt``."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def interruptible(stop: Callable[[], object], patience: float = 0.0, last_resort: float = 60.0) -> Iterator[None]:
+    """Call ``stop`` at the first signal, in a thread of its own, and then raise ``KeyboardInterrupt`` here.
+
+    Args:
+        stop: Tells the work to stop; it may block, and what it raises is ignored.
+        patience: Seconds that the work has to end by itself before the exception is raised; at the second signal it
+            is raised at once. With 0 the exception comes as soon as ``stop`` has returned, or after five seconds.
+        last_resort: Seconds after the first signal at which the process ends, whatever holds it up.
+
+    Outside the main thread, where Python delivers no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    timers: list[threading.Timer] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        first = not timers
+        if first:
+            timers.append(_later(last_resort, lambda: os._exit(130)))
+            stopper = threading.Thread(target=_quietly, args=(stop,), daemon=True)
+            stopper.start()
+            if patience:
+                timers.append(_later(patience, lambda: os.kill(os.getpid(), signal.SIGINT)))
+                return
+            stopper.join(timeout=5)
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield
+        if timers:  # the work has ended by itself, because it was told to
+            raise KeyboardInterrupt
+    except Exception:
+        if timers:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for timer in timers:
+            timer.cancel()
+
+
+def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _quietly(stop: Callable[[], object]) -> None:
+    try:
+        stop()
+    except Exception:  # what is being stopped may be gone already
+        return

@@ -1,0 +1,89 @@
+"""Ctrl-C and SIGTERM in the middle of a job: it ends soon, says so, and leaves nothing running or half-written."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.spark_support import write_images
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.e2e
+
+
+def start(job: str, folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.1)
+
+
+def family(process) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def run_status(database: Path) -> str | None:
+    with sqlite3.connect(database) as connection:
+        row = connection.execute("select status from runs").fetchone()
+    return None if row is None else row[0]
+
+
+def epochs_logged(database: Path) -> int:
+    if not database.exists():
+        return 0
+    try:
+        with sqlite3.connect(database) as connection:
+            return connection.execute("select count(*) from metrics where key = 'loss'").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["SIGINT to the driver", "SIGTERM to the whole group"])
+def test_training_on_ranks_ends_and_its_run_says_how(tmp_path, whole_group):
+    assert start("ingest", tmp_path).wait(120) == 0
+    process = start("train", tmp_path, "--training.epochs", "100000")
+    database = tmp_path / "work" / "mlflow.db"
+    wait_for(lambda: epochs_logged(database) >= 2)
+    assert run_status(database) == "RUNNING"
+    others = family(process)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=90)
+    assert process.returncode == 130, text
+    assert "interrupted" in text.splitlines()[-3:]  # Horovod's threads in Spark's workers may complain before it
+    assert run_status(database) == "KILLED"
+    psutil.wait_procs(others, timeout=10)
+    assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_ingest_leaves_nothing_half_written(tmp_path):
+    write_images(tmp_path / "images", {"a": 6000, "b": 6000}, (40, 40))
+    process = start("ingest", tmp_path, "--source.kind", "folder", "--source.path", "images")
+    datasets = tmp_path / "work" / "datasets" / "digits"
+    wait_for(lambda: datasets.is_dir() and any(datasets.glob(".staging-*/*/.part-*")))
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "interrupted" in text.splitlines()
+    assert [path.name for path in datasets.iterdir() if not path.name.startswith(".lock")] == []
