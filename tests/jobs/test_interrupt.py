@@ -57,10 +57,17 @@ def epochs_logged(database: Path) -> int:
         return 0
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    """A root with the embedded digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    assert start("ingest", folder).wait(120) == 0
+    return folder / "work" / "datasets"
+
+
 @pytest.mark.parametrize("whole_group", [False, True], ids=["SIGINT to the driver", "SIGTERM to the whole group"])
-def test_training_on_ranks_ends_and_its_run_says_how(tmp_path, whole_group):
-    assert start("ingest", tmp_path).wait(120) == 0
-    process = start("train", tmp_path, "--training.epochs", "100000")
+def test_training_on_ranks_ends_and_its_run_says_how(digits, tmp_path, whole_group):
+    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(digits))
     database = tmp_path / "work" / "mlflow.db"
     wait_for(lambda: epochs_logged(database) >= 2)
     assert run_status(database) == "RUNNING"
