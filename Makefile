@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit ui lint format clean distclean
+.PHONY: help setup demo test test-unit chaos-ingest bench-ingest ui lint format clean distclean
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv with everything in it, Horovod and if need be Java included
 	@tools/setup.sh
@@ -21,6 +21,12 @@ test: setup ## all tests
 
 test-unit: setup ## the tests that need neither Spark nor whole jobs
 	@$(PYTHON) -m pytest -m "not spark and not e2e"
+
+chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
+	@$(PYTHON) tools/chaos_ingest.py --output docs/chaos.md
+
+bench-ingest: setup ## time ingest beside its peers, into docs/benchmarks.md (25 minutes): make bench-ingest MNIST=~/mnist
+	@$(PYTHON) benchmarks/ingest.py $(if $(MNIST),--mnist "$(MNIST)")
 
 ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }

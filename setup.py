@@ -37,6 +37,7 @@ setup(
         "pyyaml>=6",
         "requests>=2.31,<3",
         "scikit-learn>=1.3,<2",
+        "simplejpeg>=1.7,<2",
     ],
     extras_require={
         # TensorFlow is distributed under one name for CPUs and another for GPUs, so each machine chooses:
@@ -49,6 +50,7 @@ setup(
             "hypothesis",
             "import-linter>=2.2",
             "mypy",
+            "opencv-python-headless>=4.10,<4.12",  # the benchmark's peers; 4.12 needs NumPy 2
             "pre-commit",
             "pytest",
             "pytest-timeout",

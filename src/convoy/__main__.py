@@ -11,6 +11,7 @@ JOBS = {
     "train": "a dataset -> an MLflow run and a registered model version",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
     "score": "images -> the same rows with predictions",
+    "datasets": "list, show, diff and verify versions of datasets",
 }
 
 
@@ -18,10 +19,11 @@ def main() -> int:
     """Dispatch to a job; returns the exit status."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: convoy <job> --config FILE [--section.field value ...]\n\njobs:")
+        print("usage: convoy <job> --config FILE [--section.field value ...]")
+        print("       convoy datasets list|show|diff|verify [--root FOLDER] [--name NAME] ...\n\njobs:")
         for name, text in JOBS.items():
             print(f"  {name:<9} {text}")
-        print("\n`convoy <job> --help` documents every field.")
+        print("\n`convoy <job> --help` documents every field; `convoy datasets <command> --help` every argument.")
         return 0
     name, *rest = arguments
     if name not in JOBS:

@@ -10,8 +10,10 @@ from typing import Literal
 
 from convoy.errors import ConfigError
 
-SourceKind = Literal["digits", "folder"]
-ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none"]
+SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays"]
+ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
+Codec = Literal["raw", "png", "jpeg", "keep"]
 OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta"]
 
 
@@ -21,14 +23,34 @@ def _require(condition: bool, name: str, given: object, expected: str) -> None:
 
 
 @dataclass(frozen=True)
+class ColumnsConfig:
+    """Names of the columns of sources `manifest` and `table`."""
+
+    path: str = "path"
+    """Path or name of the image file; a relative one is relative to the manifest's folder."""
+    image: str = "content"
+    """Of a table: encoded bytes or Spark's `image` struct; a column `image` is found too. Where there is neither, the
+    files that `path` names are read."""
+    label: str = "label"
+    """Class name or number; of a table without it, the name of the file's folder is the class."""
+    split: str = "split"
+    """Split, where there is such a column."""
+
+
+@dataclass(frozen=True)
 class SourceConfig:
     """Where the images come from."""
 
     kind: SourceKind = "folder"
-    """Layout of the images: `digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is
-    <path>/<class>/<image> or <path>/<split>/<class>/<image>, recognised by itself."""
+    """`digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is <path>/<class>/<image> or
+    <path>/<split>/<class>/<image>, recognised by itself; `manifest` is a CSV or Parquet file that lists images; `table`
+    is anything that Spark reads; `idx` is a folder with MNIST's own files; `arrays` is an .npz file or a folder of
+    .npy files."""
     path: str | None = None
-    """Where the images are (a folder); not used by `digits`."""
+    """Folder, file, or for `table` a path or the name of a catalog table; not used by `digits`."""
+    format: str | None = None
+    """Of a table given by path: Spark's name of its format (parquet, delta, binaryFile, image ...); null is parquet."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
 
 
 @dataclass(frozen=True)
@@ -43,7 +65,10 @@ class ImageConfig:
     """1 (grey) or 3 (RGB); images are converted."""
     resize: ResizePolicy = "stretch"
     """How other sizes are brought to the target: `stretch` ignores the aspect ratio, `letterbox` keeps it and
-    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them."""
+    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them; `auto` proposes height, width,
+    channels and policy from a sample of the images, and says why."""
+    interpolation: Interpolation = "bilinear"
+    """How pixels are interpolated; all but `nearest` with antialiasing when images are made smaller."""
 
     def __post_init__(self) -> None:
         _require(self.height > 0, "dataset.image.height", self.height, "a positive number of pixels")
@@ -60,12 +85,16 @@ class ImageConfig:
 class StorageConfig:
     """How images are stored in the Petastorm dataset."""
 
-    codec: Literal["raw"] = "raw"
-    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding."""
+    codec: Codec = "raw"
+    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding; `png` and `jpeg`
+    compress each image; `keep` stores the original file where it fits the geometry already, else as `png`."""
+    jpeg_quality: int = 95
+    """Quality of codec `jpeg`, 1 to 100."""
     row_group_mb: float = 8.0
     """Target size of a row group, in MiB."""
 
     def __post_init__(self) -> None:
+        _require(1 <= self.jpeg_quality <= 100, "dataset.storage.jpeg_quality", self.jpeg_quality, "1 to 100")
         _require(self.row_group_mb > 0, "dataset.storage.row_group_mb", self.row_group_mb, "a positive size in MiB")
 
 
@@ -87,6 +116,9 @@ class DatasetConfig:
     """Share that is held out for the test, where the source has no splits at all."""
     max_bad_fraction: float = 0.01
     """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+    on_leakage: Literal["report", "drop", "fail"] = "report"
+    """What to do about images that stand in more than one of the given splits: `report` counts them, `drop` leaves the
+    copies out of the training split (or of validation, where the other is in the test split), `fail` stops."""
 
     def __post_init__(self) -> None:
         bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name

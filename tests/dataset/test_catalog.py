@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,48 @@ def test_root_that_cannot_be_written_to_is_named(tmp_path):
         catalog.staging(str(tmp_path / "file/datasets"), "digits"),
     ):
         pass
+
+
+def test_latest_that_was_removed_is_the_newest_left(root, capsys):
+    for version in ("aaa", "bbb"):
+        publish(root, "digits", version)
+    catalog.find(root, "digits", "bbb").rename(Path(root) / "elsewhere")
+    assert catalog.find(root, "digits", "latest").name == "aaa"
+    assert "the latest version of 'digits', bbb, is gone; this is the newest left: aaa" in capsys.readouterr().err
+
+
+def test_pointer_that_is_right_is_not_written_again(root):
+    path = publish(root, "digits", "aaa")
+    before = os.stat(path.parent / "LATEST")
+    catalog.set_latest(path)
+    assert os.stat(path.parent / "LATEST").st_ino == before.st_ino
+
+
+def test_folder_with_the_versions_name_is_not_overwritten(root):
+    blocked = Path(root, "digits", "aaa")
+    blocked.mkdir(parents=True)
+    (blocked / "notes.txt").write_text("mine")
+    with pytest.raises(DatasetError, match=r"aaa has no manifest\.json, so it is no version; remove it"):
+        publish(root, "digits", "aaa")
+    assert files_below(root) == ["digits/aaa/notes.txt"]
+
+
+def test_writers_of_different_versions_leave_all_of_them_and_the_last_as_latest(root):
+    barrier = threading.Barrier(8)
+
+    def write(version):
+        with catalog.staging(root, "digits") as staged:
+            (staged / NAME).write_text("{}")
+            barrier.wait()
+            catalog.publish(staged, version)
+
+    threads = [threading.Thread(target=write, args=(f"v{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folders = {
+        version: Path(root, "digits", version).stat().st_ctime_ns for version in catalog.versions(root, "digits")
+    }
+    assert len(folders) == 8
+    assert catalog.find(root, "digits", "latest").name in [v for v, t in folders.items() if t == max(folders.values())]

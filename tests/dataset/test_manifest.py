@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.dataset.manifest import NAME, FileEntry, Manifest, SplitEntry
+from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.errors import DatasetError
 from convoy.images import Geometry
 
@@ -25,6 +25,10 @@ MANIFEST = Manifest(
         "train": SplitEntry(5, {"chat": 3, "über": 2, "犬": 0}, [FileEntry("part-00000.parquet", [3, 2], 99, "ab")]),
         "test": SplitEntry(1, {"chat": 0, "über": 0, "犬": 1}, [FileEntry("part-00000.parquet", [1], 9, "cd")]),
     },
+    class_weights={"chat": 0.8333, "über": 1.25, "犬": 0.0},
+    sizes=SizeStatistics([10, 12], [480, 640], [200.5, 300.25], [[480, 640, 5], [10, 12, 1]]),
+    duplicates=Duplicates(copies=3, across_splits=1, across_classes=0),
+    settings={"codec": ["raw"], "on_leakage": "report"},
     quarantined=2,
     source={"kind": "folder", "path": "/images"},
     created="2026-01-01T00:00:00+00:00",

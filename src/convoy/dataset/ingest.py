@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,14 +21,20 @@ from pyspark.sql import functions as F
 
 from convoy import __version__
 from convoy.config import DatasetConfig
+from convoy.console import say
 from convoy.dataset import catalog, raw
+from convoy.dataset.auto_geometry import propose_image
+from convoy.dataset.durable import disk_errors
 from convoy.dataset.inventory import Inventory, take_inventory
 from convoy.dataset.layout import Layout, lay_out
-from convoy.dataset.manifest import FORMAT, FileEntry, Manifest, SplitEntry
+from convoy.dataset.manifest import FORMAT, Manifest
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
+from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
 from convoy.dataset.splits import SPLITS
+from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics, split_entries
+from convoy.dataset.verify import is_whole
 from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
 from convoy.errors import SourceError
 from convoy.images import Geometry
@@ -70,45 +77,63 @@ def ingest(
         SourceError: No images, a class without a readable one, or too many that cannot be used.
         DatasetError: The root cannot be written to.
     """
-    geometry = Geometry(config.image.height, config.image.width, config.image.channels, config.image.resize)
-    classes = source.classes()
-    with stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0)):
-        inventory = take_inventory(spark, source, config.validation_fraction, config.test_fraction)
+    classes = source.classes(spark)
+    if "content" in source.listing(spark).columns:  # images in the rows: few at a time, since they may be large
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "16")
+    listing_progress = stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0))
+    with listing_progress, disk_errors(config.root, Path(config.root)):
+        inventory = take_inventory(spark, source, config)
     try:
         _check_inventory(inventory, classes)
+        if config.image.resize == "auto":
+            config, reason = propose_image(_with_content(spark, inventory.samples, source), source, config)
+            say(f"ingest: images become {config.image.shape} by {config.image.resize}: {reason}")
         version = version_id(inventory.fingerprint, config)
         if version in catalog.versions(config.root, config.name):
             path = catalog.find(config.root, config.name, version)
-            catalog.set_latest(path)
-            return Ingested(path, Manifest.load(path), existed=True)
+            if is_whole(path):
+                catalog.set_latest(path)
+                return Ingested(path, Manifest.load(path), existed=True)
+            say(f"warning: version {version} is there, but damaged; it is written again")
+            shutil.rmtree(path)
+        image = config.image
+        geometry = Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
         with catalog.staging(config.root, config.name) as staged:
             layouts = _layouts(inventory, geometry, config.storage.row_group_mb)
-            task = WriteTask(
-                str(staged), source, geometry, classes, {s: layout.rows_per_group for s, layout in layouts.items()}
-            )
+            rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
+            task = WriteTask(str(staged), source, geometry, classes, rows_per_group, config.storage)
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, inventory.total)):
-                reports = _write(inventory.samples, layouts, task)
+                reports = _write(spark, inventory.samples, layouts, task)
             bad = _check_reports(reports, classes, inventory, config.max_bad_fraction)
             manifest = _manifest(reports, bad, classes, geometry, version, inventory, source, config)
             for split, entry in manifest.splits.items():
                 row_groups = {file.name: len(file.row_groups) for file in entry.files}
-                add_petastorm_metadata(str(staged / split), geometry.shape, row_groups)
+                add_petastorm_metadata(str(staged / split), geometry.shape, config.storage, row_groups)
             _write_quarantine(staged, bad)
+            draw_pictures(staged, manifest)
             (staged / MANIFEST).write_text(manifest.dumps())
             return Ingested(catalog.publish(staged, version), manifest, existed=False)
     finally:
         inventory.samples.unpersist()
 
 
+def settings_of(config: DatasetConfig) -> dict[str, Any]:
+    """The settings that shape a version's content, beside the source's own."""
+    storage = config.storage
+    return {
+        "image": [*config.image.shape, config.image.resize, config.image.interpolation],
+        "codec": [storage.codec, storage.jpeg_quality] if storage.codec == "jpeg" else [storage.codec],
+        "row_group_mb": storage.row_group_mb,
+        "validation_fraction": config.validation_fraction,
+        "test_fraction": config.test_fraction,
+        "on_leakage": config.on_leakage,
+    }
+
+
 def version_id(fingerprint: str, config: DatasetConfig) -> str:
     """Name a version by its content and the settings that shape it: 12 hex digits."""
-    settings = {
-        "format": FORMAT,
-        "fingerprint": fingerprint,
-        "image": [*config.image.shape, config.image.resize],
-        "storage": [config.storage.codec, config.storage.row_group_mb],
-    }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config)}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
@@ -118,6 +143,10 @@ def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
         raise SourceError(
             "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
         )
+    if len(classes) < 2:
+        raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
+    if not any(split == "validation" for split, _ in inventory.counts):
+        say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in inventory.counts})
     if empty:
         raise SourceError(f"class {empty[0]!r} has no images; add some, or remove the folder")
@@ -131,14 +160,27 @@ def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> d
     return {split: lay_out(rows[split], row_bytes, row_group_mb) for split in SPLITS if rows[split]}
 
 
-def _write(samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
+def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> DataFrame:
+    """Add the images themselves where the source's rows hold them; they are not cached with the inventory."""
+    listing = source.listing(spark)
+    if "content" not in listing.columns:
+        return samples
+    return samples.join(listing.select("name", "content").dropDuplicates(["name"]), "name")
+
+
+def _write(spark: SparkSession, samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
     """Give every sample its file, by a sort on its key (a shuffle that is the same every time), and write."""
     per_file = F.create_map(*(F.lit(x) for s, layout in layouts.items() for x in (s, layout.rows_per_file)))
     position = F.row_number().over(Window.partitionBy("split").orderBy("key")) - 1
     file = F.floor(F.col("position") / per_file[F.col("split")]).cast("int")
     placed = samples.withColumn("position", position).withColumn("file", file)
     files = sum(layout.files for layout in layouts.values())
-    sorted_rows = placed.repartitionByRange(files, "split", "file").sortWithinPartitions("split", "file", "position")
+    placed = _with_content(spark, placed, task.source)
+    if "content" in placed.columns:
+        placed = placed.repartition(files, "split", "file")
+    else:
+        placed = placed.repartitionByRange(files, "split", "file")  # evener, at the price of a look at the rows
+    sorted_rows = placed.sortWithinPartitions("split", "file", "position")
     reports = sorted_rows.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
     return sorted((FileReport(**json.loads(row.report)) for row in reports), key=lambda r: (r.split, r.file))
 
@@ -150,19 +192,17 @@ def _check_reports(
     bad = [row for report in reports for row in report.bad]
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
-            reasons = _reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({reasons}); mend the files or remove the folder")
+            why = reasons([row for row in bad if row["class_name"] == name])
+            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or remove the folder")
+    if not any(report.row_groups for report in reports if report.split == "train"):
+        raise SourceError(f"no training image can be read ({reasons(bad)}); mend the files")
     if len(bad) > max_bad_fraction * inventory.total:
         raise SourceError(
-            f"{len(bad):,} of {inventory.total:,} files cannot be used ({_reasons(bad)}), more than"
+            f"{len(bad):,} of {inventory.total:,} files cannot be used ({reasons(bad)}), more than"
             f" dataset.max_bad_fraction {max_bad_fraction:g}; nothing was published. For example"
             f" {bad[0]['path']!r}: {bad[0]['detail']}"
         )
     return bad
-
-
-def _reasons(bad: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{reason}: {count:,}" for reason, count in Counter(row["reason"] for row in bad).most_common(10))
 
 
 def _manifest(
@@ -175,20 +215,8 @@ def _manifest(
     source: Source,
     config: DatasetConfig,
 ) -> Manifest:
-    splits = {}
-    for split in SPLITS:
-        own = [report for report in reports if report.split == split and report.row_groups]
-        if own:
-            per_class = {name: sum(report.per_class[i] for report in own) for i, name in enumerate(classes)}
-            files = [FileEntry(r.file, r.row_groups, r.bytes, r.sha256) for r in own]
-            splits[split] = SplitEntry(sum(entry.rows for entry in files), per_class, files)
-    train = [report for report in reports if report.split == "train"]
-    pixels = splits["train"].rows * geometry.height * geometry.width
-    mean, std = pixel_statistics(
-        [sum(r.pixel_sum[c] for r in train) for c in range(geometry.channels)],
-        [sum(r.pixel_squares[c] for r in train) for c in range(geometry.channels)],
-        pixels,
-    )
+    splits = split_entries(reports, classes)
+    mean, std = pixel_statistics(reports, geometry.shape, splits["train"].rows)
     return Manifest(
         name=config.name,
         version=version,
@@ -198,22 +226,16 @@ def _manifest(
         classes=classes,
         pixel_mean=mean,
         pixel_std=std,
+        class_weights=class_weights(splits["train"].per_class),
         splits=splits,
+        sizes=size_statistics(reports),
+        duplicates=inventory.duplicates,
+        settings=settings_of(config),
         quarantined=len(bad),
         source=source.describe(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},
     )
-
-
-def pixel_statistics(sums: list[int], squares: list[int], pixels: int) -> tuple[list[float], list[float]]:
-    """Mean and (population) standard deviation of each channel from exact integer sums.
-
-    The variance is formed from integers before any rounding: n * squares - sum**2, over n**2.
-    """
-    mean = [total / pixels for total in sums]
-    std = [math.sqrt(pixels * square - total * total) / pixels for total, square in zip(sums, squares, strict=True)]
-    return mean, std
 
 
 def _write_quarantine(staged: Path, bad: list[dict[str, Any]]) -> None:

@@ -51,6 +51,38 @@ class SplitEntry:
 
 
 @dataclass(frozen=True)
+class SizeStatistics:
+    """Sizes of the images before resizing, as [height, width] in pixels.
+
+    Attributes:
+        smallest: Smallest height and smallest width.
+        largest: Largest height and largest width.
+        mean: Their means.
+        frequent: The most frequent sizes, as [height, width, samples].
+    """
+
+    smallest: list[int]
+    largest: list[int]
+    mean: list[float]
+    frequent: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Copies among the samples.
+
+    Attributes:
+        copies: Samples beyond the first with the same bytes.
+        across_splits: Different images that stand in more than one split: leakage.
+        across_classes: Different images that stand in more than one class: contradictory labels.
+    """
+
+    copies: int
+    across_splits: int
+    across_classes: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A dataset version.
 
@@ -63,7 +95,11 @@ class Manifest:
         classes: Class names; a label is an index into this list.
         pixel_mean: Mean of each channel over the training split, 0 to 255.
         pixel_std: Standard deviation of each channel over the training split.
+        class_weights: Weight of each class that balances the training split (as scikit-learn's ``balanced``).
         splits: By name.
+        sizes: Of the images before resizing.
+        duplicates: Copies in the source, before ``dataset.on_leakage`` took effect.
+        settings: Of the configuration, those that shaped the content.
         quarantined: Number of source files that could not be used.
         source: Where the images came from.
         created: UTC time, ISO 8601.
@@ -79,7 +115,11 @@ class Manifest:
     classes: list[str]
     pixel_mean: list[float]
     pixel_std: list[float]
+    class_weights: dict[str, float]
     splits: dict[str, SplitEntry]
+    sizes: SizeStatistics
+    duplicates: Duplicates
+    settings: dict[str, Any]
     quarantined: int
     source: dict[str, Any]
     created: str
@@ -119,6 +159,8 @@ class Manifest:
             if values["format"] != FORMAT:
                 raise DatasetError(f"{file} has format {values['format']}; this version of convoy reads {FORMAT}")
             values["image"] = Geometry(**values["image"])
+            values["sizes"] = SizeStatistics(**values["sizes"])
+            values["duplicates"] = Duplicates(**values["duplicates"])
             values["splits"] = {
                 name: SplitEntry(split["rows"], split["per_class"], [FileEntry(**entry) for entry in split["files"]])
                 for name, split in values["splits"].items()

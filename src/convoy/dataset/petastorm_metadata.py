@@ -8,24 +8,33 @@ import numpy as np
 import pyarrow.parquet as pq
 from pyspark.sql.types import IntegerType, StringType
 
+from convoy.config import StorageConfig
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
-    from petastorm.codecs import NdarrayCodec, ScalarCodec
+    from petastorm.codecs import CompressedImageCodec, NdarrayCodec, ScalarCodec
     from petastorm.etl.dataset_metadata import ROW_GROUPS_PER_FILE_KEY, UNISCHEMA_KEY
     from petastorm.unischema import Unischema, UnischemaField
     from petastorm.utils import add_to_dataset_metadata
 
 
-def unischema(shape: tuple[int, int, int]) -> Unischema:
-    """Return the Unischema of images of this shape (H, W, C).
+def unischema(shape: tuple[int, int, int], storage: StorageConfig) -> Unischema:
+    """Return the Unischema of images of this shape (H, W, C), stored by this codec.
 
     ``image`` uint8 pixels; ``label`` index into the manifest's class names; ``path`` the sample's name within its
     source; ``digest`` BLAKE2b-128 of the source's bytes, in hex.
     """
+    if storage.codec == "raw":
+        image = UnischemaField("image", np.uint8, shape, NdarrayCodec(), False)
+    else:
+        # Petastorm's codec returns grey images without an axis for the channel, and reads files of any type.
+        kind = "jpeg" if storage.codec == "jpeg" else "png"
+        stored = shape[:2] if shape[2] == 1 else shape
+        image = UnischemaField("image", np.uint8, stored, CompressedImageCodec(kind, storage.jpeg_quality), False)
     return Unischema(
         "Convoy",
         [
-            UnischemaField("image", np.uint8, shape, NdarrayCodec(), False),
+            image,
             UnischemaField("label", np.int32, (), ScalarCodec(IntegerType()), False),
             UnischemaField("path", np.str_, (), ScalarCodec(StringType()), False),
             UnischemaField("digest", np.str_, (), ScalarCodec(StringType()), False),
@@ -33,7 +42,9 @@ def unischema(shape: tuple[int, int, int]) -> Unischema:
     )
 
 
-def add_petastorm_metadata(folder: str, shape: tuple[int, int, int], row_groups: dict[str, int]) -> None:
+def add_petastorm_metadata(
+    folder: str, shape: tuple[int, int, int], storage: StorageConfig, row_groups: dict[str, int]
+) -> None:
     """Make a Petastorm dataset of a folder of Parquet files: its schema and row-group counts in ``_common_metadata``.
 
     The same that ``petastorm.etl.dataset_metadata.materialize_dataset`` writes on exit, without the Spark job that
@@ -42,10 +53,11 @@ def add_petastorm_metadata(folder: str, shape: tuple[int, int, int], row_groups:
     Args:
         folder: Absolute path of the folder.
         shape: (H, W, C) of the images.
+        storage: Their codec.
         row_groups: File name -> number of row groups.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the legacy dataset is what Petastorm's functions take
         dataset = pq.ParquetDataset(folder, validate_schema=False, use_legacy_dataset=True)
-        add_to_dataset_metadata(dataset, UNISCHEMA_KEY, pickle.dumps(unischema(shape)))
+        add_to_dataset_metadata(dataset, UNISCHEMA_KEY, pickle.dumps(unischema(shape, storage)))
         add_to_dataset_metadata(dataset, ROW_GROUPS_PER_FILE_KEY, json.dumps(row_groups))

@@ -1,6 +1,7 @@
 """A split of a dataset -> arrays in memory -> batches of one rank."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 
-from convoy.dataset import raw
+from convoy.dataset.codec import decode_column
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.plan import epoch_order, rank_batches, steps_per_epoch
 from convoy.errors import DatasetError
+from convoy.images import BadImage
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,7 +37,7 @@ class SplitArrays:
 
 
 def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArrays:
-    """Read a split's images and labels, row group by row group, without decoding.
+    """Read a split's images and labels, row group by row group; encoded images are decoded in threads.
 
     Raises:
         DatasetError: No such split, more bytes than there is free memory, or files that do not match the manifest.
@@ -51,18 +53,19 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
     images = np.empty((entry.rows, *manifest.image.shape), np.uint8)
     labels = np.empty(entry.rows, np.int32)
     start = 0
-    for entry_file in entry.files:
-        path = version_path / split / entry_file.name
-        try:
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["image", "label"])
-                labels[start : start + len(table)] = table.column("label").to_numpy()
-                for chunk in raw.view(table.column("image"), manifest.image.shape):
-                    images[start : start + len(chunk)] = chunk
-                    start += len(chunk)
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error}); ingest the dataset again") from None
+    with ThreadPoolExecutor() as threads:
+        for entry_file in entry.files:
+            path = version_path / split / entry_file.name
+            try:
+                file = pq.ParquetFile(path)
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=["image", "label"])
+                    labels[start : start + len(table)] = table.column("label").to_numpy()
+                    for chunk in decode_column(table.column("image"), manifest.codec, manifest.image.shape, threads):
+                        images[start : start + len(chunk)] = chunk
+                        start += len(chunk)
+            except (OSError, ValueError, BadImage) as error:
+                raise DatasetError(f"{path} cannot be read ({error}); ingest the dataset again") from None
     if start != entry.rows:
         raise DatasetError(f"{version_path / split} holds {start} rows, the manifest says {entry.rows}; ingest again")
     return SplitArrays(images, labels)
@@ -72,7 +75,7 @@ def read_examples(version_path: Path, manifest: Manifest, split: str, count: int
     """Return the first images of a split, uint8 (count or fewer, H, W, C)."""
     file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
     table = file.read_row_group(0, columns=["image"]).slice(0, count)
-    return np.concatenate(raw.view(table.column("image"), manifest.image.shape))
+    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.image.shape))
 
 
 def training_batches(

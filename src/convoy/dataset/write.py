@@ -4,10 +4,12 @@ Writing in the Python worker spares the trip of every pixel through the JVM and 
 A file appears under its final name only when it is complete, so a task that Spark repeats does no harm.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -17,12 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from convoy.dataset import raw
+from convoy.config import StorageConfig
+from convoy.dataset.codec import encode_column
+from convoy.dataset.inventory import payload_of
 from convoy.dataset.schema import ARROW_SCHEMA
 from convoy.dataset.sources import Source
-from convoy.images import BadImage, Geometry, prepare
+from convoy.images import BadImage, Geometry, identify, prepare
 
 REPORT = "report string"
+_SIZES = 200  # different sizes that a file reports, the most frequent ones
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class WriteTask:
         geometry: What to bring them to.
         classes: Class names; a sample's label is its class's index.
         rows_per_group: Split -> rows of a row group.
+        storage: Codec and quality.
     """
 
     folder: str
@@ -42,6 +48,7 @@ class WriteTask:
     geometry: Geometry
     classes: list[str]
     rows_per_group: dict[str, int]
+    storage: StorageConfig
 
 
 @dataclass
@@ -58,6 +65,7 @@ class FileReport:
         pixel_sum: Sum of the pixels of each channel.
         pixel_squares: Sum of the squared pixels of each channel.
         bad: Samples that could not be used: path, reason, detail, size, class_name.
+        sizes: (height, width) -> samples of that size before resizing, as [height, width, samples].
     """
 
     split: str
@@ -69,6 +77,7 @@ class FileReport:
     pixel_sum: list[int] = field(default_factory=list)
     pixel_squares: list[int] = field(default_factory=list)
     bad: list[dict[str, Any]] = field(default_factory=list)
+    sizes: list[list[int]] = field(default_factory=list)
 
 
 def write_files(batches: Iterable[pa.RecordBatch], task: WriteTask) -> Iterator[pa.RecordBatch]:
@@ -90,10 +99,11 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
     sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     final = os.path.join(task.folder, split, report.file)
     draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
-    os.makedirs(os.path.dirname(final), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not bring them back
     writer = None
     try:
-        for images, kept in _row_groups(samples, task, split, report):
+        for images, kept, payloads in _row_groups(samples, task, split, report):
             if writer is None:
                 writer = pq.ParquetWriter(
                     draft,
@@ -104,7 +114,7 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
                 )
             labels = [label_of[row["class_name"]] for row in kept]
             columns = [
-                raw.encode(images),
+                encode_column(images, payloads, task.storage, task.geometry),
                 pa.array(labels, pa.int32()),
                 pa.array([row["name"] for row in kept], pa.string()),
                 pa.array([row["digest"] for row in kept], pa.string()),
@@ -128,28 +138,42 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
 
 def _row_groups(
     samples: Iterator[dict[str, Any]], task: WriteTask, split: str, report: FileReport
-) -> Iterator[tuple[np.ndarray, list[dict[str, Any]]]]:
-    """Yield (uint8 images (n, H, W, C), their rows) for each row group; note the bad ones in the report."""
-    size = task.rows_per_group[split]
-    images = np.empty((size, *task.geometry.shape), np.uint8)
+) -> Iterator[tuple[np.ndarray, list[dict[str, Any]], list[bytes | np.ndarray]]]:
+    """Yield (uint8 images (n, H, W, C), their rows, their payloads) for each row group; note the bad ones."""
+    rows_per_group = task.rows_per_group[split]
+    images = np.empty((rows_per_group, *task.geometry.shape), np.uint8)
     kept: list[dict[str, Any]] = []
+    payloads: list[bytes | np.ndarray] = []
+    sizes = Counter[tuple[int, int]]()
     for row in samples:
         try:
             if row["error"]:
                 raise BadImage("unreadable", row["error"])
-            images[len(kept)] = prepare(task.source.read(row["path"]), task.geometry)
+            payload = payload_of(row, task.source)
+            images[len(kept)] = prepare(payload, task.geometry)
+            sizes[size_of(payload)] += 1
         except (BadImage, OSError) as problem:
             reason = problem.reason if isinstance(problem, BadImage) else "unreadable"
             detail = problem.detail if isinstance(problem, BadImage) else str(problem)
             bad = {"path": row["name"], "reason": reason, "detail": detail, "size": row["size"]}
             report.bad.append({**bad, "class_name": row["class_name"]})
             continue
-        kept.append(row)
-        if len(kept) == size:
-            yield images, kept
-            kept = []
+        kept.append({name: row[name] for name in ("name", "class_name", "digest")})
+        payloads.append(payload if task.storage.codec == "keep" else b"")
+        if len(kept) == rows_per_group:
+            yield images, kept, payloads
+            kept, payloads = [], []
     if kept:
-        yield images[: len(kept)], kept
+        yield images[: len(kept)], kept, payloads
+    report.sizes = [[height, width, count] for (height, width), count in sizes.most_common(_SIZES)]
+
+
+def size_of(payload: bytes | np.ndarray) -> tuple[int, int]:
+    """(height, width) before resizing, from the header."""
+    if isinstance(payload, bytes):
+        info = identify(payload)
+        return info.height, info.width
+    return payload.shape[0], payload.shape[1]
 
 
 def _sha256(path: str) -> str:

@@ -27,7 +27,7 @@ def measure(
     row_groups = row_groups_of(spark, path, manifest, split, package)
     task = score_task(spark, package, _BATCH_SIZE)
     rows: pd.DataFrame = row_groups.mapInArrow(
-        functools.partial(measure_row_groups, task=task), MEASURE_COLUMNS
+        functools.partial(measure_row_groups, task=task, codec=manifest.codec), MEASURE_COLUMNS
     ).toPandas()
     return evaluate(
         rows["label"].to_numpy(),

@@ -1,6 +1,23 @@
 """Bytes -> uint8 images. Pure: shared by ingest and scoring, so that they cannot disagree."""
 
-from convoy.images.decode import BadImage, decode
-from convoy.images.prepare import Geometry, prepare
+from convoy.images.decode import decode
+from convoy.images.encode import encode_jpeg, encode_png, fits
+from convoy.images.errors import REASONS, BadImage
+from convoy.images.geometry import Geometry
+from convoy.images.header import ImageInfo, identify
+from convoy.images.prepare import prepare
+from convoy.images.propose import propose
 
-__all__ = ["BadImage", "Geometry", "decode", "prepare"]
+__all__ = [
+    "REASONS",
+    "BadImage",
+    "Geometry",
+    "ImageInfo",
+    "decode",
+    "encode_jpeg",
+    "encode_png",
+    "fits",
+    "identify",
+    "prepare",
+    "propose",
+]

@@ -1,41 +1,34 @@
-"""A decoded image brought to the geometry that the network takes."""
-
-from dataclasses import dataclass
+"""An image brought to the geometry that the network takes."""
 
 import numpy as np
 from PIL import Image
 
-from convoy.images.decode import BadImage, decode
+from convoy.images.decode import Picture, convert, read
+from convoy.images.errors import BadImage
+from convoy.images.geometry import Geometry
 
-
-@dataclass(frozen=True)
-class Geometry:
-    """Target geometry; it travels with the dataset and then inside the model.
-
-    Attributes:
-        height: Pixels.
-        width: Pixels.
-        channels: 1 (grey) or 3 (RGB).
-        resize: ``stretch`` | ``letterbox`` | ``center_crop`` | ``none``. Interpolation is bilinear with
-            antialiasing.
-    """
-
-    height: int
-    width: int
-    channels: int
-    resize: str
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return (self.height, self.width, self.channels)
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,
+}
+# Decoded pixels per target pixel that a JPEG decoded at a reduced scale must have at least: those with which each
+# filter comes equally close to its result on a full decode, 3 grey levels and 33 dB (tests/images/test_scaled.py).
+# Bilinear blurs more than the eighth that may be missing; area averages whole pixels, so it needs more; nearest picks.
+_PIXELS_NEEDED = {"bilinear": 7 / 8, "bicubic": 1.0, "lanczos": 1.0, "area": 2.0}
+_SCALES = (1, 2, 3, 4, 5)  # eighths; 6 and 7 take longer than a full decode, whose inverse DCT is vectorised
 
 
 def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
     """Bring an encoded or decoded image to the target geometry.
 
+    A JPEG that will be made smaller may be decoded at a reduced scale: its pixels then differ a little from those of a
+    full decode followed by the same antialiased scaling (on photographs by 1 to 3 grey levels in the mean).
+
     Args:
-        payload: Encoded bytes, or uint8 pixels of shape (H, W) or (H, W, channels).
+        payload: Encoded bytes, or uint8 pixels of shape (H, W) or (H, W, 1 | 3).
         geometry: The target.
 
     Returns:
@@ -45,50 +38,56 @@ def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
         BadImage: The bytes cannot be decoded, or the policy is ``none`` and the size differs.
     """
     if isinstance(payload, np.ndarray):
-        pixels = payload if payload.ndim == 3 else payload[:, :, None]
-    else:
-        pixels = decode(payload, geometry.channels)
-    if pixels.shape[2] != geometry.channels:
-        pixels = _convert(pixels, geometry.channels)
-    return resize(pixels, geometry)
+        pixels = convert(payload, geometry.channels)
+        height, width = pixels.shape[:2]
+        if not pixels.size:
+            raise BadImage("empty", f"{width}x{height} pixels")
+        return _fit(Picture(pixels, height, width, (0, 0, width, height)), geometry)
+    return _fit(read(payload, geometry.channels, lambda height, width: _eighths(height, width, geometry)), geometry)
 
 
-def _convert(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Grey to RGB or RGB to grey, as files are converted."""
-    if pixels.shape[2] not in (1, 3):
-        raise BadImage("channels", f"{pixels.shape[2]} channels, 1 or 3 expected")
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    converted = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return converted.reshape(*pixels.shape[:2], channels)
+def _eighths(height: int, width: int, geometry: Geometry) -> int:
+    """The scale, in eighths, at which a JPEG of that size has enough pixels for the geometry."""
+    if geometry.resize == "none" or geometry.interpolation not in _PIXELS_NEEDED:
+        return 8
+    sides = (height / geometry.height, width / geometry.width)
+    ratio = max(sides) if geometry.resize == "letterbox" else min(sides)  # source pixels per target pixel
+    needed = 8 * _PIXELS_NEEDED[geometry.interpolation] / ratio
+    return next((scale for scale in _SCALES if scale >= needed), 8)
 
 
-def resize(pixels: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Resize uint8 pixels (H, W, C) by the geometry's policy; see ``prepare``."""
-    height, width = pixels.shape[:2]
+def _fit(picture: Picture, geometry: Geometry) -> np.ndarray:
+    """Resize by the geometry's policy."""
+    height, width = picture.height, picture.width
     target = (geometry.height, geometry.width)
     if (height, width) == target:
-        return pixels
+        return picture.pixels
     if geometry.resize == "none":
         raise BadImage("size", f"{height}x{width} pixels (height x width), {target[0]}x{target[1]} expected")
     if geometry.resize == "stretch":
-        return _scale(pixels, *target)
+        return _scale(picture.pixels, *target, picture.box, geometry)
     if geometry.resize == "center_crop":
         ratio = min(height / target[0], width / target[1])  # source pixels per target pixel
-        cut = (target[0] * ratio, target[1] * ratio)
-        top, left = (height - cut[0]) / 2, (width - cut[1]) / 2
-        return _scale(pixels, *target, box=(left, top, left + cut[1], top + cut[0]))
+        left, top, right, bottom = picture.box
+        margin_x = (right - left) * (1 - min(1, target[1] * ratio / width)) / 2
+        margin_y = (bottom - top) * (1 - min(1, target[0] * ratio / height)) / 2
+        return _scale(
+            picture.pixels, *target, (left + margin_x, top + margin_y, right - margin_x, bottom - margin_y), geometry
+        )
     ratio = min(target[0] / height, target[1] / width)
-    scaled = _scale(pixels, min(target[0], max(1, round(height * ratio))), min(target[1], max(1, round(width * ratio))))
+    rows = min(target[0], max(1, round(height * ratio)))
+    columns = min(target[1], max(1, round(width * ratio)))
+    top, left = (target[0] - rows) // 2, (target[1] - columns) // 2
     canvas = np.zeros(geometry.shape, np.uint8)
-    top, left = (target[0] - scaled.shape[0]) // 2, (target[1] - scaled.shape[1]) // 2
-    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    scaled = _scale(picture.pixels, rows, columns, picture.box, geometry)
+    canvas[top : top + rows, left : left + columns] = scaled
     return canvas
 
 
 def _scale(
-    pixels: np.ndarray, height: int, width: int, box: tuple[float, float, float, float] | None = None
+    pixels: np.ndarray, height: int, width: int, box: tuple[float, float, float, float], geometry: Geometry
 ) -> np.ndarray:
-    """Scale the pixels, or the box (left, top, right, bottom) of them."""
+    """Scale the box (left, top, right, bottom) of the pixels."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    scaled = np.asarray(image.resize((width, height), _FILTERS[geometry.interpolation], box=box))
     return scaled.reshape(height, width, pixels.shape[2])

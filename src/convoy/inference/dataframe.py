@@ -69,7 +69,7 @@ def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: st
     """
     row_groups = row_groups_of(spark, path, manifest, split, task.model.value)
     columns = f"label int, path string, digest string, {PREDICTION_COLUMNS}"
-    return row_groups.mapInArrow(functools.partial(score_row_groups, task=task), columns)
+    return row_groups.mapInArrow(functools.partial(score_row_groups, task=task, codec=manifest.codec), columns)
 
 
 def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: str, package: ModelPackage) -> DataFrame:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark import Broadcast
 
-from convoy.dataset import raw
+from convoy.dataset.codec import decode_column
 from convoy.images import BadImage, prepare
 from convoy.inference.predictor import Predictor
 from convoy.models.package import ModelPackage
@@ -70,10 +70,10 @@ def score_paths(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[
             yield _with_predictions(part, _predict_good(images, errors, task), errors, package)
 
 
-def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
+def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec: str) -> Iterator[pa.RecordBatch]:
     """Score whole row groups of a dataset, given as rows (file, row_group)."""
     package = task.model.value
-    for table, images in _row_groups(batches, package):
+    for table, images in _row_groups(batches, package, codec):
         errors: list[str | None] = [None] * len(table)
         columns = pa.RecordBatch.from_arrays(
             [table.column(name).combine_chunks() for name in _DATASET_COLUMNS], names=list(_DATASET_COLUMNS)
@@ -81,9 +81,9 @@ def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iter
         yield _with_predictions(columns, predictor(task).predict(images), errors, package)
 
 
-def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
+def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec: str) -> Iterator[pa.RecordBatch]:
     """For every row of whole row groups: label, prediction, rank and probability of the true class."""
-    for table, images in _row_groups(batches, task.model.value):
+    for table, images in _row_groups(batches, task.model.value, codec):
         probabilities = predictor(task).predict(images)
         labels = table.column("label").to_numpy()
         of_true = probabilities[np.arange(len(labels)), labels]
@@ -99,11 +99,13 @@ def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> It
 MEASURE_COLUMNS = "label int, prediction_index int, rank_of_true int, probability_of_true float"
 
 
-def _row_groups(batches: Iterable[pa.RecordBatch], package: ModelPackage) -> Iterator[tuple[pa.Table, np.ndarray]]:
+def _row_groups(
+    batches: Iterable[pa.RecordBatch], package: ModelPackage, codec: str
+) -> Iterator[tuple[pa.Table, np.ndarray]]:
     for batch in batches:
         for row in batch.to_pylist():
             table = pq.ParquetFile(row["file"]).read_row_group(row["row_group"])
-            yield table, np.concatenate(raw.view(table.column("image"), package.geometry.shape))
+            yield table, np.concatenate(decode_column(table.column("image"), codec, package.geometry.shape))
 
 
 def _predict_good(images: np.ndarray, errors: list[str | None], task: ScoreTask) -> np.ndarray:

@@ -78,7 +78,7 @@ class TrainingRun:
             self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
 
     def log_dataset(self, manifest: Manifest, path: Path) -> None:
-        """Log the dataset version as the run's input."""
+        """Log the dataset version as the run's input, and its pictures."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns of each
             source = resolve_dataset_source(str(path))
@@ -86,6 +86,8 @@ class TrainingRun:
         context = InputTag("mlflow.data.context", "training")
         # Not by mlflow.start_run: leaving its block would mark the run as finished.
         self._client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
+        if (path / "pictures").is_dir():
+            self._client.log_artifacts(self.run_id, str(path / "pictures"), "dataset")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""

@@ -10,8 +10,12 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from convoy.config import SourceConfig
+from convoy.dataset.sources.arrays import ArraysSource
 from convoy.dataset.sources.digits import DigitsSource
 from convoy.dataset.sources.folder import FolderSource
+from convoy.dataset.sources.idx import IdxSource
+from convoy.dataset.sources.manifest import ManifestSource
+from convoy.dataset.sources.table import TableSource
 from convoy.errors import ConfigError
 
 
@@ -21,36 +25,62 @@ class Source(Protocol):
     def check(self) -> None:
         """Raise ``SourceError`` for what is wrong and can be seen quickly, before any Spark work."""
 
-    def classes(self) -> list[str]:
-        """Names of all classes, sorted as ``keras.utils.image_dataset_from_directory`` sorts them."""
+    def classes(self, spark: SparkSession) -> list[str]:
+        """Names of all classes, in the order of their indices.
 
-    def splits(self) -> set[str]:
+        Folders' names are sorted as strings, as ``keras.utils.image_dataset_from_directory`` does, labels that are
+        all integers by value. Called before ``listing``: raises ``SourceError`` for rows that are wrong, and for what
+        only Spark can see.
+        """
+
+    def splits(self, spark: SparkSession) -> set[str]:
         """The splits that the source itself gives; empty where it has none."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per sample.
 
         ``path`` (what ``read`` takes), ``name`` (stable within the source), ``class_name``, ``split`` (``train``,
-        ``validation``, ``test``, or null where the source has none).
+        ``validation``, ``test``, or null where the source has none). A source whose images are in the rows
+        themselves adds a binary column ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
         """
 
     def read(self, path: str) -> bytes | np.ndarray:
-        """Encoded bytes, or uint8 pixels (H, W) or (H, W, C). Runs on a worker; raises ``OSError``."""
+        """Encoded bytes, or uint8 pixels (H, W) or (H, W, C). Runs on a worker; raises ``OSError``.
+
+        Not called where ``listing`` has a column ``content``.
+        """
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of the source."""
 
 
+_PATHS = {
+    "folder": "the folder of images, e.g. --source.path ~/images",
+    "manifest": "the CSV or Parquet file that lists images, e.g. --source.path ~/images/labels.csv",
+    "table": "a path that Spark reads or the name of a catalog table, e.g. --source.path main.default.images",
+    "idx": "the folder of MNIST's files, e.g. --source.path ~/mnist",
+    "arrays": "the .npz file or the folder of .npy files, e.g. --source.path ~/mnist.npz",
+}
+
+
 def source_of(config: SourceConfig) -> Source:
     """Return the source that the configuration names, checked."""
-    source: Source
-    if config.kind == "digits":
-        source = DigitsSource()
-    else:
-        if not config.path:
-            raise ConfigError(
-                "source.path is missing; source.kind folder needs the folder of images, e.g. --source.path ~/images"
-            )
-        source = FolderSource(os.path.expanduser(config.path))
+    source = _source_of(config)
     source.check()
     return source
+
+
+def _source_of(config: SourceConfig) -> Source:
+    if config.kind == "digits":
+        return DigitsSource()
+    if not config.path:
+        raise ConfigError(f"source.path is missing; source.kind {config.kind} needs {_PATHS[config.kind]}")
+    if config.kind == "manifest":
+        return ManifestSource(config.path, config.columns)
+    if config.kind == "table":
+        return TableSource(config.path, config.format, config.columns)
+    if config.kind == "idx":
+        return IdxSource(config.path)
+    if config.kind == "arrays":
+        return ArraysSource(config.path)
+    return FolderSource(os.path.expanduser(config.path))

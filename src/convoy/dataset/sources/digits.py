@@ -45,11 +45,11 @@ class DigitsSource:
     def check(self) -> None:
         """Nothing can be missing."""
 
-    def classes(self) -> list[str]:
+    def classes(self, spark: SparkSession | None = None) -> list[str]:
         """``"0"`` to ``"9"``."""
         return [str(digit) for digit in range(10)]
 
-    def splits(self) -> set[str]:
+    def splits(self, spark: SparkSession | None = None) -> set[str]:
         """None."""
         return set()
 

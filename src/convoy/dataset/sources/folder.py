@@ -60,11 +60,11 @@ class FolderSource:
             if not any(files_below(where)):
                 raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
 
-    def classes(self) -> list[str]:
+    def classes(self, spark: SparkSession | None = None) -> list[str]:
         """Names of the class folders over all splits, in sorted order."""
         return sorted({name for _, name, _ in self._class_folders()})
 
-    def splits(self) -> set[str]:
+    def splits(self, spark: SparkSession | None = None) -> set[str]:
         """Those that the folders name."""
         return {split for split, _, _ in self._class_folders() if split}
 

@@ -1,6 +1,30 @@
-"""The columns in which every source lists its samples."""
+"""The columns in which every source lists its samples, and what a class may be called."""
+
+import re
+from collections.abc import Iterable
 
 import pyarrow as pa
 
 LISTING_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", "name", "class_name", "split")])
 LISTING = ", ".join(f"{name} string" for name in LISTING_SCHEMA.names)
+CONTENT_SCHEMA = LISTING_SCHEMA.append(pa.field("content", pa.binary()))
+CONTENT_LISTING = f"{LISTING}, content binary"
+
+MAX_CLASSES = 100_000
+"""More different labels than this are taken for a wrong column, before they fill the driver's memory."""
+
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
+_NOT_IN_A_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
+LABEL_EXPECTED = "expected a plain name, without slashes or control characters, and not only dots"
+
+
+def is_label(text: str) -> bool:
+    """True for what may be a class's name: it has to be able to stand as the name of a folder."""
+    return bool(text.strip(" .")) and not _NOT_IN_A_NAME.search(text)
+
+
+def sorted_classes(names: Iterable[str]) -> list[str]:
+    """Sort class names: by value if all are integers, so that label 10 has index 10 of 0 to 99, else as strings."""
+    distinct = set(names)
+    numbers = all(_INTEGER.fullmatch(name) for name in distinct)
+    return sorted(distinct, key=int) if numbers else sorted(distinct)

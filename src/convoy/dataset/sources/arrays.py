@@ -1,0 +1,124 @@
+"""``.npz`` or ``.npy`` files with images and labels."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convoy.dataset.sources.indexed import IndexedSource, Part, texts
+from convoy.dataset.sources.npy import StoredArray, load, stored_arrays
+from convoy.dataset.sources.paths import absolute
+from convoy.dataset.splits import SPLIT_ALIASES
+from convoy.errors import SourceError
+
+_WHOLE = (("images", "labels"), ("x", "y"))
+_OF_SPLIT = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("images_{}", "labels_{}"))
+_EXPECTED = "images and labels, x and y, or x_train, y_train, x_test, y_test (or train_images, train_labels, ...)"
+
+
+@dataclass(frozen=True)
+class ArraysSource(IndexedSource):
+    """Arrays named images and labels, x and y, or x_train, y_train, x_test, y_test as in Keras' ``mnist.npz``.
+
+    Attributes:
+        path: An ``.npz`` file, a folder of ``.npy`` files with those names, or one of these files.
+    """
+
+    path: str
+
+    def parts(self) -> list[Part]:
+        """The pairs of images and labels that there are, checked against what is supported."""
+        stored = self._stored()
+        pairs = self._pairs(stored)
+        if not pairs:
+            found = ", ".join(map(repr, stored)) or "no arrays"
+            raise SourceError(f"source.path {self.path!r} holds {found}; expected {_EXPECTED}")
+        parts = []
+        for images, (labels, split) in pairs.items():
+            if labels not in stored:
+                raise SourceError(f"source.path {self.path!r} has {images!r} but no {labels!r}; expected both")
+            self._check_images(images, stored[images])
+            self._check_labels(labels, stored[labels])
+            rows = {name: stored[name].shape[0] for name in (images, labels)}
+            if rows[images] != rows[labels]:
+                raise SourceError(
+                    f"source.path {self.path!r}: {images!r} has {rows[images]:,} images, {labels!r} has"
+                    f" {rows[labels]:,} labels; expected as many"
+                )
+            parts.append(Part(images, split, rows[images]))
+        return parts
+
+    def images(self, part: str) -> np.ndarray:
+        """uint8 (N, H, W) or (N, H, W, C)."""
+        return self._load(part)
+
+    def labels(self, part: str) -> np.ndarray:
+        """Integers or strings (N,)."""
+        labels, _ = self._pairs(self._stored())[part]
+        return self._load(labels).reshape(-1)
+
+    def class_names(self) -> list[str] | None:
+        """The array ``class_names``, where there is one."""
+        stored = self._stored()
+        if "class_names" not in stored:
+            return None
+        names = self._load("class_names")
+        numeric = all(name in stored and _kind(stored[name]) in "iu" for name, _ in self._pairs(stored).values())
+        if names.ndim != 1 or names.dtype.kind not in "US" or len(set(texts(names))) != len(names) or not numeric:
+            raise SourceError(
+                f"source.path {self.path!r}: class_names is {names.dtype} of shape {names.shape}; expected different"
+                " strings of shape (classes,), for labels that are integers"
+            )
+        return texts(names)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind and absolute path."""
+        return {"kind": "arrays", "path": absolute(self.path)}
+
+    def _place(self) -> str:
+        path = absolute(self.path)
+        return os.path.dirname(path) if path.endswith(".npy") and os.path.isfile(path) else path
+
+    def _stored(self) -> dict[str, StoredArray]:
+        return stored_arrays(self._place())
+
+    def _load(self, name: str) -> np.ndarray:
+        try:
+            return load(self._stored()[name])
+        except (SourceError, KeyError, ValueError) as error:
+            raise OSError(f"{name}: {error}") from None
+
+    def _pairs(self, stored: dict[str, StoredArray]) -> dict[str, tuple[str, str | None]]:
+        """Name of the images -> (name of their labels, split)."""
+        for images, labels in _WHOLE:
+            if images in stored:
+                return {images: (labels, None)}
+        return {
+            images.format(alias): (labels.format(alias), split)
+            for images, labels in _OF_SPLIT
+            for alias, split in SPLIT_ALIASES.items()
+            if images.format(alias) in stored
+        }
+
+    def _check_images(self, name: str, array: StoredArray) -> None:
+        shape = array.shape
+        ranked = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+        if np.dtype(array.dtype) != np.uint8 or not ranked or 0 in shape:
+            raise SourceError(
+                f"source.path {self.path!r}: {name!r} is {np.dtype(array.dtype)} of shape {shape}; expected uint8"
+                " images (N, H, W) or (N, H, W, C) with 1 or 3 channels, 0 to 255: other types, signals and volumes"
+                " are not supported yet"
+            )
+
+    def _check_labels(self, name: str, array: StoredArray) -> None:
+        shape = array.shape
+        if _kind(array) not in "iuUS" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
+            raise SourceError(
+                f"source.path {self.path!r}: {name!r} is {np.dtype(array.dtype)} of shape {shape}; expected one integer"
+                " or string per image, of shape (N,): for one-hot labels take argmax(axis=1)"
+            )
+
+
+def _kind(array: StoredArray) -> str:
+    return np.dtype(array.dtype).kind

@@ -1,0 +1,126 @@
+"""What sources have in common whose images lie in arrays and are known by their index."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from convoy.dataset.sources.listing import (
+    LABEL_EXPECTED,
+    LISTING,
+    LISTING_SCHEMA,
+    MAX_CLASSES,
+    is_label,
+    sorted_classes,
+)
+from convoy.errors import SourceError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images with their labels.
+
+    Attributes:
+        name: What ``path`` begins with: ``<name>/<index>``.
+        split: ``train``, ``validation``, ``test``, or None where the source has no splits.
+        rows: How many there are.
+    """
+
+    name: str
+    split: str | None
+    rows: int
+
+
+class IndexedSource(ABC):
+    """Lists and reads ``<part>/<index>``; a subclass is a frozen dataclass that finds and opens the arrays."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """The parts, from the files' headers alone; raises ``SourceError`` for what is wrong with those."""
+
+    @abstractmethod
+    def images(self, part: str) -> np.ndarray:
+        """uint8 images (N, H, W) or (N, H, W, C) of a part; opened once per process. Raises ``OSError``."""
+
+    @abstractmethod
+    def labels(self, part: str) -> np.ndarray:
+        """Integer or string labels (N,) of a part; opened once per process."""
+
+    def class_names(self) -> list[str] | None:
+        """Names of the classes 0, 1, ... where the source has them."""
+        return None
+
+    def check(self) -> None:
+        """Raise ``SourceError`` for what is wrong with headers, sizes or labels."""
+        self.parts()
+        self.classes()
+
+    def classes(self, spark: SparkSession | None = None) -> list[str]:
+        """The names that the source has, else its labels, sorted."""
+        names = self.class_names()
+        found: set[str] = set()
+        for part in self.parts():
+            labels = self.labels(part.name)
+            for start in range(0, len(labels), _CHUNK):
+                distinct = np.unique(labels[start : start + _CHUNK])
+                if names and (outside := distinct[(distinct < 0) | (distinct >= len(names))]).size:
+                    raise SourceError(
+                        f"label {outside[0]} in {part.name!r} has no name: class_names has {len(names)}; expected"
+                        f" labels 0 to {len(names) - 1}"
+                    )
+                found.update(texts(distinct))
+                if len(found) > MAX_CLASSES:
+                    raise SourceError(f"{part.name!r} has over {MAX_CLASSES:,} different labels; are these labels?")
+        for name in names or found:
+            if not is_label(name):
+                raise SourceError(f"there is a class {name!r}; {LABEL_EXPECTED}")
+        return names or sorted_classes(found)
+
+    def splits(self, spark: SparkSession | None = None) -> set[str]:
+        """Those of the parts."""
+        return {part.split for part in self.parts() if part.split}
+
+    def listing(self, spark: SparkSession) -> DataFrame:
+        """All samples, part after part, made on the workers from their numbers."""
+        parts = self.parts()
+        ids = spark.range(0, sum(part.rows for part in parts), numPartitions=spark.sparkContext.defaultParallelism)
+        return ids.mapInArrow(functools.partial(list_indexed, source=self, parts=parts), LISTING)
+
+    def read(self, path: str) -> np.ndarray:
+        """uint8 pixels (H, W) or (H, W, C) of ``<part>/<index>``."""
+        part, index = path.rsplit("/", 1)
+        return np.array(self.images(part)[int(index)])
+
+
+def list_indexed(
+    batches: Iterable[pa.RecordBatch], source: IndexedSource, parts: Sequence[Part]
+) -> Iterator[pa.RecordBatch]:
+    """Turn rows (id) into the samples with those numbers, counted over all parts. Runs on a worker."""
+    names = source.class_names()
+    for batch in batches:
+        ids = batch.column("id").to_numpy()
+        first = 0
+        for part in parts:
+            indices = ids[(ids >= first) & (ids < first + part.rows)] - first
+            first += part.rows
+            if indices.size:
+                labels = source.labels(part.name)[indices]
+                paths = [f"{part.name}/{index}" for index in indices.tolist()]
+                columns = {
+                    "path": paths,
+                    "name": paths,
+                    "class_name": [names[label] for label in labels.tolist()] if names else texts(labels),
+                    "split": [part.split] * len(paths),
+                }
+                yield pa.RecordBatch.from_pydict(columns, LISTING_SCHEMA)
+
+
+def texts(labels: np.ndarray) -> list[str]:
+    """Labels as strings: ``"7"`` of a number, text as it is."""
+    return [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels.tolist()]

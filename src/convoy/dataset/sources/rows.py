@@ -1,0 +1,112 @@
+"""Rows of a DataFrame as samples: labels, splits, and one look at them all. Shared by manifests and tables."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, DataType, DecimalType, DoubleType, FloatType, MapType, StructType
+
+from convoy.dataset.sources.listing import LABEL_EXPECTED, MAX_CLASSES, is_label, sorted_classes
+from convoy.dataset.splits import SPLIT_ALIASES
+from convoy.errors import SourceError, did_you_mean
+
+CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}
+"""RFC 4180: quotes are doubled within quotes, a backslash is a backslash, and a quoted field may hold newlines."""
+
+
+def column(name: str) -> Column:
+    """The top-level column of exactly that name, dots and all."""
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def glob_escaped(path: str) -> str:
+    """Return a path that Spark does not take for a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+
+
+def text(values: Column, kind: DataType, name: str) -> Column:
+    """Return values as strings, null where they are blank; whole numbers as ``"7"``, whatever their type.
+
+    Raises:
+        SourceError: Arrays, maps and structs are no labels.
+    """
+    if isinstance(kind, ArrayType | MapType | StructType):
+        raise SourceError(f"column {name!r} is of type {kind.simpleString()}; expected strings or numbers")
+    as_string = values.cast("string")
+    if isinstance(kind, DoubleType | FloatType | DecimalType):
+        number = values.cast("double")
+        whole = F.when(number == F.floor(number), F.floor(number).cast("string")).otherwise(as_string)
+        as_string = F.when(~F.isnan(number), whole)
+    return F.when(F.trim(as_string) != "", as_string)
+
+
+def known_split(given: Column) -> Column:
+    """Return ``train``, ``validation`` or ``test`` for any of their spellings, null for what is none."""
+    known = F.create_map(*(F.lit(part) for part in chain.from_iterable(SPLIT_ALIASES.items())))
+    return known[F.lower(F.trim(given))]
+
+
+@contextmanager
+def spark_errors(what: str, hint: str) -> Iterator[None]:
+    """Turn what Spark cannot read into one line: ``<what>: <Spark's reason>; <hint>``."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        causes = [line for line in lines if line.startswith("Caused by: ")]
+        told = [line for line in lines if not line.startswith("An error occurred while calling")]
+        reason = re.sub(r"^(Caused by: |: )?([\w$]+\.)*[\w$]+(Exception|Error): ", "", [*told[:1], *causes][-1])
+        raise SourceError(f"{what} cannot be read: {reason.strip().rstrip('.')[:300]}; {hint}") from None
+
+
+def survey(rows: DataFrame, what: str) -> list[Row]:
+    """Look at all rows once, on the workers, and return one row per (class, split).
+
+    Args:
+        rows: ``path`` (or null where samples have none), ``class_name`` and ``split`` as given.
+        what: The source, for messages.
+
+    Raises:
+        SourceError: There are no rows, a row has no label or one that cannot be a class's name, a split that is none,
+            or no path; the message names such a row.
+    """
+    groups = rows.groupBy("class_name", "split").agg(F.min("path").alias("example"))
+    found = groups.orderBy("class_name", "split").limit(MAX_CLASSES + 1).collect()
+    if not found:
+        raise SourceError(f"{what} has no rows; expected one per image")
+    if len(found) > MAX_CLASSES:
+        raise SourceError(
+            f"{what} has over {MAX_CLASSES:,} different labels; is source.columns.label the right column?"
+        )
+    for group in found:
+        row = f"{what}: row {group.example!r}" if group.example is not None else f"{what}: a row"
+        if group.class_name is None:
+            raise SourceError(f"{row} has no label; expected a class name or number in every row")
+        if not is_label(group.class_name):
+            raise SourceError(f"{row} has the label {group.class_name!r}; {LABEL_EXPECTED}")
+        if group.split is not None and group.split.strip().lower() not in SPLIT_ALIASES:
+            near = did_you_mean(group.split.strip().lower(), SPLIT_ALIASES)
+            raise SourceError(f"{row} has the split {group.split!r}; expected one of {', '.join(SPLIT_ALIASES)}{near}")
+    return found
+
+
+def check_paths(rows: DataFrame, what: str) -> None:
+    """Raise ``SourceError`` when a row names no file."""
+    if (row := rows.where(F.col("path").isNull()).select("class_name").first()) is not None:
+        raise SourceError(f"{what}: a row of class {row.class_name!r} has no path; expected an image file in every row")
+
+
+def classes_of(rows: DataFrame, what: str) -> list[str]:
+    """Class names of surveyed rows, sorted."""
+    return sorted_classes(group.class_name for group in survey(rows, what))
+
+
+def splits_of(rows: DataFrame, what: str) -> set[str]:
+    """Splits that surveyed rows name."""
+    given = {group.split for group in survey(rows, what) if group.split is not None}
+    return {SPLIT_ALIASES[split.strip().lower()] for split in given}

@@ -1,0 +1,267 @@
+"""Anything that Spark reads: Parquet, Delta, a catalog table, the layouts ``binaryFile`` and ``image``."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, StructType
+
+from convoy.config import ColumnsConfig
+from convoy.dataset.sources.listing import CONTENT_LISTING, CONTENT_SCHEMA
+from convoy.dataset.sources.paths import absolute, read_file
+from convoy.dataset.sources.rows import (
+    CSV_OPTIONS,
+    check_paths,
+    classes_of,
+    column,
+    glob_escaped,
+    known_split,
+    spark_errors,
+    splits_of,
+    text,
+)
+from convoy.errors import SourceError, did_you_mean
+
+_FILE_LAYOUTS = ("binaryfile", "image")
+_IMAGE_STRUCT = {"origin", "height", "width", "nChannels", "mode", "data"}
+_CHANNELS_OF_MODE = {0: 1, 16: 3, 24: 4}  # OpenCV's CV_8UC1, CV_8UC3 and CV_8UC4
+_OUTPUT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where a table has what; None where it has not."""
+
+    content: Column | None
+    is_struct: bool
+    path: Column | None
+    label: Column | None
+    split: Column | None
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table whose rows hold images, or name image files.
+
+    Attributes:
+        path: A path or URL that Spark reads, or the name of a catalog table.
+        format: Spark's name of the format; None is Parquet.
+        columns: Names of the columns.
+    """
+
+    path: str
+    format: str | None = None
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+
+    def check(self) -> None:
+        """Nothing: only Spark knows its file systems and catalogs, so ``classes`` says what is wrong."""
+
+    def classes(self, spark: SparkSession) -> list[str]:
+        """The labels, sorted; raises ``SourceError`` when the table or a column is missing, or a row is wrong."""
+        with self._spark_errors():
+            frame, there = self._load(spark)
+            rows = self._survey_rows(frame, there)
+            names = classes_of(rows, self._what)
+            if there.content is None:
+                check_paths(rows, self._what)
+        return names
+
+    def splits(self, spark: SparkSession) -> set[str]:
+        """Those that the split column names; a row without one is for training."""
+        with self._spark_errors():
+            frame, there = self._load(spark)
+            return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
+
+    def listing(self, spark: SparkSession) -> DataFrame:
+        """One row per row; with ``content`` where the images are in the table.
+
+        ``name`` is the path that the table gives, relative to ``source.path`` if below it, else made of the content's
+        hash. Rows with the same name have the same content.
+        """
+        with self._spark_errors():
+            frame, there = self._load(spark)
+            class_name, split = self._label(there), known_split(self._split(there))
+            if there.content is None and there.path is not None:
+                path, name = self._resolved(there.path), self._name(there.path)
+                return frame.select(*_named(path, name, class_name, split))
+            assert there.content is not None  # ``_find`` refuses tables with neither
+            hashed = there.content["data"] if there.is_struct else there.content
+            unnamed = F.concat_ws("/", class_name, F.substring(F.sha2(hashed, 256), 1, 32))
+            name = unnamed if there.path is None else F.coalesce(self._name(there.path), unnamed)
+            if self._has_homonyms(frame, there):
+                name = F.concat_ws("#", name, F.substring(F.sha2(hashed, 256), 1, 32))
+            if there.is_struct:
+                path = name if there.path is None else F.coalesce(there.path, name)
+                rows = frame.select(*_named(path, name, class_name, split), there.content.alias("content"))
+                return rows.mapInArrow(encode_structs, CONTENT_LISTING)
+            content = F.coalesce(there.content, F.lit(b""))  # "empty" is a reason to be quarantined, null is none
+            return frame.select(*_named(name, name, class_name, split), content.alias("content"))
+
+    def read(self, path: str) -> bytes:
+        """Bytes of the file that a row without image names."""
+        return read_file(path)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, path or name, and format."""
+        if not self._is_path():
+            return {"kind": "table", "path": self.path}
+        return {"kind": "table", "path": absolute(self.path), "format": self.format or "parquet"}
+
+    @property
+    def _what(self) -> str:
+        return f"table {self.path!r}"
+
+    def _spark_errors(self) -> Any:
+        if self._is_path():
+            known = f"expected a path that Spark reads as {self.format or 'parquet'} (source.format)"
+            if self.format and self.format.lower() not in (*_FILE_LAYOUTS, "parquet", "csv", "orc", "json", "avro"):
+                known += "; a format that Spark does not have needs its jar: see spark.jars.packages in spark.conf"
+            return spark_errors(self._what, known)
+        return spark_errors(self._what, "expected the name of a catalog table, or a path")
+
+    def _is_path(self) -> bool:
+        return self.format is not None or "/" in self.path or os.path.exists(self.path)
+
+    def _load(self, spark: SparkSession) -> tuple[DataFrame, _Columns]:
+        if not self._is_path():
+            frame = spark.table(self.path)
+            return frame, self._find(frame)
+        kind = self.format or "parquet"
+        path = os.path.expanduser(self.path)
+        path = glob_escaped(path) if os.path.exists(path) else path
+        reader = spark.read.format(kind).options(**(CSV_OPTIONS if kind.lower() == "csv" else {}))
+        frame = reader.load(path)
+        if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
+            # Folders like label=cat are columns; all others have to be asked for.
+            frame = reader.option("recursiveFileLookup", "true").load(path)
+        return frame, self._find(frame)
+
+    def _find(self, frame: DataFrame) -> _Columns:
+        """Find the columns; raise ``SourceError`` for one that is missing or of a type that is no image."""
+        types = {part.name: part.dataType for part in frame.schema}
+        default = ColumnsConfig()
+        for role in ("path", "image", "label", "split"):
+            name = getattr(self.columns, role)
+            if name not in types and name != getattr(default, role):
+                raise SourceError(self._missing(f"no column {name!r} (source.columns.{role})", name, frame))
+        there = {role: getattr(self.columns, role) for role in ("path", "label", "split")}
+        found = {role: text(column(name), types[name], name) for role, name in there.items() if name in types}
+        image = self.columns.image
+        if image not in types and image == default.image:
+            image = "image"  # what Spark's image source and Hugging Face's Parquet files call it
+        content, is_struct, path = None, False, found.get("path")
+        if image in types:
+            content, kind = column(image), types[image]
+            fields = set(kind.names) if isinstance(kind, StructType) else set()
+            if is_struct := fields >= _IMAGE_STRUCT:
+                path = content["origin"] if path is None else path
+            elif "bytes" in fields:  # Hugging Face's {bytes, path}
+                path = content["path"] if path is None and "path" in fields else path
+                content = content["bytes"]
+            elif not isinstance(kind, BinaryType):
+                raise SourceError(
+                    f"{self._what}: column {image!r} (source.columns.image) is of type {kind.simpleString()[:60]};"
+                    " expected encoded bytes (binary), Spark's image struct, or a struct with bytes; for file names use"
+                    " source.columns.path"
+                )
+        elif path is None:
+            raise SourceError(
+                self._missing(f"neither images ({image!r}) nor paths ({self.columns.path!r})", image, frame)
+            )
+        if "label" not in found and path is None:
+            raise SourceError(self._missing(f"no labels ({self.columns.label!r})", self.columns.label, frame))
+        return _Columns(content, is_struct, path, found.get("label"), found.get("split"))
+
+    def _missing(self, what: str, name: str, frame: DataFrame) -> str:
+        columns = ", ".join(map(repr, frame.columns))
+        near = did_you_mean(name, frame.columns)
+        return f"{self._what} has {what}; its columns are {columns}: set source.columns{near}"
+
+    def _survey_rows(self, frame: DataFrame, there: _Columns) -> DataFrame:
+        """What ``survey`` takes; no image is read for it."""
+        path = F.lit(None).cast("string") if there.path is None else self._name(there.path)
+        return frame.select(
+            path.alias("path"), self._label(there).alias("class_name"), self._split(there).alias("split")
+        )
+
+    def _label(self, there: _Columns) -> Column:
+        if there.label is not None:
+            return there.label
+        assert there.path is not None  # ``_find`` refuses tables with neither
+        folders = F.split(self._name(there.path), "/")
+        return F.when(F.size(folders) > 1, F.element_at(folders, -2))
+
+    def _split(self, there: _Columns) -> Column:
+        return F.lit(None).cast("string") if there.split is None else there.split
+
+    def _name(self, path: Column) -> Column:
+        """The path without ``file:`` and without ``source.path`` before it; ``paths.local_path`` in Spark's terms."""
+        encoded = path.startswith("file://") & ~path.rlike("%(?![0-9A-Fa-f]{2})")
+        uri = F.regexp_replace(path, "^file://(localhost)?", "")
+        decoded = F.url_decode(F.regexp_replace(uri, r"\+", "%2B"))
+        local = F.when(encoded, decoded).otherwise(F.regexp_replace(path, "^file:(//)?(?=/)", ""))
+        root = os.path.join(absolute(self.path), "") if self._is_path() else "//"
+        return F.when(local.startswith(root), F.substring(local, len(root) + 1, 2**31 - 1)).otherwise(local)
+
+    def _has_homonyms(self, frame: DataFrame, there: _Columns) -> bool:
+        """True if two rows have the same path (files of a folder cannot); no image is read for it."""
+        if there.path is None or (self.format or "").lower() in _FILE_LAYOUTS:
+            return False
+        names = self._survey_rows(frame, there).where("path IS NOT NULL").groupBy("path").count()
+        return names.where("count > 1").first() is not None
+
+    def _resolved(self, path: Column) -> Column:
+        """Relative paths are relative to the folder that the table is in."""
+        if not self._is_path():
+            return path
+        folder = os.path.join(os.path.dirname(absolute(self.path).rstrip("/")), "")
+        return F.when(path.rlike("^(/|[A-Za-z][A-Za-z0-9+.-]+:/)"), path).otherwise(F.concat(F.lit(folder), path))
+
+
+def _named(path: Column, name: Column, class_name: Column, split: Column) -> list[Column]:
+    return [path.alias("path"), name.alias("name"), class_name.alias("class_name"), split.alias("split")]
+
+
+def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Turn column ``content`` from Spark's image structs into bytes. Runs on a worker."""
+    for batch in batches:
+        parts = dict(
+            zip((f.name for f in batch.schema.field("content").type), batch.column("content").flatten(), strict=True)
+        )
+        contents: list[bytes] = []
+        first = size = 0
+        for i in range(batch.num_rows):
+            contents.append(_encoded({name: part[i] for name, part in parts.items()}))
+            size += len(contents[-1])
+            if size > _OUTPUT_BYTES or i + 1 == batch.num_rows:
+                rows = batch.slice(first, len(contents))
+                columns = [rows.column(name) for name in CONTENT_SCHEMA.names[:-1]]
+                yield pa.RecordBatch.from_arrays([*columns, pa.array(contents, pa.binary())], schema=CONTENT_SCHEMA)
+                contents, first, size = [], i + 1, 0
+
+
+def _encoded(image: dict[str, pa.Scalar]) -> bytes:
+    """Pixels as a ``.npy`` file, RGB; with alpha as PNG, so that it is composed as a file's is."""
+    height, width, mode = (image[name].as_py() for name in ("height", "width", "mode"))
+    channels = _CHANNELS_OF_MODE.get(mode, 0)
+    data = image["data"].as_buffer() if image["data"].is_valid else b""
+    if not channels or not height or not width or len(data) != height * width * channels:
+        # What Java could not decode (WebP, CMYK, or a broken file): its own bytes, or what is wrong with them.
+        try:
+            return read_file(image["origin"].as_py() or "")
+        except OSError:
+            return b""
+    pixels = np.frombuffer(data, np.uint8).reshape(height, width, channels)
+    file = io.BytesIO()
+    if channels == 4:
+        Image.fromarray(np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3]])).save(file, "PNG", compress_level=1)
+    else:
+        np.save(file, np.ascontiguousarray(pixels[:, :, ::-1]) if channels == 3 else pixels, allow_pickle=False)
+    return file.getvalue()
