@@ -142,6 +142,17 @@ def test_a_damaged_version_is_written_again(spark, tmp_path, damage):
     assert verify(again.path) == []
 
 
+def test_a_damaged_version_stays_when_it_cannot_be_written_again(spark, tmp_path):
+    write_images(tmp_path / "images", {"a": 30, "b": 30}, (8, 8))
+    (tmp_path / "images" / "a" / "broken.png").write_text("no image")
+    first = run_ingest(spark, tmp_path / "images", tmp_path / "data", GREY, max_bad_fraction=0.5)
+    (first.path / "train" / first.manifest.splits["train"].files[0].name).unlink()
+    with pytest.raises(SourceError, match="1 of 61 files cannot be used"):
+        run_ingest(spark, tmp_path / "images", tmp_path / "data", GREY, max_bad_fraction=0.0)
+    assert (first.path / "manifest.json").exists()
+    assert (first.path / "validation").is_dir()
+
+
 def test_one_class_is_refused(spark, tmp_path):
     write_images(tmp_path / "images", {"a": 30}, (8, 8))
     with pytest.raises(SourceError, match="there is one class, 'a'"):
@@ -165,7 +176,9 @@ def test_images_in_the_rows_of_a_table_are_ingested_once_each_however_often_they
     table.write.parquet(f"file://{tmp_path}/table")
     source = source_of(SourceConfig("table", str(tmp_path / "table")))
     config = DatasetConfig(root=str(tmp_path / "data"), name="pictures", image=GREY)
+    records = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
     result = ingest(spark, source, config, lambda *_: None)
+    assert spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == records
     assert sum(result.manifest.rows().values()) == 41
     assert result.manifest.duplicates.copies == 1
     assert verify(result.path) == []

@@ -7,7 +7,8 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
@@ -42,6 +43,7 @@ from convoy.spark import stage_progress
 
 _TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
 QUARANTINE = "quarantine"
+_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,29 @@ def ingest(
         DatasetError: The root cannot be written to.
     """
     classes = source.classes(spark)
-    if "content" in source.listing(spark).columns:  # images in the rows: few at a time, since they may be large
-        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "16")
+    with _few_at_a_time(spark, source):
+        return _ingest(spark, source, classes, config, on_progress)
+
+
+@contextmanager
+def _few_at_a_time(spark: SparkSession, source: Source) -> Iterator[None]:
+    """Send few rows at a time to the workers where the images, which may be large, are in the rows."""
+    before = str(spark.conf.get(_RECORDS))
+    if "content" in source.listing(spark).columns:
+        spark.conf.set(_RECORDS, "16")
+    try:
+        yield
+    finally:
+        spark.conf.set(_RECORDS, before)
+
+
+def _ingest(
+    spark: SparkSession,
+    source: Source,
+    classes: list[str],
+    config: DatasetConfig,
+    on_progress: Callable[[str, float, int], None],
+) -> Ingested:
     listing_progress = stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0))
     with listing_progress, disk_errors(config.root, Path(config.root)):
         inventory = take_inventory(spark, source, config)
@@ -95,7 +118,6 @@ def ingest(
                 catalog.set_latest(path)
                 return Ingested(path, Manifest.load(path), existed=True)
             say(f"warning: version {version} is there, but damaged; it is written again")
-            shutil.rmtree(path)
         image = config.image
         geometry = Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
         with catalog.staging(config.root, config.name) as staged:
@@ -112,6 +134,9 @@ def ingest(
             _write_quarantine(staged, bad)
             draw_pictures(staged, manifest)
             (staged / MANIFEST).write_text(manifest.dumps())
+            damaged = Path(staged).parent / version
+            if damaged.exists() and not is_whole(damaged):
+                shutil.rmtree(damaged)  # not before: if writing fails, what is left of it stays
             return Ingested(catalog.publish(staged, version), manifest, existed=False)
     finally:
         inventory.samples.unpersist()
