@@ -9,7 +9,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convoy.config import OptimizerConfig, OptimizerName
+from convoy.config import OptimizerConfig
+from convoy.config.training import OptimizerName
 from convoy.dataset.plan import gradient_weight, rank_slice
 from convoy.training.collective import SingleProcess
 from convoy.training.optimizer import build_optimizer, distribute

@@ -1,0 +1,42 @@
+"""The configuration: one YAML file is one experiment, every job reads the sections that it needs.
+
+The classes are the only place where a field, its default and its documentation stand; the command line,
+``--help`` and ``--print_config`` are made from them (``convoy.cli``). They are frozen, so they can travel
+to executors and ranks.
+"""
+
+from dataclasses import dataclass, field
+
+from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
+from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
+from convoy.config.training import ModelConfig, OptimizerConfig, TrainingConfig
+
+__all__ = [
+    "ColumnsConfig",
+    "Config",
+    "DatasetConfig",
+    "EvaluationConfig",
+    "ImageConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "ScoringConfig",
+    "SourceConfig",
+    "SparkConfig",
+    "StorageConfig",
+    "TrackingConfig",
+    "TrainingConfig",
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    spark: SparkConfig = field(default_factory=SparkConfig)

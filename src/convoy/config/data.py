@@ -1,0 +1,120 @@
+"""Sections ``source`` and ``dataset``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convoy.config.checks import require
+
+SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays"]
+ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
+Codec = Literal["raw", "png", "jpeg", "keep"]
+
+
+@dataclass(frozen=True)
+class ColumnsConfig:
+    """Names of the columns of sources `manifest` and `table`."""
+
+    path: str = "path"
+    """Path or name of the image file; a relative one is relative to the manifest's folder."""
+    image: str = "content"
+    """Of a table: encoded bytes or Spark's `image` struct; a column `image` is found too. Where there is neither, the
+    files that `path` names are read."""
+    label: str = "label"
+    """Class name or number; of a table without it, the name of the file's folder is the class."""
+    split: str = "split"
+    """Split, where there is such a column."""
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where the images come from."""
+
+    kind: SourceKind = "folder"
+    """`digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is <path>/<class>/<image> or
+    <path>/<split>/<class>/<image>, recognised by itself; `manifest` is a CSV or Parquet file that lists images; `table`
+    is anything that Spark reads; `idx` is a folder with MNIST's own files; `arrays` is an .npz file or a folder of
+    .npy files."""
+    path: str | None = None
+    """Folder, file, or for `table` a path or the name of a catalog table; not used by `digits`."""
+    format: str | None = None
+    """Of a table given by path: Spark's name of its format (parquet, delta, binaryFile, image ...); null is parquet."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Target geometry of every stored image."""
+
+    height: int = 32
+    """Height in pixels."""
+    width: int = 32
+    """Width in pixels."""
+    channels: int = 3
+    """1 (grey) or 3 (RGB); images are converted."""
+    resize: ResizePolicy = "stretch"
+    """How other sizes are brought to the target: `stretch` ignores the aspect ratio, `letterbox` keeps it and
+    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them; `auto` proposes height, width,
+    channels and policy from a sample of the images, and says why."""
+    interpolation: Interpolation = "bilinear"
+    """How pixels are interpolated; all but `nearest` with antialiasing when images are made smaller."""
+
+    def __post_init__(self) -> None:
+        require(self.height > 0, "dataset.image.height", self.height, "a positive number of pixels")
+        require(self.width > 0, "dataset.image.width", self.width, "a positive number of pixels")
+        require(self.channels in (1, 3), "dataset.image.channels", self.channels, "1 (grey) or 3 (RGB)")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """How images are stored in the Petastorm dataset."""
+
+    codec: Codec = "raw"
+    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding; `png` and `jpeg`
+    compress each image; `keep` stores the original file where it fits the geometry already, else as `png`."""
+    jpeg_quality: int = 95
+    """Quality of codec `jpeg`, 1 to 100."""
+    row_group_mb: float = 8.0
+    """Target size of a row group, in MiB."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.jpeg_quality <= 100, "dataset.storage.jpeg_quality", self.jpeg_quality, "1 to 100")
+        require(self.row_group_mb > 0, "dataset.storage.row_group_mb", self.row_group_mb, "a positive size in MiB")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which dataset, and how ingest makes it."""
+
+    root: str = "work/datasets"
+    """Folder that holds all datasets; on a cluster, one that every worker sees."""
+    name: str = "images"
+    """Name of the dataset: a folder under the root."""
+    version: str = "latest"
+    """Version to read: an id as printed by ingest, or `latest`. Ingest ignores it."""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    validation_fraction: float = 0.1
+    """Share of the training images that is held out for validation, where the source has no such split."""
+    test_fraction: float = 0.1
+    """Share that is held out for the test, where the source has no splits at all."""
+    max_bad_fraction: float = 0.01
+    """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+    on_leakage: Literal["report", "drop", "fail"] = "report"
+    """What to do about images that stand in more than one of the given splits: `report` counts them, `drop` leaves the
+    copies out of the training split (or of validation, where the other is in the test split), `fail` stops."""
+
+    def __post_init__(self) -> None:
+        bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name
+        require(not bad, "dataset.name", self.name, "a plain folder name")
+        for name in ("validation_fraction", "test_fraction", "max_bad_fraction"):
+            require(0 <= getattr(self, name) <= 1, f"dataset.{name}", getattr(self, name), "a share from 0 to 1")
+        held_out = self.validation_fraction + self.test_fraction
+        require(
+            held_out < 1, "dataset.validation_fraction + test_fraction", held_out, "less than 1, to leave training data"
+        )

@@ -1,0 +1,66 @@
+"""Sections ``tracking``, ``evaluation``, ``scoring`` and ``spark``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convoy.config.checks import require
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """MLflow."""
+
+    uri: str = "sqlite:///mlflow.db"
+    """Tracking (and registry) URI: a SQLite file, http(s)://server, or `databricks`."""
+    experiment: str = "convoy"
+    """Experiment that collects the runs."""
+    registered_model: str | None = None
+    """Name under which each trained model is registered as a new version; null registers none."""
+
+    def __post_init__(self) -> None:
+        name = self.registered_model
+        plain = name is None or (name != "" and not any(sign in name for sign in "/:@'\""))
+        require(plain, "tracking.registered_model", name, "a name without / : @ or quotes")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What `jobs/evaluate.py` measures."""
+
+    model: str | None = None
+    """MLflow model URI, e.g. models:/digits/3, models:/digits@champion, runs:/<id>/model; null is the newest
+    version of tracking.registered_model."""
+    split: Literal["train", "validation", "test"] = "test"
+    """Split of the dataset to measure on."""
+    top_k: int = 5
+    """k of the top-k accuracy."""
+
+    def __post_init__(self) -> None:
+        require(self.top_k >= 1, "evaluation.top_k", self.top_k, "at least 1")
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What `jobs/score.py` reads and writes."""
+
+    model: str | None = None
+    """MLflow model URI, as for evaluation.model."""
+    input: str | None = None
+    """A folder of images (searched recursively), or `dataset:<split>` for a split of the configured dataset."""
+    output: str = "work/scores"
+    """Folder of Parquet files to write; an earlier result there is replaced when the new one is complete."""
+    batch_size: int = 256
+    """Images per call of the network."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    """Spark, when not started by `spark-submit` (whose own settings win)."""
+
+    master: str = "local[*]"
+    """Master URL."""
+    conf: dict[str, str] = field(default_factory=dict)
+    """Any Spark properties."""
