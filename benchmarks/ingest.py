@@ -7,7 +7,11 @@ import argparse
 import multiprocessing
 import os
 import statistics
+import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +26,7 @@ from report import circumstances, markdown, publish
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig, SparkConfig
 from convoy.dataset.ingest import ingest
 from convoy.dataset.sources import source_of
-from convoy.spark import session
+from convoy.spark import find_java, session
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work" / "bench"
@@ -40,7 +44,7 @@ PACKAGES = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow", "simplejpeg", 
 TITLE = """## Ingest
 
 Each row is the whole way from a folder of image files to a finished dataset of their pixels, in a warm Spark session
-with two slots or in two processes. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each;
+with two slots (Convoy and the peers each in their own process, the peers' with Spark's defaults) or in two processes. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each;
 seconds are medians, ratios are taken within each round. A peer's imports and the start of its first process are not
 counted."""
 
@@ -94,14 +98,62 @@ def photographs(count: int, height: int, width: int) -> Task:
     return Task(draw_folder(folder, count, height, width), count, (224, 224, 3))
 
 
-def contenders(spark: SparkSession, task: Task, names: list[str], versions: dict[str, str]) -> dict[str, Run]:
+class SparkProcess:
+    """A process with a Spark session of its own, which stays warm between the rounds: peers get Spark as it comes."""
+
+    def __init__(self, own: bool) -> None:
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=start_session, initargs=(own,)
+        )
+
+    def seconds(self, work: Callable[..., None], *arguments: object) -> float:
+        return self._pool.submit(timed_in_session, work, arguments).result()
+
+    def close(self) -> None:
+        self._pool.submit(stop_session).result()
+        self._pool.shutdown()
+
+
+_SESSION = ExitStack()
+
+
+def start_session(own: bool) -> None:
+    """Start a session in this process: Convoy's, or one with Spark's defaults."""
+    # Petastorm's workers would fill the screen with FutureWarnings.
+    quiet = {"spark.executorEnv.PYTHONWARNINGS": "ignore::FutureWarning", "spark.ui.showConsoleProgress": "false"}
+    if own:
+        spark = _SESSION.enter_context(session("benchmark", SparkConfig(master=MASTER, conf=quiet)))
+    else:
+        if home := find_java(os.environ):
+            os.environ["JAVA_HOME"] = home
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+        builder = SparkSession.builder.master(MASTER).config("spark.driver.host", "127.0.0.1")
+        spark = builder.config(map=quiet).getOrCreate()
+        _SESSION.callback(spark.stop)
+    spark.sparkContext.addPyFile(peer_images.__file__)  # the workers of the Petastorm recipe need it
+
+
+def stop_session() -> None:
+    _SESSION.close()
+
+
+def timed_in_session(work: Callable[..., None], arguments: tuple[object, ...]) -> float:
+    spark = SparkSession.getActiveSession()
+    started = time.perf_counter()
+    work(spark, *arguments)
+    return time.perf_counter() - started
+
+
+def contenders(
+    processes: dict[str, SparkProcess], task: Task, names: list[str], versions: dict[str, str]
+) -> dict[str, Run]:
     """Ours, and those of the peers that are named."""
     folder = str(task.path)
-    runs: dict[str, Run] = {"convoy": lambda output: convoy_ingest(spark, task, output)}
+    runs: dict[str, Run] = {"convoy": lambda output: processes["convoy"].seconds(convoy_ingest, task, output)}
     if "petastorm" in names:
-        runs["petastorm"] = lambda output: petastorm_recipe(spark, folder, task.shape, output)
+        runs["petastorm"] = lambda output: processes["peers"].seconds(petastorm_recipe, folder, task.shape, output)
     if "binaryfile" in names:
-        runs["binaryfile"] = lambda output: binary_file(spark, folder, output)
+        runs["binaryfile"] = lambda output: processes["peers"].seconds(binary_file, folder, output)
     for peer in ("litdata", "streaming"):
         if peer in names:
             runs[peer] = other_process(peer, task, versions)
@@ -136,16 +188,14 @@ def speed(arguments: argparse.Namespace, versions: dict[str, str]) -> str:
         ),
     ]
     tables = []
-    # Petastorm's workers would fill the screen with FutureWarnings.
-    quiet = {"spark.executorEnv.PYTHONWARNINGS": "ignore::FutureWarning"}
-    with session("benchmark", SparkConfig(master=MASTER, conf=quiet)) as spark:
-        spark.sparkContext.addPyFile(peer_images.__file__)  # the workers of the Petastorm recipe need it
+    processes = {"convoy": SparkProcess(own=True), "peers": SparkProcess(own=False)}
+    try:
         for title, task, peers in tasks:
             if task is None:
                 continue
             title = title.format(f"{task.count:,}")
             say(title)
-            runs = contenders(spark, task, [peer for peer in peers if peer in arguments.peers], versions)
+            runs = contenders(processes, task, [peer for peer in peers if peer in arguments.peers], versions)
             seconds, remarks = interleaved(runs, arguments.repetitions, WORK / "out", PeerError)
             rows = []
             for name, took in seconds.items():
@@ -154,6 +204,9 @@ def speed(arguments: argparse.Namespace, versions: dict[str, str]) -> str:
                 rows.append([DESCRIBED[name], f"{median:.2f}", f"{task.count / median:,.0f}", ratio])
             header = [title, "seconds", "images/s", "Convoy is times as fast (range)"]
             tables += [markdown(header, rows), *remarks]
+    finally:
+        for process in processes.values():
+            process.close()
     return "### Speed\n\n" + "\n\n".join(tables)
 
 

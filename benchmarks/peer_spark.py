@@ -1,4 +1,4 @@
-"""The peers that run in Convoy's own Spark session."""
+"""The peers that run in Spark, with Convoy's versions of everything."""
 
 import warnings
 from pathlib import Path

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyspark
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
@@ -121,6 +122,7 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": "8",
+            **({"spark.python.daemon.module": "convoy.spark_daemon"} if pyspark.__version__.startswith("3.5.") else {}),
             "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
             "spark.ui.enabled": "false",
         }

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from convoy import __version__
@@ -27,7 +27,7 @@ from convoy.dataset import catalog, raw
 from convoy.dataset.auto_geometry import propose_image
 from convoy.dataset.durable import disk_errors
 from convoy.dataset.inventory import Inventory, take_inventory
-from convoy.dataset.layout import Layout, lay_out
+from convoy.dataset.layout import Layout, lay_out, spread
 from convoy.dataset.manifest import FORMAT, Manifest
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
@@ -182,7 +182,8 @@ def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> d
     rows = Counter[str]()
     for (split, _), count in inventory.counts.items():
         rows[split] += count
-    return {split: lay_out(rows[split], row_bytes, row_group_mb) for split in SPLITS if rows[split]}
+    sizes = inventory.source_bytes
+    return {split: lay_out(rows[split], row_bytes, row_group_mb, sizes[split]) for split in SPLITS if rows[split]}
 
 
 def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> DataFrame:
@@ -194,19 +195,22 @@ def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> Da
 
 
 def _write(spark: SparkSession, samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
-    """Give every sample its file, by a sort on its key (a shuffle that is the same every time), and write."""
-    per_file = F.create_map(*(F.lit(x) for s, layout in layouts.items() for x in (s, layout.rows_per_file)))
-    position = F.row_number().over(Window.partitionBy("split").orderBy("key")) - 1
-    file = F.floor(F.col("position") / per_file[F.col("split")]).cast("int")
-    placed = samples.withColumn("position", position).withColumn("file", file)
+    """Send every sample to the task that writes its file, in the order of the keys (the same shuffle every time)."""
     files = sum(layout.files for layout in layouts.values())
-    placed = _with_content(spark, placed, task.source)
-    if "content" in placed.columns:
-        placed = placed.repartition(files, "split", "file")
-    else:
-        placed = placed.repartitionByRange(files, "split", "file")  # evener, at the price of a look at the rows
-    sorted_rows = placed.sortWithinPartitions("split", "file", "position")
-    reports = sorted_rows.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
+    of_split = F.create_map(*(F.lit(x) for split, layout in layouts.items() for x in (split, layout.files)))
+    before = F.create_map(
+        *(
+            F.lit(x)
+            for i, split in enumerate(layouts)
+            for x in (split, sum(layout.files for layout in list(layouts.values())[:i]))
+        )
+    )
+    share = F.conv(F.substring("key", 1, 8), 16, 10).cast("long")  # of 2**32
+    file = F.shiftrightunsigned(share * of_split[F.col("split")], 32).cast("int")
+    partition = F.element_at(F.array(*map(F.lit, spread(files))), file + before[F.col("split")] + 1)
+    placed = _with_content(spark, samples.withColumn("file", file), task.source)
+    placed = placed.repartition(files, partition).sortWithinPartitions("split", "file", "key").drop("key")
+    reports = placed.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
     return sorted((FileReport(**json.loads(row.report)) for row in reports), key=lambda r: (r.split, r.file))
 
 

@@ -23,6 +23,8 @@ SCHEMA = "path string, name string, class_name string, split string, digest stri
 _ARROW = pa.schema(
     [(name, pa.int64() if name == "size" else pa.string()) for name in (part.split()[0] for part in SCHEMA.split(","))]
 )
+_TALLIED = ("digest", "class_name", "split", "size", "key")
+_KEY_BYTES = 16
 _BATCH = 4096
 
 
@@ -31,15 +33,17 @@ class Inventory:
     """The samples of a source.
 
     Attributes:
-        samples: One row per sample, cached: ``SCHEMA``. ``key`` sorts them into a random but fixed order;
-            ``error`` is set, and ``digest`` empty, where the bytes could not be read.
+        samples: One row per sample, cached: ``SCHEMA``. ``key``, a hash of all that a sample is, sorts them into a
+            random but fixed order; ``error`` is set, and ``digest`` empty, where the bytes could not be read.
         counts: (split, class) -> samples.
-        fingerprint: Hex hash of the content: bytes, name, class and split of every sample, in any order.
+        source_bytes: Split -> size of its samples in the source.
+        fingerprint: Hex hash of the content: the sum of the samples' keys, which is the same in any order.
         duplicates: How often the same bytes stand in the source more than once.
     """
 
     samples: DataFrame
     counts: dict[tuple[str, str], int]
+    source_bytes: dict[str, int]
     fingerprint: str
     duplicates: Duplicates
 
@@ -63,9 +67,10 @@ def take_inventory(spark: SparkSession, source: Source, config: DatasetConfig) -
     shares = fractions_for(source.splits(spark), config.validation_fraction, config.test_fraction)
     listing = source.listing(spark)
     if "content" not in listing.columns:  # names alone are cheap to spread evenly
-        listing = listing.repartition(4 * spark.sparkContext.defaultParallelism)
+        listing = listing.repartition(4 * spark.sparkContext.defaultParallelism, "name")
     samples = listing.mapInArrow(functools.partial(hash_samples, source=source, shares=shares), SCHEMA).cache()
-    duplicates = _count_duplicates(samples)
+    tally = _tally(samples)
+    duplicates = tally.duplicates
     if duplicates.across_splits and config.on_leakage == "fail":
         raise SourceError(
             f"{duplicates.across_splits:,} images stand in more than one split, e.g. {_example_of_leakage(samples)};"
@@ -73,34 +78,33 @@ def take_inventory(spark: SparkSession, source: Source, config: DatasetConfig) -
         )
     if duplicates.across_splits and config.on_leakage == "drop":
         kept = _without_leakage(samples).cache()
-        counts, total = _summary(kept)
+        tally = _tally(kept)
         samples.unpersist()
         samples = kept
-    else:
-        counts, total = _summary(samples)
-    return Inventory(samples, counts, f"{total % 2**256:064x}", duplicates)
+    return Inventory(samples, tally.counts, tally.source_bytes, f"{tally.total % 256**_KEY_BYTES:032x}", duplicates)
 
 
-def _summary(samples: DataFrame) -> tuple[dict[tuple[str, str], int], int]:
-    counts, total = Counter[tuple[str, str]](), 0
-    for row in samples.mapInArrow(summarise, "summary string").collect():
-        summary = json.loads(row.summary)
-        total += summary["total"]
-        counts.update({(split, name): count for split, name, count in summary["counts"]})
-    return dict(counts), total
+@dataclass(frozen=True)
+class _Tally:
+    """What is added up of all samples: counts and sizes as in ``Inventory``, the sum of their keys, copies."""
+
+    counts: dict[tuple[str, str], int]
+    source_bytes: dict[str, int]
+    total: int
+    duplicates: Duplicates
 
 
-def _count_duplicates(samples: DataFrame) -> Duplicates:
-    per_image = (
-        samples.where("digest != ''")
-        .groupBy("digest")
-        .agg(F.count("*").alias("n"), F.countDistinct("split").alias("s"), F.countDistinct("class_name").alias("c"))
-    )
-    row = per_image.agg(
-        F.sum(F.col("n") - 1), F.sum((F.col("s") > 1).cast("int")), F.sum((F.col("c") > 1).cast("int"))
-    ).first()
-    assert row is not None
-    return Duplicates(*(int(value or 0) for value in row))
+def _tally(samples: DataFrame) -> _Tally:
+    """One job: copies of an image come to one partition, side by side."""
+    by_image = samples.select(*_TALLIED).repartition("digest").sortWithinPartitions("digest")
+    counts, sizes, total, copies = Counter[tuple[str, str]](), Counter[str](), 0, np.zeros(3, np.int64)
+    for row in by_image.mapInArrow(tally_samples, "tally string").collect():
+        tally = json.loads(row.tally)
+        total += tally["total"]
+        copies += tally["duplicates"]
+        counts.update({(split, name): count for split, name, count in tally["counts"]})
+        sizes.update(tally["sizes"])
+    return _Tally(dict(counts), dict(sizes), total, Duplicates(*copies.tolist()))
 
 
 def _example_of_leakage(samples: DataFrame) -> str:
@@ -127,13 +131,18 @@ def hash_samples(
 ) -> Iterator[pa.RecordBatch]:
     """Read every sample once: digest, size, split and key. Runs on a worker."""
     for batch in batches:
-        for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=_BATCH):
-            rows = [_hashed(row, source, shares) for row in part.to_pylist()]
-            yield pa.RecordBatch.from_pylist(rows, _ARROW)
+        for start in range(0, batch.num_rows, _BATCH):
+            part = batch.slice(start, _BATCH)
+            hashed = [_hashed(row, source, shares) for row in part.to_pylist()]
+            columns = list(zip(*hashed, strict=True))
+            kept = [part.column(name) for name in ("path", "name", "class_name")]
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, _ARROW.types[3:], strict=True)]
+            yield pa.RecordBatch.from_arrays([*kept, *arrays], schema=_ARROW)
 
 
-def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> dict[str, object]:
-    path, name = str(row["path"]), str(row["name"])
+def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, int, str | None, str]:
+    """(split, digest, size, error, key) of a row of the listing."""
+    name = row["name"]
     digest, size, error = "", 0, None
     try:
         content = as_bytes(payload_of(row, source))
@@ -143,9 +152,8 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
     split = row["split"] or "train"
     if split == "train":
         split = carve(digest or name, *shares)
-    key = hashlib.blake2b(f"{digest}\0{name}".encode(), digest_size=16).hexdigest()
-    found = {"digest": digest, "size": size, "error": error, "key": key}
-    return {"path": path, "name": name, "class_name": row["class_name"], "split": split, **found}
+    everything = f"{digest}\0{name}\0{row['class_name']}\0{split}".encode()
+    return split, digest, size, error, hashlib.blake2b(everything, digest_size=_KEY_BYTES).hexdigest()
 
 
 def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
@@ -166,14 +174,35 @@ def as_bytes(payload: bytes | np.ndarray) -> bytes:
     return payload if isinstance(payload, bytes) else repr(payload.shape).encode() + payload.tobytes()
 
 
-def summarise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Count a partition's samples and add up a hash of each: the sum is the same for any order and partitioning."""
-    counts, total = Counter[tuple[str, str]](), 0
+def tally_samples(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Count a partition's samples and their copies, and add up their keys. Runs on a worker.
+
+    The sums are the same for any order and partitioning, as long as copies of an image follow one another.
+    """
+    counts, sizes, total = Counter[tuple[str, str]](), Counter[str](), 0
+    copies = across_splits = across_classes = 0
+    last = first_split = first_class = ""
+    other_split = other_class = False  # of the images so far with the last digest
     for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("digest", "name", "class_name", "split"))
-        for row in zip(*columns, strict=True):
-            content = "\0".join(row).encode()
-            total += int.from_bytes(hashlib.sha256(content).digest(), "big")
-            counts[row[3], row[2]] += 1
-    summary = {"total": total, "counts": [[split, name, count] for (split, name), count in counts.items()]}
-    yield pa.RecordBatch.from_pydict({"summary": [json.dumps(summary)]})
+        digests, classes, splits, file_sizes, keys = (batch.column(name).to_pylist() for name in _TALLIED)
+        total += _sum_of_keys(keys)
+        counts.update(zip(splits, classes, strict=True))
+        for digest, class_name, split, size in zip(digests, classes, splits, file_sizes, strict=True):
+            sizes[split] += size
+            if digest != last or not digest:
+                last, first_split, first_class, other_split, other_class = digest, split, class_name, False, False
+                continue
+            copies += 1
+            if split != first_split and not other_split:
+                across_splits, other_split = across_splits + 1, True
+            if class_name != first_class and not other_class:
+                across_classes, other_class = across_classes + 1, True
+    found = [[split, name, count] for (split, name), count in counts.items()]
+    duplicates = [copies, across_splits, across_classes]
+    tally = {"total": total, "counts": found, "sizes": sizes, "duplicates": duplicates}
+    yield pa.RecordBatch.from_pydict({"tally": [json.dumps(tally)]})
+
+
+def _sum_of_keys(keys: list[str]) -> int:
+    words = np.frombuffer(bytes.fromhex("".join(keys)), ">u4").reshape(-1, _KEY_BYTES // 4).sum(axis=0, dtype=np.uint64)
+    return sum(int(word) << 32 * i for i, word in enumerate(reversed(words)))

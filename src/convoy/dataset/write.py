@@ -12,8 +12,9 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
-from typing import Any
+from itertools import groupby, repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,9 @@ import pyarrow.parquet as pq
 
 from convoy.config import StorageConfig
 from convoy.dataset.codec import encode_column
-from convoy.dataset.inventory import payload_of
 from convoy.dataset.schema import ARROW_SCHEMA
 from convoy.dataset.sources import Source
-from convoy.images import BadImage, Geometry, identify, prepare
+from convoy.images import BadImage, Geometry, prepare_measured
 
 REPORT = "report string"
 _SIZES = 200  # different sizes that a file reports, the most frequent ones
@@ -80,19 +80,39 @@ class FileReport:
     sizes: list[list[int]] = field(default_factory=list)
 
 
+class _Row(NamedTuple):
+    """A sample to write; ``content`` is None where the source is asked for it."""
+
+    split: str
+    file: int
+    path: str
+    name: str
+    class_name: str
+    digest: str
+    size: int
+    error: str | None
+    content: bytes | None
+
+
 def write_files(batches: Iterable[pa.RecordBatch], task: WriteTask) -> Iterator[pa.RecordBatch]:
-    """Write the files of a partition, whose rows come sorted by (split, file, position). Runs on a worker.
+    """Write the files of a partition, whose rows come sorted by (split, file, key). Runs on a worker.
 
     Yields:
         One row per file: a ``FileReport`` as JSON.
     """
-    rows = (row for batch in batches for row in batch.to_pylist())
-    for (split, file), samples in groupby(rows, key=lambda row: (row["split"], row["file"])):
+    rows = (row for batch in batches for row in _rows(batch))
+    for (split, file), samples in groupby(rows, key=itemgetter(0, 1)):
         report = _write_file(samples, split, file, task)
         yield pa.RecordBatch.from_pylist([{"report": json.dumps(asdict(report))}])
 
 
-def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: WriteTask) -> FileReport:
+def _rows(batch: pa.RecordBatch) -> Iterator[_Row]:
+    names = batch.schema.names
+    columns = [batch.column(name).to_pylist() if name in names else repeat(None) for name in _Row._fields]
+    return map(_Row._make, zip(*columns, strict=False))
+
+
+def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask) -> FileReport:
     report = FileReport(split, f"part-{file:05d}.parquet", per_class=[0] * len(task.classes))
     label_of = {name: label for label, name in enumerate(task.classes)}
     channels = task.geometry.channels
@@ -112,12 +132,12 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
                     use_dictionary=["path"],
                     write_statistics=["label"],
                 )
-            labels = [label_of[row["class_name"]] for row in kept]
+            labels = [label_of[row.class_name] for row in kept]
             columns = [
                 encode_column(images, payloads, task.storage, task.geometry),
                 pa.array(labels, pa.int32()),
-                pa.array([row["name"] for row in kept], pa.string()),
-                pa.array([row["digest"] for row in kept], pa.string()),
+                pa.array([row.name for row in kept], pa.string()),
+                pa.array([row.digest for row in kept], pa.string()),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA), row_group_size=len(kept))
             report.row_groups.append(len(kept))
@@ -137,28 +157,28 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
 
 
 def _row_groups(
-    samples: Iterator[dict[str, Any]], task: WriteTask, split: str, report: FileReport
-) -> Iterator[tuple[np.ndarray, list[dict[str, Any]], list[bytes | np.ndarray]]]:
+    samples: Iterator[_Row], task: WriteTask, split: str, report: FileReport
+) -> Iterator[tuple[np.ndarray, list[_Row], list[bytes | np.ndarray]]]:
     """Yield (uint8 images (n, H, W, C), their rows, their payloads) for each row group; note the bad ones."""
     rows_per_group = task.rows_per_group[split]
     images = np.empty((rows_per_group, *task.geometry.shape), np.uint8)
-    kept: list[dict[str, Any]] = []
+    kept: list[_Row] = []
     payloads: list[bytes | np.ndarray] = []
     sizes = Counter[tuple[int, int]]()
     for row in samples:
         try:
-            if row["error"]:
-                raise BadImage("unreadable", row["error"])
-            payload = payload_of(row, task.source)
-            images[len(kept)] = prepare(payload, task.geometry)
-            sizes[size_of(payload)] += 1
+            if row.error:
+                raise BadImage("unreadable", row.error)
+            payload = task.source.read(row.path) if row.content is None else row.content
+            images[len(kept)], size = prepare_measured(payload, task.geometry)
+            sizes[size] += 1
         except (BadImage, OSError) as problem:
             reason = problem.reason if isinstance(problem, BadImage) else "unreadable"
             detail = problem.detail if isinstance(problem, BadImage) else str(problem)
-            bad = {"path": row["name"], "reason": reason, "detail": detail, "size": row["size"]}
-            report.bad.append({**bad, "class_name": row["class_name"]})
+            bad = {"path": row.name, "reason": reason, "detail": detail, "size": row.size}
+            report.bad.append({**bad, "class_name": row.class_name})
             continue
-        kept.append({name: row[name] for name in ("name", "class_name", "digest")})
+        kept.append(row._replace(content=None) if row.content is not None else row)
         payloads.append(payload if task.storage.codec == "keep" else b"")
         if len(kept) == rows_per_group:
             yield images, kept, payloads
@@ -166,14 +186,6 @@ def _row_groups(
     if kept:
         yield images[: len(kept)], kept, payloads
     report.sizes = [[height, width, count] for (height, width), count in sizes.most_common(_SIZES)]
-
-
-def size_of(payload: bytes | np.ndarray) -> tuple[int, int]:
-    """(height, width) before resizing, from the header."""
-    if isinstance(payload, bytes):
-        info = identify(payload)
-        return info.height, info.width
-    return payload.shape[0], payload.shape[1]
 
 
 def _sha256(path: str) -> str:

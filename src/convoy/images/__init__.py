@@ -5,7 +5,7 @@ from convoy.images.encode import encode_jpeg, encode_png, fits
 from convoy.images.errors import REASONS, BadImage
 from convoy.images.geometry import Geometry
 from convoy.images.header import ImageInfo, identify
-from convoy.images.prepare import prepare
+from convoy.images.prepare import prepare, prepare_measured
 from convoy.images.propose import propose
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "fits",
     "identify",
     "prepare",
+    "prepare_measured",
     "propose",
 ]

@@ -37,13 +37,19 @@ def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
     Raises:
         BadImage: The bytes cannot be decoded, or the policy is ``none`` and the size differs.
     """
+    return prepare_measured(payload, geometry)[0]
+
+
+def prepare_measured(payload: bytes | np.ndarray, geometry: Geometry) -> tuple[np.ndarray, tuple[int, int]]:
+    """Bring an image to the target geometry, as ``prepare``; return it and its (height, width) before, upright."""
     if isinstance(payload, np.ndarray):
         pixels = convert(payload, geometry.channels)
         height, width = pixels.shape[:2]
         if not pixels.size:
             raise BadImage("empty", f"{width}x{height} pixels")
-        return _fit(Picture(pixels, height, width, (0, 0, width, height)), geometry)
-    return _fit(read(payload, geometry.channels, lambda height, width: _eighths(height, width, geometry)), geometry)
+        return _fit(Picture(pixels, height, width, (0, 0, width, height)), geometry), (height, width)
+    picture = read(payload, geometry.channels, lambda height, width: _eighths(height, width, geometry))
+    return _fit(picture, geometry), (picture.height, picture.width)
 
 
 def _eighths(height: int, width: int, geometry: Geometry) -> int:

@@ -72,11 +72,12 @@ class FolderSource:
         """List the class folders' files on the workers; files at any depth below a class folder count."""
         folders = self._class_folders()
         work = functools.partial(list_folders, folders=folders, root=os.path.abspath(self.path))
-        return spark.range(0, len(folders), numPartitions=len(folders)).mapInArrow(work, LISTING)
+        tasks = min(len(folders), 4 * spark.sparkContext.defaultParallelism)
+        return spark.range(0, len(folders), numPartitions=tasks).mapInArrow(work, LISTING)
 
     def read(self, path: str) -> bytes:
         """The file's bytes."""
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             return file.read()
 
     def describe(self) -> dict[str, Any]:
@@ -101,12 +102,13 @@ def list_folders(
     batches: Iterable[pa.RecordBatch], folders: Sequence[tuple[str | None, str, str]], root: str
 ) -> Iterator[pa.RecordBatch]:
     """Turn rows (id) into one row per file below the class folders of those indices. Runs on a worker."""
+    beside = len(os.path.join(root, ""))
     for batch in batches:
         for split, class_name, folder in (folders[i] for i in batch.column("id").to_pylist()):
             paths = sorted(files_below(folder))
             columns = {
                 "path": paths,
-                "name": [os.path.relpath(path, root) for path in paths],
+                "name": [path[beside:] for path in paths],
                 "class_name": [class_name] * len(paths),
                 "split": [split] * len(paths),
             }
