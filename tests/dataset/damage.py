@@ -2,7 +2,7 @@
 
     python tests/dataset/damage.py FOLDER --seed 0 --count 60    # a copy: the files are overwritten
 
-prints one line of JSON, {path: reason}, with the reasons that docs/datasets.md documents. Nothing of Convoy is imported.
+prints one line of JSON, {path: reason}; the reasons are those of docs/datasets.md. Nothing of Convoy is imported.
 """
 
 import argparse
