@@ -116,6 +116,37 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, files, path, said):
         source_of(SourceConfig("folder", str(tmp_path / path)))
 
 
+@pytest.mark.parametrize("where", [".", "train"])
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("link", r"link' is a link that leads nowhere \('link'\); mend or remove it"),
+        ("/none/there", r"leads nowhere \('/none/there'\)"),
+        (".", "link' is a link back to '.*images.*', which holds it; remove it"),
+        ("../../images", "is a link back to"),
+    ],
+)
+def test_links_that_lead_nowhere_or_back_are_refused(tmp_path, where, target, said):
+    write(tmp_path / "images", "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png")
+    os.symlink(target.replace("../../images", str(tmp_path / "images")), tmp_path / "images" / where / "link")
+    with pytest.raises(SourceError, match=said):
+        source_of(SourceConfig("folder", str(tmp_path / "images")))
+
+
+def test_links_to_class_folders_and_to_images_are_followed(tmp_path):
+    write(tmp_path / "disk", "cats/1.png", "2.png")
+    source = write(tmp_path / "images", "dog/1.png")
+    os.symlink("../disk/cats", tmp_path / "images" / "cat")
+    os.symlink("../../disk/2.png", tmp_path / "images" / "dog" / "2.png")
+    source.check()
+    assert source.classes() == ["cat", "dog"]
+    assert [row[0] for row in listed(source, (None, "cat", "cat"), (None, "dog", "dog"))] == [
+        "cat/1.png",
+        "dog/1.png",
+        "dog/2.png",
+    ]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_folder_that_cannot_be_read_is_said(tmp_path):
     source = write(tmp_path / "images", "a/1.png")

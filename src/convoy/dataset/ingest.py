@@ -163,7 +163,7 @@ def version_id(fingerprint: str, config: DatasetConfig) -> str:
 
 def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
     if not inventory.total:
-        raise SourceError("the source has no images; expected <path>/<class>/<image>")
+        raise SourceError("the source has no images; expected some of every class")
     if not any(split == "train" for split, _ in inventory.counts):
         raise SourceError(
             "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
@@ -174,7 +174,14 @@ def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
         say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in inventory.counts})
     if empty:
-        raise SourceError(f"class {empty[0]!r} has no images; add some, or remove the folder")
+        raise SourceError(f"class {empty[0]!r} has no images; add some, or leave the class out")
+    trained = {name for split, name in inventory.counts if split == "train"}
+    if unseen := sorted(set(classes) - trained):
+        where = ", ".join(
+            f"{count:,} {split}" for (split, name), count in inventory.counts.items() if name == unseen[0]
+        )
+        more = f", nor have {len(unseen) - 1:,} other classes" if len(unseen) > 1 else ""
+        say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
 
 
 def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> dict[str, Layout]:
@@ -218,7 +225,7 @@ def _check_reports(
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
             why = reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or remove the folder")
+            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or leave the class out")
     if not any(report.row_groups for report in reports if report.split == "train"):
         raise SourceError(f"no training image can be read ({reasons(bad)}); mend the files")
     if len(bad) > max_bad_fraction * inventory.total:
