@@ -77,6 +77,22 @@ def test_files_at_any_depth_are_listed_once_with_their_class_and_split(tmp_path)
     ]
 
 
+def test_folder_that_cannot_be_listed_is_listed_as_what_cannot_be_read(tmp_path):
+    source = write(tmp_path, "a/1.png", "b/1.png")
+    deep = os.open(tmp_path / "a", os.O_RDONLY)
+    for _ in range(20):  # deeper than a path may be long
+        os.mkdir("x" * 250, dir_fd=deep)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    [batch] = list_folders([pa.RecordBatch.from_pydict({"id": [0]})], source._class_folders(), str(tmp_path))
+    image, inside = batch.column("name").to_pylist()
+    assert image == "a/1.png"
+    with pytest.raises(OSError, match="File name too long"):
+        source.read(str(tmp_path / inside))
+
+
 def test_names_do_not_depend_on_where_the_folder_is(tmp_path):
     for place in ("here", "there"):
         write(tmp_path / place, "a/x/1.png", "a/ü 2.png")

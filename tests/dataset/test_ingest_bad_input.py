@@ -113,6 +113,13 @@ def test_a_class_that_only_the_test_split_has_is_told(spark, tmp_path, capsys):
     assert result.manifest.class_weights["dgo"] == 0
 
 
+def test_classes_that_look_alike_are_told(spark, tmp_path, capsys):
+    write_images(tmp_path / "images", {"cat": 10, "Cat ": 10, "dog": 10})
+    run_ingest(spark, tmp_path / "images", tmp_path / "data")
+    said = "warning: are the classes 'Cat ' and 'cat' one? They differ in case or spaces alone"
+    assert said in capsys.readouterr().err.splitlines()
+
+
 def test_a_full_disk_leaves_the_old_version_and_no_rest(spark, tmp_path, small_disk):
     write_images(tmp_path / "images", {"a": 20, "b": 20})
     root = small_disk / "datasets"

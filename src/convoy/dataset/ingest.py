@@ -33,6 +33,7 @@ from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
 from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
+from convoy.dataset.sources.listing import lookalikes
 from convoy.dataset.splits import SPLITS
 from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
@@ -170,6 +171,8 @@ def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
         )
     if len(classes) < 2:
         raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
+    for alike in lookalikes(classes)[:3]:
+        say(f"warning: are the classes {' and '.join(map(repr, alike))} one? They differ in case or spaces alone")
     if not any(split == "validation" for split, _ in inventory.counts):
         say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in inventory.counts})

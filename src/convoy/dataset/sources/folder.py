@@ -135,10 +135,16 @@ def _check_links(path: str) -> None:
 
 
 def files_below(folder: str) -> Iterator[str]:
-    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible."""
-    for parent, folders, files in os.walk(folder):
+    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible.
+
+    A folder that cannot be listed is given as a file: it cannot be read either, and so is reported, not left out.
+    """
+    unlisted: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
                 # A name that is no UTF-8 cannot be stored; its replacement is not found, and so is reported.
                 yield os.fsencode(os.path.join(parent, name)).decode("utf-8", "replace")
+    for error in unlisted:
+        yield os.fsencode(error.filename).decode("utf-8", "replace")
