@@ -163,6 +163,14 @@ def test_links_to_class_folders_and_to_images_are_followed(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\\b", "\x1b[31m", " "])
+def test_class_folder_whose_name_no_class_may_have_is_refused(tmp_path, name):
+    write(tmp_path / "images", f"{name}/1.png", "b/1.png")
+    with pytest.raises(SourceError, match=r"has a class folder .*; expected a plain name") as caught:
+        source_of(SourceConfig("folder", str(tmp_path / "images")))
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_folder_that_cannot_be_read_is_said(tmp_path):
     source = write(tmp_path / "images", "a/1.png")

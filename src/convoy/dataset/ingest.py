@@ -171,6 +171,10 @@ def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
         )
     if len(classes) < 2:
         raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
+    if inventory.duplicates.across_splits:
+        say(f"warning: images in more than one split: {inventory.duplicates.across_splits:,}; see dataset.on_leakage")
+    if inventory.duplicates.across_classes:
+        say(f"warning: images under more than one class: {inventory.duplicates.across_classes:,}")
     for alike in lookalikes(classes)[:3]:
         say(f"warning: are the classes {' and '.join(map(repr, alike))} one? They differ in case or spaces alone")
     if not any(split == "validation" for split, _ in inventory.counts):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from convoy.dataset.sources.listing import LISTING, LISTING_SCHEMA
+from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
 from convoy.dataset.sources.paths import read_local_file
 from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError
@@ -60,6 +60,8 @@ class FolderSource:
                 " <path>/<split>/<class>/<image>"
             )
         for _, name, where in self._class_folders():
+            if not is_label(name):
+                raise SourceError(f"{os.path.dirname(where)!r} has a class folder {name!r}; {LABEL_EXPECTED}")
             if not any(files_below(where)):
                 raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
 
