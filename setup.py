@@ -22,6 +22,7 @@ setup(
     package_data={"convoy": ["*.properties"]},
     entry_points={"console_scripts": ["convoy = convoy.__main__:main"]},
     install_requires=[
+        "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them
         "horovod>=0.28.1,<0.29",  # is compiled: TensorFlow has to be there first (see tools/setup.sh)
         "jsonargparse[signatures]>=4.30,<5",
         "keras>=3,<4",

@@ -39,6 +39,8 @@ def test_configuration_cannot_be_changed():
         (ImageConfig, "channels", 2),
         (StorageConfig, "row_group_mb", 0.0),
         (StorageConfig, "row_group_mb", NAN),
+        (DatasetConfig, "name", "x\ny"),
+        (DatasetConfig, "name", "ü" * 128),
         (DatasetConfig, "name", ""),
         (DatasetConfig, "name", "../escape"),
         (DatasetConfig, "name", ".."),

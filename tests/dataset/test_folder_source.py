@@ -77,6 +77,22 @@ def test_files_at_any_depth_are_listed_once_with_their_class_and_split(tmp_path)
     ]
 
 
+def test_folder_that_cannot_be_listed_is_listed_as_what_cannot_be_read(tmp_path):
+    source = write(tmp_path, "a/1.png", "b/1.png")
+    deep = os.open(tmp_path / "a", os.O_RDONLY)
+    for _ in range(20):  # deeper than a path may be long
+        os.mkdir("x" * 250, dir_fd=deep)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(deep)
+    [batch] = list_folders([pa.RecordBatch.from_pydict({"id": [0]})], source._class_folders(), str(tmp_path))
+    image, inside = batch.column("name").to_pylist()
+    assert image == "a/1.png"
+    with pytest.raises(OSError, match="File name too long"):
+        source.read(str(tmp_path / inside))
+
+
 def test_names_do_not_depend_on_where_the_folder_is(tmp_path):
     for place in ("here", "there"):
         write(tmp_path / place, "a/x/1.png", "a/ü 2.png")
@@ -114,6 +130,45 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, files, path, said):
     write(tmp_path, *files)
     with pytest.raises(SourceError, match=said):
         source_of(SourceConfig("folder", str(tmp_path / path)))
+
+
+@pytest.mark.parametrize("where", [".", "train"])
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("link", r"link' is a link that leads nowhere \('link'\); mend or remove it"),
+        ("/none/there", r"leads nowhere \('/none/there'\)"),
+        (".", "link' is a link back to '.*images.*', which holds it; remove it"),
+        ("../../images", "is a link back to"),
+    ],
+)
+def test_links_that_lead_nowhere_or_back_are_refused(tmp_path, where, target, said):
+    write(tmp_path / "images", "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png")
+    os.symlink(target.replace("../../images", str(tmp_path / "images")), tmp_path / "images" / where / "link")
+    with pytest.raises(SourceError, match=said):
+        source_of(SourceConfig("folder", str(tmp_path / "images")))
+
+
+def test_links_to_class_folders_and_to_images_are_followed(tmp_path):
+    write(tmp_path / "disk", "cats/1.png", "2.png")
+    source = write(tmp_path / "images", "dog/1.png")
+    os.symlink("../disk/cats", tmp_path / "images" / "cat")
+    os.symlink("../../disk/2.png", tmp_path / "images" / "dog" / "2.png")
+    source.check()
+    assert source.classes() == ["cat", "dog"]
+    assert [row[0] for row in listed(source, (None, "cat", "cat"), (None, "dog", "dog"))] == [
+        "cat/1.png",
+        "dog/1.png",
+        "dog/2.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\\b", "\x1b[31m", " "])
+def test_class_folder_whose_name_no_class_may_have_is_refused(tmp_path, name):
+    write(tmp_path / "images", f"{name}/1.png", "b/1.png")
+    with pytest.raises(SourceError, match=r"has a class folder .*; expected a plain name") as caught:
+        source_of(SourceConfig("folder", str(tmp_path / "images")))
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

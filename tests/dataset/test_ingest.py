@@ -117,7 +117,7 @@ def test_the_same_images_give_the_same_version_and_files_and_are_not_written_aga
 def test_added_images_make_a_new_version_and_no_earlier_one_changes_its_split(spark, tmp_path):
     write_images(tmp_path / "images", {"a": 80, "b": 80})
     before = run_ingest(spark, tmp_path / "images", tmp_path / "data")
-    write_images(tmp_path / "images", {"a": 30, "b": 30}, seed=7)
+    write_images(tmp_path / "images", {"a": 50, "b": 50}, seed=7)
     after = run_ingest(spark, tmp_path / "images", tmp_path / "data")
     assert after.manifest.version != before.manifest.version
     assert members(before).items() <= members(after).items()

@@ -71,12 +71,30 @@ def leaky(folder: Path) -> None:
 GREY = ImageConfig(height=8, width=8, channels=1, resize="none")
 
 
-def test_leakage_and_duplicates_are_counted(spark, tmp_path):
+def test_leakage_and_duplicates_are_counted_and_told(spark, tmp_path, capsys):
     leaky(tmp_path / "images")
     result = run_ingest(spark, tmp_path / "images", tmp_path / "data", GREY)
     duplicates = result.manifest.duplicates
     assert (duplicates.copies, duplicates.across_splits, duplicates.across_classes) == (4, 3, 1)
     assert sum(result.manifest.rows().values()) == 84
+    told = capsys.readouterr().err
+    assert "warning: images in more than one split: 3; see dataset.on_leakage\n" in told
+    assert "warning: images under more than one class: 1\n" in told
+
+
+@pytest.mark.parametrize("on_leakage", ["drop", "fail"])
+def test_empty_files_are_no_copies_of_each_other(spark, tmp_path, on_leakage):
+    write_images(tmp_path / "images" / "train", {"a": 20, "b": 20}, (8, 8))
+    write_images(tmp_path / "images" / "test", {"a": 5, "b": 5}, (8, 8), seed=5)
+    empty = ["train/a/1.png", "train/b/2.png", "test/a/3.png"]
+    for name in empty:
+        (tmp_path / "images" / name).write_bytes(b"")
+    result = run_ingest(
+        spark, tmp_path / "images", tmp_path / "data", GREY, on_leakage=on_leakage, max_bad_fraction=0.1
+    )
+    quarantined = pq.read_table(result.path / "quarantine").to_pylist()
+    assert sorted((row["path"], row["reason"]) for row in quarantined) == sorted((name, "empty") for name in empty)
+    assert result.manifest.duplicates.copies == 0
 
 
 def test_leaked_images_can_be_dropped_from_training_but_not_from_the_test(spark, tmp_path):

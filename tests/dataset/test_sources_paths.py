@@ -2,7 +2,7 @@
 
 import pytest
 
-from convoy.dataset.sources.listing import is_label, sorted_classes
+from convoy.dataset.sources.listing import is_label, lookalikes, sorted_classes
 from convoy.dataset.sources.paths import local_path, read_file
 
 
@@ -60,3 +60,14 @@ def test_integers_are_sorted_by_value_and_others_as_strings():
     assert sorted_classes(["10", "9", "-1", "0", "9"]) == ["-1", "0", "9", "10"]
     assert sorted_classes(["10", "9", "b", "B"]) == ["10", "9", "B", "b"]
     assert sorted_classes(["10", "09"]) == ["09", "10"]  # no number is written with a leading zero
+
+
+def test_names_that_look_alike_are_found():
+    names = ["cat", "Cat ", "dog", "Stra\u00dfe", "STRASSE", "caf\u00e9", "cafe\u0301", "1", "01", "a b", "ab"]
+    assert lookalikes(names) == [
+        ["Cat ", "cat"],
+        ["STRASSE", "Stra\u00dfe"],
+        ["a b", "ab"],
+        ["cafe\u0301", "caf\u00e9"],
+    ]
+    assert lookalikes(["0", "1", "10", "a", "b", "a-b", "a_b"]) == []

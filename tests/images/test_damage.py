@@ -50,6 +50,14 @@ def test_a_jpeg_cut_short_is_truncated_though_its_decoder_would_pad_it(file, sha
     assert reason_of(content[: min(int(share * len(content)), len(content) - 2)], geometry) == "truncated"
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "grey", "progressive", "cmyk"])
+def test_a_small_jpeg_cut_anywhere_is_truncated_its_header_included(kind):
+    pixels = noise(16, 16, *{"grey": (), "cmyk": (4,)}.get(kind, (3,)))
+    image = Image.fromarray(pixels, "CMYK") if kind == "cmyk" else Image.fromarray(pixels)
+    content = encoded(image, "JPEG", progressive=kind == "progressive")
+    assert {reason_of(content[:length]) for length in range(3, len(content) - 1)} == {"truncated"}
+
+
 @pytest.mark.parametrize("file", JPEGS)
 @pytest.mark.parametrize("geometry", [None, SMALLER])
 def test_what_libjpeg_only_warns_of_is_corrupt(file, geometry):

@@ -111,6 +111,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name
+        bad = bad or not self.name.isprintable() or len(self.name.encode()) > 255
         require(not bad, "dataset.name", self.name, "a plain folder name")
         for name in ("validation_fraction", "test_fraction", "max_bad_fraction"):
             require(0 <= getattr(self, name) <= 1, f"dataset.{name}", getattr(self, name), "a share from 0 to 1")

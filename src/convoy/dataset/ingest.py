@@ -33,6 +33,7 @@ from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
 from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
+from convoy.dataset.sources.listing import lookalikes
 from convoy.dataset.splits import SPLITS
 from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
@@ -163,18 +164,31 @@ def version_id(fingerprint: str, config: DatasetConfig) -> str:
 
 def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
     if not inventory.total:
-        raise SourceError("the source has no images; expected <path>/<class>/<image>")
+        raise SourceError("the source has no images; expected some of every class")
     if not any(split == "train" for split, _ in inventory.counts):
         raise SourceError(
             "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
         )
     if len(classes) < 2:
         raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
+    if inventory.duplicates.across_splits:
+        say(f"warning: images in more than one split: {inventory.duplicates.across_splits:,}; see dataset.on_leakage")
+    if inventory.duplicates.across_classes:
+        say(f"warning: images under more than one class: {inventory.duplicates.across_classes:,}")
+    for alike in lookalikes(classes)[:3]:
+        say(f"warning: are the classes {' and '.join(map(repr, alike))} one? They differ in case or spaces alone")
     if not any(split == "validation" for split, _ in inventory.counts):
         say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in inventory.counts})
     if empty:
-        raise SourceError(f"class {empty[0]!r} has no images; add some, or remove the folder")
+        raise SourceError(f"class {empty[0]!r} has no images; add some, or leave the class out")
+    trained = {name for split, name in inventory.counts if split == "train"}
+    if unseen := sorted(set(classes) - trained):
+        where = ", ".join(
+            f"{count:,} {split}" for (split, name), count in inventory.counts.items() if name == unseen[0]
+        )
+        more = f", nor have {len(unseen) - 1:,} other classes" if len(unseen) > 1 else ""
+        say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
 
 
 def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> dict[str, Layout]:
@@ -222,7 +236,7 @@ def _check_reports(
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
             why = reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or remove the folder")
+            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or leave the class out")
     if not any(report.row_groups for report in reports if report.split == "train"):
         raise SourceError(f"no training image can be read ({reasons(bad)}); mend the files")
     if len(bad) > max_bad_fraction * inventory.total:

@@ -34,7 +34,8 @@ class Inventory:
 
     Attributes:
         samples: One row per sample, cached: ``SCHEMA``. ``key``, a hash of all that a sample is, sorts them into a
-            random but fixed order; ``error`` is set, and ``digest`` empty, where the bytes could not be read.
+            random but fixed order; ``digest`` is empty where there are no bytes, and ``error`` set where they could not
+            be read.
         counts: (split, class) -> samples.
         source_bytes: Split -> size of its samples in the source.
         fingerprint: Hex hash of the content: the sum of the samples' keys, which is the same in any order.
@@ -146,7 +147,8 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
     digest, size, error = "", 0, None
     try:
         content = as_bytes(payload_of(row, source))
-        digest, size = hashlib.blake2b(content, digest_size=16).hexdigest(), len(content)
+        size = len(content)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest() if content else ""  # empty files are no copies
     except OSError as problem:
         error = problem.strerror or str(problem)
     split = row["split"] or "train"

@@ -58,7 +58,7 @@ class SizeStatistics:
         smallest: Smallest height and smallest width.
         largest: Largest height and largest width.
         mean: Their means.
-        frequent: The most frequent sizes, as [height, width, samples].
+        frequent: The up to 200 most frequent sizes, as [height, width, samples].
     """
 
     smallest: list[int]

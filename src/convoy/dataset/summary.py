@@ -9,7 +9,7 @@ from convoy.dataset.manifest import FileEntry, SizeStatistics, SplitEntry
 from convoy.dataset.splits import SPLITS
 from convoy.dataset.write import FileReport
 
-_FREQUENT = 20
+_FREQUENT = 200
 
 
 def split_entries(reports: Sequence[FileReport], classes: Sequence[str]) -> dict[str, SplitEntry]:

@@ -6,6 +6,7 @@ know (CMYK, odd subsampling). The grey value of a colour JPEG is the luminance t
 image it is ITU-R 601's, rounded. The two differ by rounding, and where a colour was out of range.
 """
 
+import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,11 +117,25 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
             raise BadImage("truncated", f"the jpeg: {text}") from None
         if text.startswith("Corrupt JPEG data"):
             raise BadImage("corrupt", f"the jpeg: {text}") from None
+        if _jpeg_header_is_cut(content):  # Pillow would call it corrupt where a segment has just ended
+            raise BadImage("truncated", f"the jpeg ends after {len(content)} bytes, before its pixels") from None
         return _jpeg_by_pillow(content, channels)  # a harmless oddity, or damage that Pillow finds as well
     box = (0.0, 0.0, width * scale / 8, height * scale / 8)
     if orientation == 1:
         return Picture(pixels, height, width, box)
     return Picture(_turn(pixels, orientation), upright_height, upright_width, _turn_box(box, pixels, orientation))
+
+
+def _jpeg_header_is_cut(content: bytes) -> bool:
+    """Whether the JPEG ends before its pixels begin."""
+    try:
+        for _ in header.jpeg_segments(content):
+            pass
+    except (struct.error, IndexError):
+        return True
+    except BadImage:
+        pass  # damaged earlier
+    return False
 
 
 def _jpeg_by_pillow(content: bytes, channels: int) -> Picture:

@@ -284,8 +284,8 @@ def open_with(plugin: type[ImageFile.ImageFile], content: bytes) -> ImageFile.Im
             # Not Image.open: that tries every plugin it knows, Ghostscript's among them, and has a limit of its own.
             return plugin(io.BytesIO(content))
     except Exception as error:  # a parser may fail on hostile bytes in any way; the job must go on
-        reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
-        raise BadImage(reason, f"{type(error).__name__}: {error}") from None
+        early = "truncated" in str(error).lower() or "requires a buffer" in str(error)
+        raise BadImage("truncated" if early else "corrupt", f"{type(error).__name__}: {error}") from None
 
 
 _READERS = {

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from convoy.dataset.sources.listing import LISTING, LISTING_SCHEMA
+from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
+from convoy.dataset.sources.paths import read_local_file
 from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError
 
@@ -44,6 +45,8 @@ class FolderSource:
                 name.encode()
             except UnicodeEncodeError:
                 raise SourceError(f"{self.path!r} has a folder {os.fsencode(name)!r}, no UTF-8; rename it") from None
+        for parent in {self.path, *(os.path.dirname(where) for _, _, where in self._class_folders())}:
+            _check_links(parent)
         splits = {SPLIT_ALIASES[name.lower()] for name in _folders(folder) if name.lower() in SPLIT_ALIASES}
         odd = sorted(name for name in _folders(folder) if name.lower() not in SPLIT_ALIASES)
         if "train" in splits and len(splits) > 1 and odd:
@@ -57,6 +60,8 @@ class FolderSource:
                 " <path>/<split>/<class>/<image>"
             )
         for _, name, where in self._class_folders():
+            if not is_label(name):
+                raise SourceError(f"{os.path.dirname(where)!r} has a class folder {name!r}; {LABEL_EXPECTED}")
             if not any(files_below(where)):
                 raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
 
@@ -77,8 +82,7 @@ class FolderSource:
 
     def read(self, path: str) -> bytes:
         """The file's bytes."""
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        return read_local_file(path)
 
     def describe(self) -> dict[str, Any]:
         """Kind and absolute path."""
@@ -116,15 +120,35 @@ def list_folders(
 
 
 def _folders(path: str | Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    """Names of the folders, and of links to some, that are not hidden."""
+    names = (name for name in os.listdir(path) if not name.startswith("."))
+    return [name for name in names if os.path.isdir(os.path.join(path, name))]
+
+
+def _check_links(path: str) -> None:
+    """Raise ``SourceError`` where a link, which may be meant as a class or split, leads nowhere or back."""
+    here = os.path.realpath(path)
+    for name in os.listdir(path):
+        link = os.path.join(path, name)
+        if name.startswith(".") or not os.path.islink(link):
+            continue
+        if not os.path.exists(link):
+            raise SourceError(f"{link!r} is a link that leads nowhere ({os.readlink(link)!r}); mend or remove it")
+        if f"{here}/".startswith(os.path.join(os.path.realpath(link), "")):
+            raise SourceError(f"{link!r} is a link back to {os.path.realpath(link)!r}, which holds it; remove it")
 
 
 def files_below(folder: str) -> Iterator[str]:
-    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible."""
-    for parent, folders, files in os.walk(folder):
+    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible.
+
+    A folder that cannot be listed is given as a file: it cannot be read either, and so is reported, not left out.
+    """
+    unlisted: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
                 # A name that is no UTF-8 cannot be stored; its replacement is not found, and so is reported.
                 yield os.fsencode(os.path.join(parent, name)).decode("utf-8", "replace")
+    for error in unlisted:
+        yield os.fsencode(error.filename).decode("utf-8", "replace")

@@ -1,6 +1,8 @@
 """The columns in which every source lists its samples, and what a class may be called."""
 
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -28,3 +30,11 @@ def sorted_classes(names: Iterable[str]) -> list[str]:
     distinct = set(names)
     numbers = all(_INTEGER.fullmatch(name) for name in distinct)
     return sorted(distinct, key=int) if numbers else sorted(distinct)
+
+
+def lookalikes(names: Iterable[str]) -> list[list[str]]:
+    """Groups of class names that a reader takes for one: they differ in case, spaces or Unicode's spelling alone."""
+    groups = defaultdict(list)
+    for name in sorted(names):
+        groups[unicodedata.normalize("NFKC", "".join(name.split())).casefold()].append(name)
+    return [group for group in groups.values() if len(group) > 1]

@@ -2,7 +2,11 @@
 
 import os
 import re
+import stat
 from urllib.parse import unquote
+
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are not read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits and 3 channels."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
@@ -29,6 +33,27 @@ def absolute(path: str) -> str:
     return local if is_url(local) else os.path.abspath(os.path.expanduser(local))
 
 
+def read_local_file(path: str) -> bytes:
+    """Read a regular file that fits into a worker's memory; what is named like an image may be anything.
+
+    Raises:
+        OSError: It cannot be read, is a pipe or device (reading might never end), or is larger than any image.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("no regular file, but a pipe or device")
+        if status.st_size > MAX_FILE_BYTES:
+            raise OSError(f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read of a file")
+        parts = []
+        while part := os.read(file, status.st_size + 1):  # all at once, and then nothing
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(file)
+
+
 def read_file(path: str) -> bytes:
     """Read a local file, or what a URL names with the file system that fsspec has for its scheme.
 
@@ -38,8 +63,7 @@ def read_file(path: str) -> bytes:
     local = local_path(path)
     try:
         if not is_url(local):
-            with open(local, "rb") as file:
-                return file.read()
+            return read_local_file(local)
         import fsspec
 
         with fsspec.open(local, "rb") as file:

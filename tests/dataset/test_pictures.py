@@ -1,0 +1,45 @@
+"""The sheet of samples shows every class, however rare."""
+
+import numpy as np
+import pytest
+
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.pictures import class_histogram, sample_sheet, size_scatter
+from tests.dataset.versions import samples, write_version
+
+
+@pytest.fixture
+def version(tmp_path):
+    """40 cats in row groups of two, and only then three dogs."""
+    cats = [(f"cat/{i}.png", f"{i:032d}", "train", "cat") for i in range(40)]
+    dogs = [(f"dog/{i}.png", f"{i + 100:032d}", "train", "dog") for i in range(3)]
+    return write_version(tmp_path, "aaa", [*cats, *dogs, *samples(5, "test")])
+
+
+def images_of(axes):
+    return [image for each in axes for image in each.get_images()]
+
+
+def test_every_class_is_shown_though_it_be_rare(version):
+    axes = sample_sheet(version, Manifest.load(version)).axes
+    assert [each.get_title(loc="left") for each in (axes[0], axes[8])] == ["cat", "dog"]
+    assert (len(images_of(axes[:8])), len(images_of(axes[8:]))) == (8, 3)
+    assert np.shape(images_of(axes)[0].get_array()) == (2, 3)
+
+
+def test_only_so_many_row_groups_are_searched(version, monkeypatch):
+    monkeypatch.setattr("convoy.dataset.pictures._LABEL_GROUPS", 15)
+    assert len(images_of(sample_sheet(version, Manifest.load(version)).axes)) == 8
+    monkeypatch.setattr("convoy.dataset.pictures._IMAGE_GROUPS", 3)
+    assert len(images_of(sample_sheet(version, Manifest.load(version)).axes)) == 6
+
+
+def test_the_histogram_stacks_the_splits(version):
+    [axes] = class_histogram(Manifest.load(version)).axes
+    assert [bar.get_height() for bar in axes.patches] == [40, 3, 3, 2]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train (43)", "test (5)"]
+
+
+def test_every_size_is_a_point(version):
+    [axes] = size_scatter(Manifest.load(version)).axes
+    assert axes.collections[0].get_offsets().tolist() == [[3.0, 2.0]]
