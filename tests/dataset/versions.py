@@ -12,7 +12,7 @@ from convoy.dataset import catalog, raw
 from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
 from convoy.dataset.schema import ARROW_SCHEMA
-from convoy.images import Geometry
+from convoy.images import ArraySpec, Geometry
 
 SHAPE = (2, 3, 1)
 CLASSES = ("cat", "dog")
@@ -31,7 +31,7 @@ def write_version(root, version, samples, name="animals", classes=CLASSES, quara
                 for i, at in enumerate(range(0, len(rows), 4))
             ]
             groups = {file.name: len(file.row_groups) for file in files}
-            add_petastorm_metadata(str(staged / split), SHAPE, StorageConfig(), groups)
+            add_petastorm_metadata(str(staged / split), ArraySpec(SHAPE, "uint8"), StorageConfig(), groups)
             splits[split] = SplitEntry(len(rows), {c: sum(row[3] == c for row in rows) for c in classes}, files)
         if quarantined:
             (staged / "quarantine").mkdir()

@@ -163,7 +163,10 @@ def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
 
 def as_bytes(payload: bytes | np.ndarray) -> bytes:
     """What is hashed of a payload."""
-    return payload if isinstance(payload, bytes) else repr(payload.shape).encode() + payload.tobytes()
+    if isinstance(payload, bytes):
+        return payload
+    kind = "" if payload.dtype == np.uint8 else payload.dtype.name
+    return f"{payload.shape!r}{kind}".encode() + payload.tobytes()
 
 
 def summarise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -25,7 +25,7 @@ class SplitArrays:
     """A whole split in memory, in the order of its files.
 
     Attributes:
-        images: uint8 (N, H, W, C).
+        images: uint8 (N, H, W, C), or arrays (N, ...) of the manifest's dtype.
         labels: int32 (N,).
     """
 
@@ -44,13 +44,13 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
     """
     entry = manifest.split(split)
     # Twice: TensorFlow makes a copy of its own.
-    needed, free = 2 * entry.rows * int(np.prod(manifest.image.shape)), psutil.virtual_memory().available
+    needed, free = 2 * entry.rows * manifest.spec.nbytes, psutil.virtual_memory().available
     if needed > 0.8 * free:
         raise DatasetError(
             f"split {split!r} takes {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free on this"
             " machine; use smaller images or machines with more memory"
         )
-    images = np.empty((entry.rows, *manifest.image.shape), np.uint8)
+    images = np.empty((entry.rows, *manifest.shape), manifest.dtype)
     labels = np.empty(entry.rows, np.int32)
     start = 0
     with ThreadPoolExecutor() as threads:
@@ -61,7 +61,8 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
                 for group in range(file.num_row_groups):
                     table = file.read_row_group(group, columns=["image", "label"])
                     labels[start : start + len(table)] = table.column("label").to_numpy()
-                    for chunk in decode_column(table.column("image"), manifest.codec, manifest.image.shape, threads):
+                    column = table.column("image")
+                    for chunk in decode_column(column, manifest.codec, manifest.shape, threads, manifest.dtype):
                         images[start : start + len(chunk)] = chunk
                         start += len(chunk)
             except (OSError, ValueError, BadImage) as error:
@@ -72,10 +73,10 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
 
 
 def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:
-    """Return the first images of a split, uint8 (count or fewer, H, W, C)."""
+    """Return the first images of a split (count or fewer, H, W, C), or arrays (count or fewer, ...)."""
     file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
     table = file.read_row_group(0, columns=["image"]).slice(0, count)
-    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.image.shape))
+    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.shape, dtype=manifest.dtype))
 
 
 def training_batches(

@@ -91,6 +91,9 @@ class ManifestSource:
         with self._spark_errors():
             return splits_of(self._rows(spark), self._what)
 
+    def array_spec(self) -> None:
+        """None: these are images."""
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per row; ``name`` is the path as it is written there."""
         with self._spark_errors():

@@ -79,6 +79,9 @@ class TableSource:
             frame, there = self._load(spark)
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
 
+    def array_spec(self) -> None:
+        """None: these are images."""
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per row; with ``content`` where the images are in the table.
 
