@@ -24,6 +24,9 @@ class ColumnsConfig:
     """Class name or number; of a table without it, the name of the file's folder is the class."""
     split: str = "split"
     """Split, where there is such a column."""
+    weight: str | None = "weight"
+    """Weight of a sample, where there is such a column: a number of 0 or more, or nothing for 1. Null instead of a name
+    ignores a column `weight`."""
 
 
 @dataclass(frozen=True)

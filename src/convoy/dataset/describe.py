@@ -55,6 +55,7 @@ def manifest_text(path: Path, manifest: Manifest) -> str:
         ["images" if manifest.image else "samples", f"{images}, codec {manifest.codec}"],
         ["pixel mean", _numbers(manifest.pixel_mean, manifest)],
         ["pixel std", _numbers(manifest.pixel_std, manifest)],
+        *([["weights", "column weight"]] if manifest.weighted else []),
         ["quarantined", f"{manifest.quarantined:,}"],
         ["tools", _pairs(manifest.tools)],
     ]
@@ -79,6 +80,7 @@ def diff_text(difference: Diff) -> str:
         ["changed content", f"{difference.changed_content:,}", "same path, other bytes"],
         ["changed split", f"{difference.changed_split:,}", "same path"],
         ["changed label", f"{difference.changed_label:,}", "same path"],
+        ["changed weight", f"{difference.changed_weight:,}", "same path"],
     ]
     text = table(counts, ["samples", "", ""])
     if difference.settings:

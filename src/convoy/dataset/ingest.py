@@ -128,14 +128,16 @@ def _ingest(
         with catalog.staging(config.root, config.name) as staged:
             layouts = _layouts(inventory, spec, config.storage.row_group_mb)
             rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
-            task = WriteTask(str(staged), source, geometry, spec, classes, rows_per_group, config.storage)
+            task = WriteTask(
+                str(staged), source, geometry, spec, classes, rows_per_group, config.storage, inventory.weighted
+            )
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, inventory.total)):
                 reports = _write(spark, inventory.samples, layouts, task)
             bad = _check_reports(reports, classes, inventory, config.max_bad_fraction)
             manifest = _manifest(reports, bad, classes, geometry, spec, version, inventory, source, config)
             for split, entry in manifest.splits.items():
                 row_groups = {file.name: len(file.row_groups) for file in entry.files}
-                add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups)
+                add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups, inventory.weighted)
             _write_quarantine(staged, bad)
             draw_pictures(staged, manifest)
             (staged / MANIFEST).write_text(manifest.dumps())
@@ -274,6 +276,7 @@ def _manifest(
         tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},
         shape=spec.shape,
         dtype=spec.dtype,
+        weighted=inventory.weighted,
     )
 
 

@@ -19,10 +19,9 @@ from convoy.dataset.sources import Source
 from convoy.dataset.splits import carve, fractions_for
 from convoy.errors import SourceError
 
-SCHEMA = "path string, name string, class_name string, split string, digest string, size long, error string, key string"
-_ARROW = pa.schema(
-    [(name, pa.int64() if name == "size" else pa.string()) for name in (part.split()[0] for part in SCHEMA.split(","))]
-)
+_TEXTS = ("path", "name", "class_name", "split", "digest", "error", "key")
+SCHEMA = ", ".join(f"{name} string" for name in _TEXTS) + ", size long, weight float"
+_ARROW = pa.schema([*((name, pa.string()) for name in _TEXTS), ("size", pa.int64()), ("weight", pa.float32())])
 _BATCH = 4096
 
 
@@ -34,14 +33,16 @@ class Inventory:
         samples: One row per sample, cached: ``SCHEMA``. ``key`` sorts them into a random but fixed order;
             ``error`` is set, and ``digest`` empty, where the bytes could not be read.
         counts: (split, class) -> samples.
-        fingerprint: Hex hash of the content: bytes, name, class and split of every sample, in any order.
+        fingerprint: Hex hash of the content: bytes, name, class, split and weight of every sample, in any order.
         duplicates: How often the same bytes stand in the source more than once.
+        weighted: Whether the source gives weights; without, the column is null.
     """
 
     samples: DataFrame
     counts: dict[tuple[str, str], int]
     fingerprint: str
     duplicates: Duplicates
+    weighted: bool
 
     @property
     def total(self) -> int:
@@ -78,7 +79,7 @@ def take_inventory(spark: SparkSession, source: Source, config: DatasetConfig) -
         samples = kept
     else:
         counts, total = _summary(samples)
-    return Inventory(samples, counts, f"{total % 2**256:064x}", duplicates)
+    return Inventory(samples, counts, f"{total % 2**256:064x}", duplicates, "weight" in listing.columns)
 
 
 def _summary(samples: DataFrame) -> tuple[dict[tuple[str, str], int], int]:
@@ -144,7 +145,7 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
     if split == "train":
         split = carve(digest or name, *shares)
     key = hashlib.blake2b(f"{digest}\0{name}".encode(), digest_size=16).hexdigest()
-    found = {"digest": digest, "size": size, "error": error, "key": key}
+    found = {"digest": digest, "size": size, "error": error, "key": key, "weight": row.get("weight")}
     return {"path": path, "name": name, "class_name": row["class_name"], "split": split, **found}
 
 
@@ -173,9 +174,9 @@ def summarise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Count a partition's samples and add up a hash of each: the sum is the same for any order and partitioning."""
     counts, total = Counter[tuple[str, str]](), 0
     for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("digest", "name", "class_name", "split"))
-        for row in zip(*columns, strict=True):
-            content = "\0".join(row).encode()
+        columns = (batch.column(name).to_pylist() for name in ("digest", "name", "class_name", "split", "weight"))
+        for *row, weight in zip(*columns, strict=True):
+            content = "\0".join(row if weight is None else [*row, repr(weight)]).encode()
             total += int.from_bytes(hashlib.sha256(content).digest(), "big")
             counts[row[3], row[2]] += 1
     summary = {"total": total, "counts": [[split, name, count] for (split, name), count in counts.items()]}

@@ -91,7 +91,7 @@ class Manifest:
     Attributes:
         name: Name of the dataset.
         version: Version id, from the content and the settings.
-        fingerprint: Hash of the content: every sample's bytes, name, class and split, in any order.
+        fingerprint: Hash of the content: every sample's bytes, name, class, split and weight, in any order.
         image: Geometry of every image; None where the samples are arrays, stored as they are.
         codec: Storage codec.
         classes: Class names; a label is an index into this list.

@@ -27,10 +27,12 @@ class SplitArrays:
     Attributes:
         images: uint8 (N, H, W, C), or arrays (N, ...) of the manifest's dtype.
         labels: int32 (N,).
+        weights: float32 (N,), of each sample in the loss; None where the dataset has none.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +54,8 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
         )
     images = np.empty((entry.rows, *manifest.shape), manifest.dtype)
     labels = np.empty(entry.rows, np.int32)
+    weights = np.empty(entry.rows, np.float32) if manifest.weighted else None
+    columns = ["image", "label", *(["weight"] if manifest.weighted else [])]
     start = 0
     with ThreadPoolExecutor() as threads:
         for entry_file in entry.files:
@@ -59,8 +63,10 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
             try:
                 file = pq.ParquetFile(path)
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["image", "label"])
+                    table = file.read_row_group(group, columns=columns)
                     labels[start : start + len(table)] = table.column("label").to_numpy()
+                    if weights is not None:
+                        weights[start : start + len(table)] = table.column("weight").to_numpy()
                     column = table.column("image")
                     for chunk in decode_column(column, manifest.codec, manifest.shape, threads, manifest.dtype):
                         images[start : start + len(chunk)] = chunk
@@ -69,7 +75,7 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
                 raise DatasetError(f"{path} cannot be read ({error}); ingest the dataset again") from None
     if start != entry.rows:
         raise DatasetError(f"{version_path / split} holds {start} rows, the manifest says {entry.rows}; ingest again")
-    return SplitArrays(images, labels)
+    return SplitArrays(images, labels, weights)
 
 
 def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:

@@ -84,6 +84,9 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Man
             labels.update(parquet.read_row_group(group, columns=["label"]).column("label").to_pylist())
     if sound and labels != Counter({i: split.per_class.get(c, 0) for i, c in enumerate(classes)}):
         yield f"{name}: the labels in its files are not those that the manifest counts per class"
+    if columns is not None and ("weight" in columns) != manifest.weighted:
+        has = "a" if "weight" in columns else "no"
+        yield f"{name}: its files have {has} column 'weight', the manifest says otherwise"
     if problem := _check_metadata(version_path / name / _METADATA, columns, split.files, manifest):
         yield f"{name}/{_METADATA}: {problem}"
 

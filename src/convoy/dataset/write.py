@@ -23,7 +23,7 @@ from convoy.config import StorageConfig
 from convoy.dataset.codec import encode_column
 from convoy.dataset.inventory import payload_of
 from convoy.dataset.moments import Moments, merged, moments_of
-from convoy.dataset.schema import ARROW_SCHEMA
+from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.dataset.sources import Source
 from convoy.images import ArraySpec, BadImage, Geometry, check_array, identify, prepare
 
@@ -43,6 +43,7 @@ class WriteTask:
         classes: Class names; a sample's label is its class's index.
         rows_per_group: Split -> rows of a row group.
         storage: Codec and quality.
+        weighted: Whether samples have weights.
     """
 
     folder: str
@@ -52,6 +53,7 @@ class WriteTask:
     classes: list[str]
     rows_per_group: dict[str, int]
     storage: StorageConfig
+    weighted: bool
 
 
 @dataclass
@@ -109,14 +111,15 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
     draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(FileExistsError):
         os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not bring them back
+    schema = WEIGHTED_SCHEMA if task.weighted else ARROW_SCHEMA
     writer = None
     try:
         for images, kept, payloads in _row_groups(samples, task, split, report):
             if writer is None:
                 writer = pq.ParquetWriter(
                     draft,
-                    ARROW_SCHEMA,
-                    compression={"image": "NONE", "label": "ZSTD", "path": "ZSTD", "digest": "ZSTD"},
+                    schema,
+                    compression={name: "NONE" if name == "image" else "ZSTD" for name in schema.names},
                     use_dictionary=["path"],
                     write_statistics=["label"],
                 )
@@ -126,8 +129,9 @@ def _write_file(samples: Iterator[dict[str, Any]], split: str, file: int, task: 
                 pa.array(labels, pa.int32()),
                 pa.array([row["name"] for row in kept], pa.string()),
                 pa.array([row["digest"] for row in kept], pa.string()),
+                *([pa.array([row["weight"] for row in kept], pa.float32())] if task.weighted else []),
             ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA), row_group_size=len(kept))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(kept))
             report.row_groups.append(len(kept))
             for label in labels:
                 report.per_class[label] += 1
@@ -175,7 +179,7 @@ def _row_groups(
             bad = {"path": row["name"], "reason": reason, "detail": detail, "size": row["size"]}
             report.bad.append({**bad, "class_name": row["class_name"]})
             continue
-        kept.append({name: row[name] for name in ("name", "class_name", "digest")})
+        kept.append({name: row[name] for name in ("name", "class_name", "digest", "weight")})
         payloads.append(payload if task.storage.codec == "keep" else b"")
         if len(kept) == rows_per_group:
             yield images, kept, payloads

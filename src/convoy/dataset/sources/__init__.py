@@ -44,8 +44,9 @@ class Source(Protocol):
         """One row per sample.
 
         ``path`` (what ``read`` takes), ``name`` (stable within the source), ``class_name``, ``split`` (``train``,
-        ``validation``, ``test``, or null where the source has none). A source whose images are in the rows
-        themselves adds a binary column ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
+        ``validation``, ``test``, or null where the source has none). A source that weighs its samples adds a float
+        column ``weight``, without nulls. A source whose images are in the rows themselves adds a binary column
+        ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
         """
 
     def read(self, path: str) -> bytes | np.ndarray:
