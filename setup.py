@@ -29,6 +29,7 @@ setup(
         "matplotlib>=3.7,<4",
         "mlflow>=3.1,<4",
         "numpy>=1.23,<2",  # pyarrow 14 and petastorm were made for NumPy 1
+        "opencv-python-headless>=4.8,<4.12",  # PNGs, scaling, and Petastorm's image codec; 4.12 needs NumPy 2
         "pandas>=1.5,<3",  # pyspark 3.5 does not know pandas 3
         "petastorm>=0.12.1,<0.14",
         "pillow>=10",
@@ -51,7 +52,6 @@ setup(
             "hypothesis",
             "import-linter>=2.2",
             "mypy",
-            "opencv-python-headless>=4.10,<4.12",  # the benchmark's peers; 4.12 needs NumPy 2
             "pre-commit",
             "pytest",
             "pytest-timeout",

@@ -27,7 +27,8 @@ def run(config: Config) -> dict[str, Any]:
     manifest = Manifest.load(path)
     manifest.split("validation")
     workers = config.training.num_workers
-    build(config.model.name, manifest.image.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)
+    statistics = manifest.pixel_mean, manifest.pixel_std
+    build(config.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
     store.connect(config.tracking.uri, create=True)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)

@@ -47,7 +47,7 @@ def test_modules_that_appear_in_a_folder_are_found(spark, tmp_path):
 
 
 def import_first(batches):
-    import first
+    import first  # type: ignore[import-untyped]
 
     for _ in batches:
         pass

@@ -58,7 +58,7 @@ class _Worker:
 def main() -> None:
     """Serve until Spark closes the standard input."""
     imports = _Imports()
-    worker.importlib = imports
+    worker.importlib = imports  # type: ignore[assignment]
     daemon.worker_main = _Worker(imports)
     gc.freeze()
     daemon.manager()

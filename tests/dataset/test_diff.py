@@ -17,6 +17,7 @@ NOTHING = {
     "changed_content": 0,
     "changed_split": 0,
     "changed_label": 0,
+    "changed_weight": 0,
 }
 
 
@@ -47,6 +48,7 @@ def test_each_kind_of_change_is_counted(tmp_path):
         "changed_content": 1,
         "changed_split": 1,
         "changed_label": 1,
+        "changed_weight": 0,
     }
     assert diff(first, second).settings == {}
 
@@ -62,6 +64,15 @@ def test_classes_are_compared_by_name_not_by_index(tmp_path):
     difference = diff(first, second)
     assert (difference.unchanged, difference.changed_label) == (6, 0)
     assert difference.settings == {"classes": (["cat", "dog"], ["bird", "cat", "dog"])}
+
+
+def test_samples_without_weights_weigh_one_and_changed_weights_are_counted(tmp_path):
+    first = write_version(tmp_path, "aaa", samples(6))
+    second = write_version(tmp_path, "bbb", samples(6), weights={})
+    third = write_version(tmp_path, "ccc", samples(6), weights={samples(6)[1][0]: 0.5, samples(6)[4][0]: 2.0})
+    assert counts(first, second) == {**NOTHING, "unchanged": 6}
+    assert counts(second, third) == counts(first, third) == {**NOTHING, "unchanged": 4, "changed_weight": 2}
+    assert diff(first, second).settings == {"weighted": (False, True)}
 
 
 def test_settings_that_differ_are_named(tmp_path):

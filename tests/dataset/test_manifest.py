@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.errors import DatasetError
-from convoy.images import Geometry
+from convoy.images import ArraySpec, Geometry
 
 MANIFEST = Manifest(
     name="animals",
@@ -70,6 +70,29 @@ def test_numbers_and_names_survive_to_the_last_bit(load, mean, classes):
     assert load(manifest.dumps()) == manifest
 
 
+SIGNALS = dataclasses.replace(MANIFEST, image=None, sizes=None, shape=(500, 2), dtype="float32")
+
+
+def test_manifest_of_arrays_has_no_geometry_but_shape_and_type(load):
+    manifest = load(SIGNALS.dumps())
+    assert manifest == SIGNALS
+    assert (manifest.image, manifest.sizes) == (None, None)
+    assert manifest.spec == ArraySpec((500, 2), "float32")
+
+
+def test_manifest_of_images_without_shape_and_type_has_those_of_its_geometry(load):
+    values = json.loads(MANIFEST.dumps())
+    assert (values.pop("shape"), values.pop("dtype"), values.pop("weighted")) == ([28, 30, 3], "uint8", False)
+    assert load(json.dumps(values)) == MANIFEST
+    assert load(json.dumps(values)).spec == ArraySpec((28, 30, 3), "uint8")
+
+
+@pytest.mark.parametrize("change", [{"shape": []}, {"shape": ["a"]}, {"dtype": "float33"}])
+def test_manifest_of_arrays_without_shape_or_of_an_unknown_type_is_refused(load, change):
+    with pytest.raises(DatasetError, match=NAME):
+        load(json.dumps({**json.loads(SIGNALS.dumps()), **change}))
+
+
 def test_unknown_split_is_named_with_those_that_there_are():
     with pytest.raises(DatasetError, match=r"animals.* no split 'validation'; it has train, test"):
         MANIFEST.split("validation")
@@ -97,6 +120,8 @@ def test_missing_field_is_refused(load, name):
     del values[name]
     if name == "tools":  # for information alone
         assert load(json.dumps(values)).tools == {}
+    elif name in ("shape", "dtype", "weighted"):  # added later
+        assert load(json.dumps(values)) == MANIFEST
     else:
         with pytest.raises(DatasetError, match=NAME):
             load(json.dumps(values))

@@ -14,10 +14,57 @@ from tests.conftest import noise
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3]))
 counts = st.integers(1, 20)
+DTYPES = [
+    *("bool", "float16", "float32", "float64"),
+    *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)),
+]
+tensors = st.tuples(
+    counts, st.lists(st.integers(1, 7), min_size=1, max_size=5).map(tuple), st.sampled_from(DTYPES), st.integers(0, 99)
+)
 
 
-def joined(column, shape):
-    return np.concatenate(raw.view(column, shape))
+def joined(column, shape, dtype="uint8"):
+    return np.concatenate(raw.view(column, shape, dtype))
+
+
+def values(count, shape, dtype, seed):
+    """Any bits at all, NaN and infinity among them."""
+    size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
+    bits = noise(size, seed=seed)
+    return (bits % 2 if dtype == "bool" else bits).view(dtype).reshape(count, *shape)
+
+
+@given(tensors)
+def test_arrays_of_every_type_and_rank_are_what_petastorm_stores_and_come_back_bit_by_bit(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from petastorm.codecs import NdarrayCodec
+        from petastorm.unischema import UnischemaField
+    samples, (_, shape, dtype, _) = values(*case), case
+    field = UnischemaField("image", np.dtype(dtype).type, shape, NdarrayCodec(), False)
+    encoded = raw.encode(samples)
+    assert encoded.to_pylist() == [bytes(field.codec.encode(field, sample)) for sample in samples]
+    for column in (pa.chunked_array([encoded]), pa.chunked_array([raw.encode(samples[:1]), encoded.slice(1)])):
+        viewed = joined(column, shape, dtype)
+        assert (viewed.dtype, viewed.shape) == (samples.dtype, samples.shape)
+        assert viewed.tobytes() == samples.tobytes()
+
+
+@given(tensors, st.sampled_from(["<", ">"]), st.booleans())
+def test_order_of_bytes_and_of_axes_do_not_matter(case, order, fortran):
+    samples = values(*case)
+    swapped = np.array(samples.astype(samples.dtype.newbyteorder(order)), order="F" if fortran else "C")
+    assert raw.encode(swapped).equals(raw.encode(samples))
+
+
+@given(st.sampled_from(DTYPES), st.sampled_from(DTYPES))
+def test_another_type_is_refused_even_of_the_same_width(stored, expected):
+    column = pa.chunked_array([raw.encode(np.ones((3, 4, 2), stored))])
+    if stored == expected:
+        assert (joined(column, (4, 2), expected) == 1).all()
+    else:
+        with pytest.raises(ValueError, match=r"shape \(4, 2\)"):
+            raw.view(column, (4, 2), expected)
 
 
 @given(counts, shapes)

@@ -13,6 +13,7 @@ from convoy.dataset.ingest import ingest
 from convoy.dataset.read import read_split
 from convoy.dataset.sources import source_of
 from convoy.errors import ConfigError, SourceError
+from convoy.images import ArraySpec
 from tests.conftest import noise
 
 LABELS = np.arange(20) % 4
@@ -84,6 +85,34 @@ def test_labels_may_be_strings_and_numbers_may_have_names(tmp_path):
     assert arrays_in(tmp_path / "numbers.npz").classes() == [str(i) for i in range(12)]
 
 
+SPECS = [
+    ((6, 5), "uint8", None),
+    ((6, 5, 1), "uint8", None),
+    ((6, 5, 3), "uint8", None),
+    ((6, 5, 4), "uint8", (6, 5, 4)),
+    ((3, 6, 5), "uint8", (3, 6, 5)),
+    ((6,), "uint8", (6, 1)),
+    ((6,), "float16", (6, 1)),
+    ((6, 5), "int8", (6, 5)),
+    ((6, 5, 3), ">f8", (6, 5, 3)),
+    ((4, 6, 5, 2), "bool", (4, 6, 5, 2)),
+]
+
+
+@pytest.mark.parametrize(("shape", "dtype", "expected"), SPECS)
+def test_what_is_an_image_and_what_is_an_array_stored_as_it_is(tmp_path, shape, dtype, expected):
+    samples = noise(20, *shape).astype(dtype)
+    np.savez(tmp_path / "a.npz", images=samples, labels=LABELS)
+    source = arrays_in(tmp_path / "a.npz")
+    assert source.array_spec() == (expected and ArraySpec(expected, np.dtype(dtype).name))
+    for index in (0, 19):
+        sample = source.read(f"images/{index}")
+        assert sample.shape == (expected or shape)
+        assert sample.dtype == np.dtype(dtype).newbyteorder("=")
+        assert sample.dtype.isnative
+        assert (sample == samples[index].reshape(sample.shape)).all()
+
+
 @pytest.mark.spark
 def test_ingest_stores_the_pixels_and_names(spark, tmp_path):
     images = noise(300, 6, 5, 3)
@@ -121,14 +150,31 @@ def test_listing_is_in_the_arrays_order(spark, tmp_path):
 
 IMAGES = noise(20, 6, 5)
 REFUSED = {
-    "floats": ({"images": IMAGES / 255, "labels": LABELS}, r"float64 of shape \(20, 6, 5\); expected uint8 images"),
-    "flat": ({"images": noise(20, 784), "labels": LABELS}, r"shape \(20, 784\); expected uint8 images \(N, H, W\)"),
-    "channels first": ({"images": noise(20, 3, 6, 5), "labels": LABELS}, r"shape \(20, 3, 6, 5\)"),
-    "volumes": ({"images": noise(20, 4, 6, 5, 1), "labels": LABELS}, "signals and volumes are not supported yet"),
+    "complex": ({"images": IMAGES * 1j, "labels": LABELS}, r"complex128 of shape \(20, 6, 5\); expected uint8 images"),
+    "strings": ({"images": IMAGES.astype("U3"), "labels": LABELS}, r"<U3 of shape .* floats of up to 64 bits"),
+    "times": ({"images": IMAGES.astype("M8[s]"), "labels": LABELS}, r"datetime64\[s\] of shape"),
+    "records": ({"images": np.zeros((20, 5), "f4,i2"), "labels": LABELS}, r"\\|V6 of shape \(20, 5\); expected"),
+    "long doubles": ({"images": IMAGES.astype(np.longdouble), "labels": LABELS}, "floats of up to 64 bits"),
+    "a list": (
+        {"images": noise(20) / 255, "labels": LABELS},
+        r"shape \(20,\); expected uint8 images .* \(N, \.\.\., C\)",
+    ),
+    "splits of two types": (
+        {"x_train": IMAGES / 2, "y_train": LABELS, "x_test": IMAGES / np.float32(2), "y_test": LABELS},
+        r"samples of 'x_train' are float64 \(6, 5\), those of 'x_test' float32 \(6, 5\); expected one shape and type",
+    ),
+    "splits of two shapes": (
+        {"x_train": IMAGES / 2, "y_train": LABELS, "x_test": IMAGES[:, :5] / 2, "y_test": LABELS},
+        r"'x_test' float64 \(5, 5\); expected one shape",
+    ),
+    "images and arrays": (
+        {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES / 2, "y_test": LABELS},
+        r"samples of 'x_train' are uint8 images, those of 'x_test' float64 \(6, 5\)",
+    ),
     "none": ({"images": noise(0, 6, 5), "labels": LABELS[:0]}, r"shape \(0, 6, 5\)"),
-    "fewer labels": ({"images": IMAGES, "labels": LABELS[:19]}, "20 images, 'labels' has 19 labels"),
+    "fewer labels": ({"images": IMAGES, "labels": LABELS[:19]}, "20 samples, 'labels' has 19 labels"),
     "one-hot": ({"images": IMAGES, "labels": np.eye(4, dtype=int)[LABELS]}, r"argmax\(axis=1\)"),
-    "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "expected one integer or string per image"),
+    "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "expected one integer or string per sample"),
     "no labels": ({"images": IMAGES}, "has 'images' but no 'labels'"),
     "other names": ({"pictures": IMAGES, "classes": LABELS}, "holds 'pictures', 'classes'; expected images and labels"),
     "objects": ({"images": IMAGES, "labels": np.array([None] * 20)}, "pickled Python objects"),
@@ -177,6 +223,16 @@ def test_header_that_lies_is_refused_without_spending_memory(tmp_path, where, ro
                 archive.write(folder / name, name)
     with pytest.raises(SourceError, match=rf"uint8 of shape \({rows}, 6, 5\), .* but has "):
         arrays_in(path)
+
+
+def test_a_sample_that_no_row_group_can_hold_is_refused(tmp_path):
+    np.save(tmp_path / "labels.npy", LABELS)
+    with open(tmp_path / "images.npy", "wb") as file:  # 20 GiB, none of them on the disk
+        described = {"descr": "<f4", "fortran_order": False, "shape": (20, 2**28 + 1, 1)}
+        np.lib.format.write_array_header_1_0(file, described)
+        file.truncate(file.tell() + 20 * (2**30 + 4))
+    with pytest.raises(SourceError, match=r"1\.0 GiB a sample; expected at most 1 GiB"):
+        arrays_in(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\3\4 cut short"])

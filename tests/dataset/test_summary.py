@@ -1,5 +1,7 @@
 """What the workers report, added up."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
+from convoy.dataset.moments import moments_of
 from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics
 from convoy.dataset.write import FileReport
+from convoy.images import ArraySpec
 
 
 def report_of(images: np.ndarray, split: str = "train", sizes: list[list[int]] | None = None) -> FileReport:
@@ -21,10 +25,25 @@ def report_of(images: np.ndarray, split: str = "train", sizes: list[list[int]] |
 @given(st.lists(arrays(np.uint8, (3, 4, 5, 3)), min_size=1, max_size=4))
 def test_pixel_statistics_are_numpys_however_the_rows_are_spread_over_files(parts):
     elsewhere = report_of(np.full((2, 4, 5, 3), 255, np.uint8), "test")
-    mean, std = pixel_statistics([elsewhere, *map(report_of, parts)], (4, 5, 3), 3 * len(parts))
+    mean, std = pixel_statistics([elsewhere, *map(report_of, parts)], ArraySpec((4, 5, 3), "uint8"), 3 * len(parts))
     everything = np.concatenate(parts).reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-12)
     np.testing.assert_allclose(std, everything.std(0), rtol=1e-9, atol=1e-6)
+
+
+@given(st.lists(arrays(np.int16, (3, 6, 2)), min_size=1, max_size=4))
+def test_statistics_of_arrays_are_numpys_and_empty_files_have_none(parts):
+    reports = [FileReport("train", f"part{i}", moments=asdict(moments_of(part))) for i, part in enumerate(parts)]
+    elsewhere = FileReport("test", "part", moments=asdict(moments_of(np.full((3, 6, 2), 999))))
+    spec = ArraySpec((6, 2), "int16")
+    mean, std = pixel_statistics([elsewhere, FileReport("train", "empty"), *reports], spec, 3 * len(parts))
+    everything = np.concatenate(parts).reshape(-1, 2).astype(np.float64)
+    np.testing.assert_allclose(mean, everything.mean(0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(std, everything.std(0), rtol=1e-9, atol=1e-9)
+
+
+def test_arrays_have_no_sizes():
+    assert size_statistics([FileReport("train", "part")]) is None
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=8))
@@ -43,6 +62,7 @@ def test_sizes_are_counted_over_all_files():
     images = np.zeros((1, 1, 1, 1), np.uint8)
     reports = [report_of(images, sizes=[[10, 20, 3], [40, 30, 1]]), report_of(images, sizes=[[10, 20, 2]])]
     sizes = size_statistics(reports)
+    assert sizes is not None
     assert sizes.frequent == [[10, 20, 5], [40, 30, 1]]
     assert (sizes.smallest, sizes.largest) == ([10, 20], [40, 30])
     assert sizes.mean == [pytest.approx(15.0), pytest.approx(130 / 6)]

@@ -30,6 +30,15 @@ def test_whole_version_has_no_problems(version):
     assert verify(version) == []
 
 
+def test_weights_are_a_column_where_the_manifest_says_so(version, tmp_path):
+    weighted = write_version(tmp_path, "bbb", samples(7), weights={})
+    assert verify(weighted) == []
+    for path, flag, has in ((weighted, False, "a"), (version, True, "no")):
+        change_manifest(path, lambda values, flag=flag: values.update(weighted=flag))
+        (problem, *_) = verify(path)
+        assert problem == f"train: its files have {has} column 'weight', the manifest says otherwise"
+
+
 def test_one_flipped_bit_is_found(version):
     damaged = bytearray((version / PART).read_bytes())
     damaged[len(damaged) // 2] ^= 1

@@ -11,27 +11,34 @@ from convoy.config import StorageConfig
 from convoy.dataset import catalog, raw
 from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
-from convoy.dataset.schema import ARROW_SCHEMA
-from convoy.images import Geometry
+from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
+from convoy.images import ArraySpec, Geometry
 
 SHAPE = (2, 3, 1)
 CLASSES = ("cat", "dog")
 QUARANTINE = pa.schema([(name, pa.string()) for name in ("path", "reason", "detail")] + [("size", pa.int64())])
 
 
-def write_version(root, version, samples, name="animals", classes=CLASSES, quarantined=0, **manifest) -> Path:
-    """Publish a version of these samples: (path, digest, split, class name), in row groups of two, files of four."""
+def write_version(
+    root, version, samples, name="animals", classes=CLASSES, quarantined=0, weights=None, **manifest
+) -> Path:
+    """Publish a version of these samples: (path, digest, split, class name), in row groups of two, files of four.
+
+    Weights, if any, are those of the samples' paths; others weigh 1.
+    """
     with catalog.staging(str(root), name) as staged:
         splits = {}
         for split in dict.fromkeys(sample[2] for sample in samples):
             (staged / split).mkdir()
             rows = [sample for sample in samples if sample[2] == split]
             files = [
-                write_file(staged / split / f"part-{i:05d}.parquet", rows[at : at + 4], list(classes))
+                write_file(staged / split / f"part-{i:05d}.parquet", rows[at : at + 4], list(classes), weights)
                 for i, at in enumerate(range(0, len(rows), 4))
             ]
             groups = {file.name: len(file.row_groups) for file in files}
-            add_petastorm_metadata(str(staged / split), SHAPE, StorageConfig(), groups)
+            add_petastorm_metadata(
+                str(staged / split), ArraySpec(SHAPE, "uint8"), StorageConfig(), groups, weights is not None
+            )
             splits[split] = SplitEntry(len(rows), {c: sum(row[3] == c for row in rows) for c in classes}, files)
         if quarantined:
             (staged / "quarantine").mkdir()
@@ -54,13 +61,14 @@ def write_version(root, version, samples, name="animals", classes=CLASSES, quara
             "quarantined": quarantined,
             "source": {"kind": "folder", "path": "/images"},
             "created": "2026-01-01T00:00:00+00:00",
+            "weighted": weights is not None,
             **manifest,
         }
         (staged / NAME).write_text(Manifest(**values).dumps())
         return catalog.publish(staged, version)
 
 
-def write_file(path, rows, classes) -> FileEntry:
+def write_file(path, rows, classes, weights=None) -> FileEntry:
     """Write rows as one Parquet file."""
     columns = [
         raw.encode(np.zeros((len(rows), *SHAPE), np.uint8)),
@@ -68,7 +76,11 @@ def write_file(path, rows, classes) -> FileEntry:
         pa.array([row[0] for row in rows], pa.string()),
         pa.array([row[1] for row in rows], pa.string()),
     ]
-    pq.write_table(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA), path, row_group_size=2)
+    schema = ARROW_SCHEMA
+    if weights is not None:
+        schema = WEIGHTED_SCHEMA
+        columns.append(pa.array([weights.get(row[0], 1.0) for row in rows], pa.float32()))
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, row_group_size=2)
     groups = [min(2, len(rows) - at) for at in range(0, len(rows), 2)]
     return FileEntry(path.name, groups, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
 

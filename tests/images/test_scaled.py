@@ -32,7 +32,7 @@ def difference(geometry, files=FILES):
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "center_crop"])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "area"])
-@pytest.mark.parametrize("side", [228, 224, 200, 160, 112, 57, 32])
+@pytest.mark.parametrize("side", [235, 228, 224, 200, 160, 112, 57, 32])
 def test_a_reduced_scale_is_close_to_a_full_decode(side, interpolation, resize):
     geometry = Geometry(side, side, 3, resize, interpolation)
     if interpolation != "area" or side <= 112:
@@ -82,3 +82,12 @@ def test_interpolations_differ():
         for name in ("nearest", "bilinear", "bicubic", "lanczos", "area")
     ]
     assert len(set(results)) == 5
+
+
+@pytest.mark.parametrize("size", [(400, 533), (391, 509), (387, 531), (420, 555)])
+@pytest.mark.parametrize("side", [224, 200])
+def test_two_ways_of_bilinear_scaling_do_not_differ_by_a_shift(size, side):
+    """A box that ends within a pixel is scaled by its own size, not by that of the pixels that hold it."""
+    files = [encoded(image[: size[0], : size[1]], "JPEG", quality=90) for image in photographs(4)]
+    geometry = Geometry(side, side, 3, "stretch", "bilinear")
+    assert difference(geometry, files)[1] > 34

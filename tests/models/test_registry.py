@@ -5,11 +5,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from convoy.cli import parse
 from convoy.errors import ModelError
 from convoy.models.registry import ARCHITECTURES, build
 from tests.conftest import noise
+from tests.dataset.test_raw import DTYPES
 
 CONF = sorted(Path(__file__).parent.parent.parent.glob("conf/*.yaml"))
 MEAN, STD = [10.0, 127.5, 200.0], [3.0, 70.25, 0.5]
@@ -74,6 +76,38 @@ def test_normalisation_is_inside_the_network(channels):
     images = noise(4, 32, 32, channels)
     normalised = keras.Model(model.input, model.get_layer("normalise").output)(images).numpy()
     np.testing.assert_allclose(normalised, (images - np.array(mean)) / np.array(std), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_samples_of_every_type_are_normalised(dtype):
+    images = (noise(20, 32, 32, 2) % 2 if dtype == "bool" else noise(20, 32, 32, 2) // 2).astype(dtype)
+    mean, std = (getattr(images.astype(np.float64), name)(axis=(0, 1, 2)) for name in ("mean", "std"))
+    model = build("lenet5", (32, 32, 2), 10, mean.tolist(), std.tolist(), dtype)
+    assert model.inputs[0].dtype == dtype
+    normalised = keras.Model(model.input, model.get_layer("normalise").output)(tf.constant(images)).numpy()
+    assert normalised.dtype == np.float32
+    np.testing.assert_allclose(normalised, (images - mean) / std, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-13, 1e-6, 1.0, 1e9, 1e20, 1e30])
+def test_values_of_any_magnitude_become_about_one(scale, tmp_path):
+    images = ((noise(20, 32, 32, 2) / 64 - 1.5) * [scale, 1] + [5 * scale, 0]).astype(np.float32)
+    mean, std = (getattr(images.astype(np.float64), name)(axis=(0, 1, 2)) for name in ("mean", "std"))
+    model = build("lenet5", (32, 32, 2), 10, mean.tolist(), std.tolist(), "float32")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for network in (model, loaded):
+        normalised = keras.Model(network.input, network.get_layer("normalise").output)(images).numpy()
+        np.testing.assert_allclose(normalised, (images - mean) / std, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("shape", [(500, 2), (16, 16, 16, 1)])
+def test_samples_that_are_no_images_are_refused_in_one_line(name, shape):
+    said = f"model {name} takes images (height, width, channels); the dataset's samples are {shape}"
+    with pytest.raises(ModelError) as caught:
+        build(name, shape, 10, [0.0] * shape[-1], [1.0] * shape[-1], "float32")
+    assert str(caught.value) == said
 
 
 def test_channel_that_is_the_same_everywhere_gives_no_nan():

@@ -24,6 +24,9 @@ class ColumnsConfig:
     """Class name or number; of a table without it, the name of the file's folder is the class."""
     split: str = "split"
     """Split, where there is such a column."""
+    weight: str | None = "weight"
+    """Weight of a sample, where there is such a column: a number of 0 or more, or nothing for 1. Null instead of a name
+    ignores a column `weight`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class SourceConfig:
     """`digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is <path>/<class>/<image> or
     <path>/<split>/<class>/<image>, recognised by itself; `manifest` is a CSV or Parquet file that lists images; `table`
     is anything that Spark reads; `idx` is a folder with MNIST's own files; `arrays` is an .npz file or a folder of
-    .npy files."""
+    .npy files with images, or other arrays, and labels."""
     path: str | None = None
     """Folder, file, or for `table` a path or the name of a catalog table; not used by `digits`."""
     format: str | None = None
@@ -44,7 +47,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Target geometry of every stored image."""
+    """Target geometry of every stored image; arrays that are no 8-bit images are stored as they are."""
 
     height: int = 32
     """Height in pixels."""
@@ -80,11 +83,12 @@ class StorageConfig:
     jpeg_quality: int = 95
     """Quality of codec `jpeg`, 1 to 100."""
     row_group_mb: float = 8.0
-    """Target size of a row group, in MiB."""
+    """Target size of a row group, in MiB; at most 1000."""
 
     def __post_init__(self) -> None:
         require(1 <= self.jpeg_quality <= 100, "dataset.storage.jpeg_quality", self.jpeg_quality, "1 to 100")
-        require(self.row_group_mb > 0, "dataset.storage.row_group_mb", self.row_group_mb, "a positive size in MiB")
+        expected = "a size in MiB above 0 and at most 1000, since a column of a row group has to stay below 2 GiB"
+        require(0 < self.row_group_mb <= 1000, "dataset.storage.row_group_mb", self.row_group_mb, expected)
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from convoy.images import Geometry, decode, encode_jpeg, encode_png, fits, ident
 
 
 def encode_column(
-    images: np.ndarray, payloads: Sequence[bytes | np.ndarray], storage: StorageConfig, geometry: Geometry
+    images: np.ndarray, payloads: Sequence[bytes | np.ndarray], storage: StorageConfig, geometry: Geometry | None
 ) -> pa.Array:
     """Encode images as a binary column.
 
     Args:
-        images: uint8 (N, H, W, C), prepared.
+        images: uint8 (N, H, W, C), prepared; or, with ``raw``, arrays (N, ...) of any numeric dtype.
         payloads: What each was prepared from; codec ``keep`` stores it where it can.
         storage: Codec and quality.
-        geometry: Of the images.
+        geometry: Of the images; None for arrays.
     """
     if storage.codec == "raw":
         return raw.encode(images)
@@ -33,31 +33,36 @@ def encode_column(
     if storage.codec == "png":
         return pa.array([encode_png(image) for image in images], pa.binary())
     values = [
-        payload if isinstance(payload, bytes) and fits(identify(payload), geometry) else encode_png(image)
+        payload if isinstance(payload, bytes) and geometry and fits(identify(payload), geometry) else encode_png(image)
         for image, payload in zip(images, payloads, strict=True)
     ]
     return pa.array(values, pa.binary())
 
 
 def decode_column(
-    column: pa.ChunkedArray, codec: str, shape: tuple[int, int, int], threads: Executor | None = None
+    column: pa.ChunkedArray,
+    codec: str,
+    shape: tuple[int, ...],
+    threads: Executor | None = None,
+    dtype: str = "uint8",
 ) -> list[np.ndarray]:
     """Decode a stored column.
 
     Args:
         column: As read from Parquet.
         codec: The manifest's codec.
-        shape: (H, W, C) of each image.
+        shape: (H, W, C) of each image, or the shape of each array.
         threads: Decode encoded files with these; image decoders release the interpreter lock.
+        dtype: Of the values; anything but uint8 is stored as ``raw``.
 
     Returns:
-        uint8 arrays (n, H, W, C), together all rows in order; with ``raw`` views of the column.
+        Arrays (n, *shape) of that dtype, together all rows in order; with ``raw`` views of the column.
 
     Raises:
         ValueError: The column does not hold images of this shape.
     """
     if codec == "raw":
-        return raw.view(column, shape)
+        return raw.view(column, shape, dtype)
     values = (value.as_py() for value in column)
     run = threads.map if threads else map
     images = list(run(lambda value: decode(value, shape[2]), values))

@@ -8,6 +8,8 @@ from convoy.dataset.diff import Diff
 from convoy.dataset.manifest import Manifest
 from convoy.errors import DatasetError
 
+_CHANNELS = 8
+
 
 def describe_version(path: Path, latest: bool) -> dict[str, Any]:
     """One line of ``list``: what a version holds, or ``problem`` where its manifest cannot be read."""
@@ -43,15 +45,17 @@ def version_table(entries: list[dict[str, Any]]) -> str:
 
 def manifest_text(path: Path, manifest: Manifest) -> str:
     """Summarise a manifest: geometry, origin, tools, and a table of classes by split."""
-    height, width, channels = manifest.image.shape
+    shape = "x".join(map(str, manifest.shape))
+    images = f"{shape} ({manifest.image.resize})" if manifest.image else f"{shape} {manifest.dtype} arrays"
     facts = [
         ["dataset", f"{manifest.name} {manifest.version}"],
         ["folder", str(path)],
         ["created", manifest.created],
         ["source", _pairs(manifest.source)],
-        ["images", f"{height}x{width}x{channels} ({manifest.image.resize}), codec {manifest.codec}"],
-        ["pixel mean", ", ".join(f"{value:.2f}" for value in manifest.pixel_mean)],
-        ["pixel std", ", ".join(f"{value:.2f}" for value in manifest.pixel_std)],
+        ["images" if manifest.image else "samples", f"{images}, codec {manifest.codec}"],
+        ["pixel mean", _numbers(manifest.pixel_mean, manifest)],
+        ["pixel std", _numbers(manifest.pixel_std, manifest)],
+        *([["weights", "column weight"]] if manifest.weighted else []),
         ["quarantined", f"{manifest.quarantined:,}"],
         ["tools", _pairs(manifest.tools)],
     ]
@@ -76,6 +80,7 @@ def diff_text(difference: Diff) -> str:
         ["changed content", f"{difference.changed_content:,}", "same path, other bytes"],
         ["changed split", f"{difference.changed_split:,}", "same path"],
         ["changed label", f"{difference.changed_label:,}", "same path"],
+        ["changed weight", f"{difference.changed_weight:,}", "same path"],
     ]
     text = table(counts, ["samples", "", ""])
     if difference.settings:
@@ -92,6 +97,12 @@ def size(number: int) -> str:
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]
     return f"{value:,.1f} {units[0]}"
+
+
+def _numbers(values: list[float], manifest: Manifest) -> str:
+    """Of each channel: pixels with two decimals, other values with four digits; the first eight."""
+    shown = [f"{value:.2f}" if manifest.image else f"{value:.4g}" for value in values[:_CHANNELS]]
+    return ", ".join(shown) + (f", ... ({len(values):,} channels)" if len(values) > _CHANNELS else "")
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What changed between two versions of a dataset: samples by path and content, and settings."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from convoy.dataset.manifest import Manifest
 from convoy.errors import DatasetError
 
 # What the user chose, as opposed to what follows from the content.
-_SETTINGS = ("image", "codec", "settings", "source", "classes", "tools", "format")
+_SETTINGS = ("image", "codec", "settings", "source", "classes", "weighted", "tools", "format")
+_FACTS = ("digest", "split", "class", "weight")
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,14 @@ class Diff:
     """What differs from one version to another; all counts are samples.
 
     Attributes:
-        unchanged: Same path, content, split and class.
+        unchanged: Same path, content, split, class and weight.
         added: Only in the second; a renamed one is not counted here.
         removed: Only in the first; a renamed one is not counted here.
         renamed: Same content under another path.
         changed_content: Same path, other bytes.
         changed_split: Same path, other split.
         changed_label: Same path, other class (by name).
+        changed_weight: Same path, other weight; samples without one have weight 1.
         settings: Name -> (value in the first, value in the second), where they differ.
     """
 
@@ -39,6 +42,7 @@ class Diff:
     changed_content: int
     changed_split: int
     changed_label: int
+    changed_weight: int
     settings: dict[str, tuple[Any, Any]]
 
 
@@ -59,33 +63,37 @@ def diff(first: Path, second: Path) -> Diff:
     before, after = (_samples(*pair) for pair in zip((first, second), manifests, strict=True))
     keys = ["path", "copy"]
     both = before.join(after, keys, join_type="inner", left_suffix="_before", right_suffix="_after")
-    same = {name: pc.equal(both[f"{name}_before"], both[f"{name}_after"]) for name in ("digest", "split", "class")}
+    same = {name: pc.equal(both[f"{name}_before"], both[f"{name}_after"]) for name in _FACTS}
     removed = before.select([*keys, "digest"]).join(after.select(keys), keys, join_type="left anti")
     added = after.select([*keys, "digest"]).join(before.select(keys), keys, join_type="left anti")
     renamed = _common(removed["digest"], added["digest"])
     return Diff(
-        unchanged=_count(pc.and_(pc.and_(same["digest"], same["split"]), same["class"])),
+        unchanged=_count(functools.reduce(pc.and_, same.values())),
         added=len(added) - renamed,
         removed=len(removed) - renamed,
         renamed=renamed,
         changed_content=len(both) - _count(same["digest"]),
         changed_split=len(both) - _count(same["split"]),
         changed_label=len(both) - _count(same["class"]),
+        changed_weight=len(both) - _count(same["weight"]),
         settings=_changed_settings(*manifests),
     )
 
 
 def _samples(version_path: Path, manifest: Manifest) -> pa.Table:
-    """Path, copy (0, 1 ... where a path occurs more than once), digest, split and class of every sample."""
+    """Path, copy (0, 1 ... where a path occurs more than once), digest, split, class and weight of every sample."""
     classes = pa.array(manifest.classes, pa.string())
+    columns = ["path", "digest", "label", *(["weight"] if manifest.weighted else [])]
     parts = []
     for name, split in manifest.splits.items():
         for file in split.files:
             path = version_path / name / file.name
             try:
-                table = pq.read_table(path, columns=["path", "digest", "label"], partitioning=None)
+                table = pq.read_table(path, columns=columns, partitioning=None)
             except (OSError, ValueError) as error:
                 raise DatasetError(f"{path} cannot be read ({error}); run: convoy datasets verify") from None
+            if not manifest.weighted:
+                table = table.append_column("weight", pa.repeat(pa.scalar(1, pa.float32()), len(table)))
             table = table.append_column("split", pa.repeat(name, len(table)))
             parts.append(table.append_column("class", classes.take(table["label"].combine_chunks())))
     whole = pa.concat_tables(parts).drop_columns(["label"])
@@ -96,7 +104,7 @@ def _copies(samples: pa.Table) -> pa.Array:
     """How many samples before this one have its path: int64, mostly 0; joins need keys that are unique."""
     copies = np.zeros(len(samples), np.int64)
     if pc.count_distinct(samples["path"]).as_py() < len(samples):
-        order = pc.sort_indices(samples, [(key, "ascending") for key in ("path", "digest", "split", "class")])
+        order = pc.sort_indices(samples, [(key, "ascending") for key in ("path", *_FACTS)])
         paths = samples["path"].take(order)
         repeated = np.concatenate([[False], pc.equal(paths[1:], paths[:-1]).to_numpy()])
         position = np.arange(len(samples))

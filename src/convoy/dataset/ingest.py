@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections import Counter
@@ -38,8 +37,8 @@ from convoy.dataset.splits import SPLITS
 from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
 from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
-from convoy.errors import SourceError
-from convoy.images import Geometry
+from convoy.errors import ConfigError, SourceError
+from convoy.images import ArraySpec, Geometry
 from convoy.spark import stage_progress
 
 _TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
@@ -80,6 +79,11 @@ def ingest(
         SourceError: No images, a class without a readable one, or too many that cannot be used.
         DatasetError: The root cannot be written to.
     """
+    if (array := source.array_spec()) and config.storage.codec != "raw":
+        raise ConfigError(
+            f"dataset.storage.codec is {config.storage.codec!r}, but the samples are arrays, {array}; expected raw, the"
+            " codec for all but uint8 images with 1 or 3 channels"
+        )
     classes = source.classes(spark)
     with _few_at_a_time(spark, source):
         return _ingest(spark, source, classes, config, on_progress)
@@ -109,29 +113,32 @@ def _ingest(
         inventory = take_inventory(spark, source, config)
     try:
         _check_inventory(inventory, classes)
-        if config.image.resize == "auto":
+        array = source.array_spec()
+        if array is None and config.image.resize == "auto":
             config, reason = propose_image(_with_content(spark, inventory.samples, source), source, config)
             say(f"ingest: images become {config.image.shape} by {config.image.resize}: {reason}")
-        version = version_id(inventory.fingerprint, config)
+        version = version_id(inventory.fingerprint, config, array)
         if version in catalog.versions(config.root, config.name):
             path = catalog.find(config.root, config.name, version)
             if is_whole(path):
                 catalog.set_latest(path)
                 return Ingested(path, Manifest.load(path), existed=True)
             say(f"warning: version {version} is there, but damaged; it is written again")
-        image = config.image
-        geometry = Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
+        geometry = None if array else _geometry(config)
+        spec = array or _geometry(config).spec
         with catalog.staging(config.root, config.name) as staged:
-            layouts = _layouts(inventory, geometry, config.storage.row_group_mb)
+            layouts = _layouts(inventory, spec, config.storage.row_group_mb)
             rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
-            task = WriteTask(str(staged), source, geometry, classes, rows_per_group, config.storage)
+            task = WriteTask(
+                str(staged), source, geometry, spec, classes, rows_per_group, config.storage, inventory.weighted
+            )
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, inventory.total)):
                 reports = _write(spark, inventory.samples, layouts, task)
             bad = _check_reports(reports, classes, inventory, config.max_bad_fraction)
-            manifest = _manifest(reports, bad, classes, geometry, version, inventory, source, config)
+            manifest = _manifest(reports, bad, classes, geometry, spec, version, inventory, source, config)
             for split, entry in manifest.splits.items():
                 row_groups = {file.name: len(file.row_groups) for file in entry.files}
-                add_petastorm_metadata(str(staged / split), geometry.shape, config.storage, row_groups)
+                add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups, inventory.weighted)
             _write_quarantine(staged, bad)
             draw_pictures(staged, manifest)
             (staged / MANIFEST).write_text(manifest.dumps())
@@ -143,11 +150,17 @@ def _ingest(
         inventory.samples.unpersist()
 
 
-def settings_of(config: DatasetConfig) -> dict[str, Any]:
-    """The settings that shape a version's content, beside the source's own."""
+def _geometry(config: DatasetConfig) -> Geometry:
+    image = config.image
+    return Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
+
+
+def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[str, Any]:
+    """The settings that shape a version's content, beside the source's own; of arrays, their shape and type."""
     storage = config.storage
+    image = [*config.image.shape, config.image.resize, config.image.interpolation]
     return {
-        "image": [*config.image.shape, config.image.resize, config.image.interpolation],
+        **({"array": [list(array.shape), array.dtype]} if array else {"image": image}),
         "codec": [storage.codec, storage.jpeg_quality] if storage.codec == "jpeg" else [storage.codec],
         "row_group_mb": storage.row_group_mb,
         "validation_fraction": config.validation_fraction,
@@ -156,9 +169,9 @@ def settings_of(config: DatasetConfig) -> dict[str, Any]:
     }
 
 
-def version_id(fingerprint: str, config: DatasetConfig) -> str:
+def version_id(fingerprint: str, config: DatasetConfig, array: ArraySpec | None = None) -> str:
     """Name a version by its content and the settings that shape it: 12 hex digits."""
-    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config)}
+    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config, array)}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -191,8 +204,8 @@ def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
         say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
 
 
-def _layouts(inventory: Inventory, geometry: Geometry, row_group_mb: float) -> dict[str, Layout]:
-    row_bytes = len(raw.header(geometry.shape)) + math.prod(geometry.shape)
+def _layouts(inventory: Inventory, spec: ArraySpec, row_group_mb: float) -> dict[str, Layout]:
+    row_bytes = len(raw.header(spec.shape, spec.dtype)) + spec.nbytes
     rows = Counter[str]()
     for (split, _), count in inventory.counts.items():
         rows[split] += count
@@ -252,14 +265,15 @@ def _manifest(
     reports: list[FileReport],
     bad: list[dict[str, Any]],
     classes: list[str],
-    geometry: Geometry,
+    geometry: Geometry | None,
+    spec: ArraySpec,
     version: str,
     inventory: Inventory,
     source: Source,
     config: DatasetConfig,
 ) -> Manifest:
     splits = split_entries(reports, classes)
-    mean, std = pixel_statistics(reports, geometry.shape, splits["train"].rows)
+    mean, std = pixel_statistics(reports, spec, splits["train"].rows)
     return Manifest(
         name=config.name,
         version=version,
@@ -273,11 +287,14 @@ def _manifest(
         splits=splits,
         sizes=size_statistics(reports),
         duplicates=inventory.duplicates,
-        settings=settings_of(config),
+        settings=settings_of(config, None if geometry else spec),
         quarantined=len(bad),
         source=source.describe(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},
+        shape=spec.shape,
+        dtype=spec.dtype,
+        weighted=inventory.weighted,
     )
 
 

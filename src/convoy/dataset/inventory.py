@@ -19,10 +19,10 @@ from convoy.dataset.sources import Source
 from convoy.dataset.splits import carve, fractions_for
 from convoy.errors import SourceError
 
-SCHEMA = "path string, name string, class_name string, split string, digest string, size long, error string, key string"
-_ARROW = pa.schema(
-    [(name, pa.int64() if name == "size" else pa.string()) for name in (part.split()[0] for part in SCHEMA.split(","))]
-)
+_TEXTS = ("path", "name", "class_name", "split", "digest", "error", "key")
+SCHEMA = ", ".join(f"{name} string" for name in _TEXTS) + ", size long, weight float"
+_ARROW = pa.schema([*((name, pa.string()) for name in _TEXTS), ("size", pa.int64()), ("weight", pa.float32())])
+_HASHED = ("split", "digest", "error", "key", "size")
 _TALLIED = ("digest", "class_name", "split", "size", "key")
 _KEY_BYTES = 16
 _BATCH = 4096
@@ -40,6 +40,7 @@ class Inventory:
         source_bytes: Split -> size of its samples in the source.
         fingerprint: Hex hash of the content: the sum of the samples' keys, which is the same in any order.
         duplicates: How often the same bytes stand in the source more than once.
+        weighted: Whether the source gives weights; without, the column is null.
     """
 
     samples: DataFrame
@@ -47,6 +48,7 @@ class Inventory:
     source_bytes: dict[str, int]
     fingerprint: str
     duplicates: Duplicates
+    weighted: bool
 
     @property
     def total(self) -> int:
@@ -82,7 +84,9 @@ def take_inventory(spark: SparkSession, source: Source, config: DatasetConfig) -
         tally = _tally(kept)
         samples.unpersist()
         samples = kept
-    return Inventory(samples, tally.counts, tally.source_bytes, f"{tally.total % 256**_KEY_BYTES:032x}", duplicates)
+    fingerprint = f"{tally.total % 256**_KEY_BYTES:032x}"
+    weighted = "weight" in listing.columns
+    return Inventory(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted)
 
 
 @dataclass(frozen=True)
@@ -134,15 +138,17 @@ def hash_samples(
     for batch in batches:
         for start in range(0, batch.num_rows, _BATCH):
             part = batch.slice(start, _BATCH)
-            hashed = [_hashed(row, source, shares) for row in part.to_pylist()]
-            columns = list(zip(*hashed, strict=True))
-            kept = [part.column(name) for name in ("path", "name", "class_name")]
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, _ARROW.types[3:], strict=True)]
-            yield pa.RecordBatch.from_arrays([*kept, *arrays], schema=_ARROW)
+            hashed = zip(*(_hashed(row, source, shares) for row in part.to_pylist()), strict=True)
+            columns = {name: part.column(name) for name in part.schema.names if name in _ARROW.names}
+            columns |= {
+                name: pa.array(values, _ARROW.field(name).type) for name, values in zip(_HASHED, hashed, strict=True)
+            }
+            columns.setdefault("weight", pa.nulls(part.num_rows, pa.float32()))
+            yield pa.RecordBatch.from_arrays([columns[name] for name in _ARROW.names], schema=_ARROW)
 
 
-def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, int, str | None, str]:
-    """(split, digest, size, error, key) of a row of the listing."""
+def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, str | None, str, int]:
+    """``_HASHED`` of a row of the listing."""
     name = row["name"]
     digest, size, error = "", 0, None
     try:
@@ -154,8 +160,10 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
     split = row["split"] or "train"
     if split == "train":
         split = carve(digest or name, *shares)
-    everything = f"{digest}\0{name}\0{row['class_name']}\0{split}".encode()
-    return split, digest, size, error, hashlib.blake2b(everything, digest_size=_KEY_BYTES).hexdigest()
+    everything = f"{digest}\0{name}\0{row['class_name']}\0{split}"
+    if row.get("weight") is not None:
+        everything += f"\0{row['weight']!r}"
+    return split, digest, error, hashlib.blake2b(everything.encode(), digest_size=_KEY_BYTES).hexdigest(), size
 
 
 def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
@@ -173,7 +181,10 @@ def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
 
 def as_bytes(payload: bytes | np.ndarray) -> bytes:
     """What is hashed of a payload."""
-    return payload if isinstance(payload, bytes) else repr(payload.shape).encode() + payload.tobytes()
+    if isinstance(payload, bytes):
+        return payload
+    kind = "" if payload.dtype == np.uint8 else payload.dtype.name
+    return f"{payload.shape!r}{kind}".encode() + payload.tobytes()
 
 
 def tally_samples(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convoy.errors import DatasetError
-from convoy.images import Geometry
+from convoy.images import ArraySpec, Geometry
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -89,42 +91,59 @@ class Manifest:
     Attributes:
         name: Name of the dataset.
         version: Version id, from the content and the settings.
-        fingerprint: Hash of the content: every sample's bytes, name, class and split, in any order.
-        image: Geometry of every image.
+        fingerprint: Hash of the content: every sample's bytes, name, class, split and weight, in any order.
+        image: Geometry of every image; None where the samples are arrays, stored as they are.
         codec: Storage codec.
         classes: Class names; a label is an index into this list.
-        pixel_mean: Mean of each channel over the training split, 0 to 255.
+        pixel_mean: Mean of each channel over the training split; of images 0 to 255.
         pixel_std: Standard deviation of each channel over the training split.
         class_weights: Weight of each class that balances the training split (as scikit-learn's ``balanced``).
         splits: By name.
-        sizes: Of the images before resizing.
+        sizes: Of the images before resizing; None for arrays.
         duplicates: Copies in the source, before ``dataset.on_leakage`` took effect.
         settings: Of the configuration, those that shaped the content.
         quarantined: Number of source files that could not be used.
         source: Where the images came from.
         created: UTC time, ISO 8601.
         tools: Versions of the software that wrote it.
+        shape: Of every sample, the channels last; of images, that of ``image``.
+        dtype: NumPy's name of the type of every sample's values.
+        weighted: Whether samples have a column ``weight``, of their weight in the loss.
         format: Version of this file's layout.
     """
 
     name: str
     version: str
     fingerprint: str
-    image: Geometry
+    image: Geometry | None
     codec: str
     classes: list[str]
     pixel_mean: list[float]
     pixel_std: list[float]
     class_weights: dict[str, float]
     splits: dict[str, SplitEntry]
-    sizes: SizeStatistics
+    sizes: SizeStatistics | None
     duplicates: Duplicates
     settings: dict[str, Any]
     quarantined: int
     source: dict[str, Any]
     created: str
     tools: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    dtype: str = "uint8"
+    weighted: bool = False
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.image is not None:
+            object.__setattr__(self, "shape", self.image.shape)
+        if not self.shape:
+            raise ValueError("neither image nor shape")
+
+    @property
+    def spec(self) -> ArraySpec:
+        """Shape and type of every sample."""
+        return ArraySpec(self.shape, self.dtype)
 
     def rows(self) -> dict[str, int]:
         """Split -> number of samples."""
@@ -158,8 +177,10 @@ class Manifest:
             values = json.loads(file.read_text())
             if values["format"] != FORMAT:
                 raise DatasetError(f"{file} has format {values['format']}; this version of convoy reads {FORMAT}")
-            values["image"] = Geometry(**values["image"])
-            values["sizes"] = SizeStatistics(**values["sizes"])
+            values["image"] = values["image"] and Geometry(**values["image"])
+            values["shape"] = tuple(int(side) for side in values.get("shape", ()))
+            np.dtype(values.get("dtype", "uint8"))
+            values["sizes"] = values["sizes"] and SizeStatistics(**values["sizes"])
             values["duplicates"] = Duplicates(**values["duplicates"])
             values["splits"] = {
                 name: SplitEntry(split["rows"], split["per_class"], [FileEntry(**entry) for entry in split["files"]])

@@ -6,9 +6,10 @@ import warnings
 
 import numpy as np
 import pyarrow.parquet as pq
-from pyspark.sql.types import IntegerType, StringType
+from pyspark.sql.types import FloatType, IntegerType, StringType
 
 from convoy.config import StorageConfig
+from convoy.images import ArraySpec
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
@@ -18,32 +19,33 @@ with warnings.catch_warnings():
     from petastorm.utils import add_to_dataset_metadata
 
 
-def unischema(shape: tuple[int, int, int], storage: StorageConfig) -> Unischema:
-    """Return the Unischema of images of this shape (H, W, C), stored by this codec.
+def unischema(spec: ArraySpec, storage: StorageConfig, weighted: bool = False) -> Unischema:
+    """Return the Unischema of samples of this shape and type, stored by this codec.
 
-    ``image`` uint8 pixels; ``label`` index into the manifest's class names; ``path`` the sample's name within its
-    source; ``digest`` BLAKE2b-128 of the source's bytes, in hex.
+    ``image`` pixels or array; ``label`` index into the manifest's class names; ``path`` the sample's name within its
+    source; ``digest`` BLAKE2b-128 of the source's bytes, in hex; ``weight``, where
+    samples are weighted, that of the sample in the loss.
     """
     if storage.codec == "raw":
-        image = UnischemaField("image", np.uint8, shape, NdarrayCodec(), False)
+        image = UnischemaField("image", np.dtype(spec.dtype).type, spec.shape, NdarrayCodec(), False)
     else:
         # Petastorm's codec returns grey images without an axis for the channel, and reads files of any type.
         kind = "jpeg" if storage.codec == "jpeg" else "png"
-        stored = shape[:2] if shape[2] == 1 else shape
+        stored = spec.shape[:2] if spec.shape[2] == 1 else spec.shape
         image = UnischemaField("image", np.uint8, stored, CompressedImageCodec(kind, storage.jpeg_quality), False)
-    return Unischema(
-        "Convoy",
-        [
-            image,
-            UnischemaField("label", np.int32, (), ScalarCodec(IntegerType()), False),
-            UnischemaField("path", np.str_, (), ScalarCodec(StringType()), False),
-            UnischemaField("digest", np.str_, (), ScalarCodec(StringType()), False),
-        ],
-    )
+    fields = [
+        image,
+        UnischemaField("label", np.int32, (), ScalarCodec(IntegerType()), False),
+        UnischemaField("path", np.str_, (), ScalarCodec(StringType()), False),
+        UnischemaField("digest", np.str_, (), ScalarCodec(StringType()), False),
+    ]
+    if weighted:
+        fields.append(UnischemaField("weight", np.float32, (), ScalarCodec(FloatType()), False))
+    return Unischema("Convoy", fields)
 
 
 def add_petastorm_metadata(
-    folder: str, shape: tuple[int, int, int], storage: StorageConfig, row_groups: dict[str, int]
+    folder: str, spec: ArraySpec, storage: StorageConfig, row_groups: dict[str, int], weighted: bool = False
 ) -> None:
     """Make a Petastorm dataset of a folder of Parquet files: its schema and row-group counts in ``_common_metadata``.
 
@@ -52,12 +54,13 @@ def add_petastorm_metadata(
 
     Args:
         folder: Absolute path of the folder.
-        shape: (H, W, C) of the images.
+        spec: Shape and type of the samples.
         storage: Their codec.
         row_groups: File name -> number of row groups.
+        weighted: Whether there is a column ``weight``.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the legacy dataset is what Petastorm's functions take
         dataset = pq.ParquetDataset(folder, validate_schema=False, use_legacy_dataset=True)
-        add_to_dataset_metadata(dataset, UNISCHEMA_KEY, pickle.dumps(unischema(shape, storage)))
+        add_to_dataset_metadata(dataset, UNISCHEMA_KEY, pickle.dumps(unischema(spec, storage, weighted)))
         add_to_dataset_metadata(dataset, ROW_GROUPS_PER_FILE_KEY, json.dumps(row_groups))

@@ -7,55 +7,62 @@ per image. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.htm
 
 import functools
 import io
+import math
 
 import numpy as np
 import pyarrow as pa
 
+MAX_BYTES = 2**31
+"""A row group stays below this (see ``layout``): offsets in Arrow's binary columns have 32 bits."""
+
 
 @functools.cache
 def header(shape: tuple[int, ...], dtype: str = "uint8") -> bytes:
-    """The ``.npy`` header of an array of this shape and dtype."""
+    """The ``.npy`` header of a row-major array of this shape and dtype."""
     buffer = io.BytesIO()
-    np.save(buffer, np.zeros(shape, dtype))
-    return buffer.getvalue()[: -int(np.prod(shape)) * np.dtype(dtype).itemsize]
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
 
 
 def encode(images: np.ndarray) -> pa.Array:
-    """Encode images as a binary column.
+    """Encode samples as a binary column.
 
     Args:
-        images: uint8 (N, H, W, C).
+        images: (N, ...) of any numeric dtype.
 
     Returns:
         Binary Arrow array of N values, each a ``.npy`` file.
     """
-    prefix = np.frombuffer(header(images.shape[1:]), np.uint8)
-    rows = np.empty((len(images), len(prefix) + images[0].size), np.uint8)
+    prefix = np.frombuffer(header(images.shape[1:], images.dtype.name), np.uint8)
+    values = np.ascontiguousarray(images, images.dtype.newbyteorder("=")).reshape(len(images), -1).view(np.uint8)
+    rows = np.empty((len(images), len(prefix) + values.shape[1]), np.uint8)
     rows[:, : len(prefix)] = prefix
-    rows[:, len(prefix) :] = images.reshape(len(images), -1)
+    rows[:, len(prefix) :] = values
     offsets = np.arange(len(images) + 1, dtype=np.int64) * rows.shape[1]
-    if offsets[-1] >= 2**31:
+    if offsets[-1] >= MAX_BYTES:
         raise ValueError(f"a row group of {offsets[-1]:,} bytes is past Arrow's 2 GiB limit for a binary column")
     return pa.Array.from_buffers(
         pa.binary(), len(images), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(rows)]
     )
 
 
-def view(column: pa.ChunkedArray, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """View an encoded column as images, without copying.
+def view(column: pa.ChunkedArray, shape: tuple[int, ...], dtype: str = "uint8") -> list[np.ndarray]:
+    """View an encoded column as samples, without copying.
 
     Args:
         column: What ``encode`` made, as read back from Parquet.
-        shape: (H, W, C) of each image.
+        shape: Of each sample.
+        dtype: Of its values.
 
     Returns:
-        One uint8 array (n, H, W, C) per chunk; together all rows in order.
+        One array (n, *shape) per chunk; together all rows in order.
 
     Raises:
-        ValueError: The column does not hold arrays of this shape.
+        ValueError: The column does not hold arrays of this shape and dtype.
     """
-    prefix = np.frombuffer(header(shape), np.uint8)
-    stride = len(prefix) + int(np.prod(shape))
+    prefix = np.frombuffer(header(shape, dtype), np.uint8)
+    stride = len(prefix) + math.prod(shape) * np.dtype(dtype).itemsize
     images = []
     for chunk in column.chunks:
         _, offset_buffer, data = chunk.buffers()
@@ -64,6 +71,6 @@ def view(column: pa.ChunkedArray, shape: tuple[int, ...]) -> list[np.ndarray]:
             raise ValueError(f"the image column does not hold arrays of shape {shape}")
         rows = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]].reshape(len(chunk), stride)
         if len(chunk) and not (rows[0, : len(prefix)] == prefix).all():
-            raise ValueError(f"the image column does not hold uint8 arrays of shape {shape}")
-        images.append(rows[:, len(prefix) :].reshape(len(chunk), *shape))
+            raise ValueError(f"the image column does not hold {dtype} arrays of shape {shape}")
+        images.append(rows[:, len(prefix) :].view(dtype).reshape(len(chunk), *shape))
     return images

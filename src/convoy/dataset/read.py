@@ -25,12 +25,14 @@ class SplitArrays:
     """A whole split in memory, in the order of its files.
 
     Attributes:
-        images: uint8 (N, H, W, C).
+        images: uint8 (N, H, W, C), or arrays (N, ...) of the manifest's dtype.
         labels: int32 (N,).
+        weights: float32 (N,), of each sample in the loss; None where the dataset has none.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,14 +46,16 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
     """
     entry = manifest.split(split)
     # Twice: TensorFlow makes a copy of its own.
-    needed, free = 2 * entry.rows * int(np.prod(manifest.image.shape)), psutil.virtual_memory().available
+    needed, free = 2 * entry.rows * manifest.spec.nbytes, psutil.virtual_memory().available
     if needed > 0.8 * free:
         raise DatasetError(
             f"split {split!r} takes {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free on this"
             " machine; use smaller images or machines with more memory"
         )
-    images = np.empty((entry.rows, *manifest.image.shape), np.uint8)
+    images = np.empty((entry.rows, *manifest.shape), manifest.dtype)
     labels = np.empty(entry.rows, np.int32)
+    weights = np.empty(entry.rows, np.float32) if manifest.weighted else None
+    columns = ["image", "label", *(["weight"] if manifest.weighted else [])]
     start = 0
     with ThreadPoolExecutor() as threads:
         for entry_file in entry.files:
@@ -59,23 +63,26 @@ def read_split(version_path: Path, manifest: Manifest, split: str) -> SplitArray
             try:
                 file = pq.ParquetFile(path)
                 for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, columns=["image", "label"])
+                    table = file.read_row_group(group, columns=columns)
                     labels[start : start + len(table)] = table.column("label").to_numpy()
-                    for chunk in decode_column(table.column("image"), manifest.codec, manifest.image.shape, threads):
+                    if weights is not None:
+                        weights[start : start + len(table)] = table.column("weight").to_numpy()
+                    column = table.column("image")
+                    for chunk in decode_column(column, manifest.codec, manifest.shape, threads, manifest.dtype):
                         images[start : start + len(chunk)] = chunk
                         start += len(chunk)
             except (OSError, ValueError, BadImage) as error:
                 raise DatasetError(f"{path} cannot be read ({error}); ingest the dataset again") from None
     if start != entry.rows:
         raise DatasetError(f"{version_path / split} holds {start} rows, the manifest says {entry.rows}; ingest again")
-    return SplitArrays(images, labels)
+    return SplitArrays(images, labels, weights)
 
 
 def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:
-    """Return the first images of a split, uint8 (count or fewer, H, W, C)."""
+    """Return the first images of a split (count or fewer, H, W, C), or arrays (count or fewer, ...)."""
     file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
     table = file.read_row_group(0, columns=["image"]).slice(0, count)
-    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.image.shape))
+    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.shape, dtype=manifest.dtype))
 
 
 def training_batches(

@@ -10,3 +10,5 @@ ARROW_SCHEMA = pa.schema(
         pa.field("digest", pa.string(), nullable=False),
     ]
 )
+WEIGHTED_SCHEMA = ARROW_SCHEMA.append(pa.field("weight", pa.float32(), nullable=False))
+"""Of datasets whose source gives weights."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from convoy.dataset.manifest import FileEntry, SizeStatistics, SplitEntry
+from convoy.dataset.moments import Moments, merged
 from convoy.dataset.splits import SPLITS
 from convoy.dataset.write import FileReport
+from convoy.images import ArraySpec
 
 _FREQUENT = 200
 
@@ -24,17 +26,19 @@ def split_entries(reports: Sequence[FileReport], classes: Sequence[str]) -> dict
     return entries
 
 
-def pixel_statistics(
-    reports: Sequence[FileReport], shape: tuple[int, int, int], rows: int
-) -> tuple[list[float], list[float]]:
-    """Mean and (population) standard deviation of each channel from the training files' exact integer sums.
+def pixel_statistics(reports: Sequence[FileReport], spec: ArraySpec, rows: int) -> tuple[list[float], list[float]]:
+    """Mean and (population) standard deviation of each channel of the training files.
 
-    The variance is formed from integers before any rounding: n * squares - sum**2, over n**2.
+    Of uint8, the variance is formed from exact integer sums before any rounding: n * squares - sum**2, over n**2. The
+    moments of other types are put together in the order of the files.
     """
-    pixels = rows * shape[0] * shape[1]
     train = [report for report in reports if report.split == "train"]
+    if spec.dtype != "uint8":
+        moments = merged(Moments(**report.moments) for report in train if report.moments)
+        return moments.mean, moments.std()
+    pixels = rows * math.prod(spec.shape[:-1])
     mean, std = [], []
-    for channel in range(shape[2]):
+    for channel in range(spec.shape[-1]):
         total = sum(report.pixel_sum[channel] for report in train)
         squares = sum(report.pixel_squares[channel] for report in train)
         mean.append(total / pixels)
@@ -51,11 +55,16 @@ def class_weights(per_class: dict[str, int]) -> dict[str, float]:
     return {name: total / (present * count) if count else 0.0 for name, count in per_class.items()}
 
 
-def size_statistics(reports: Sequence[FileReport]) -> SizeStatistics:
-    """Sizes before resizing. Beyond 200 different sizes in a file, the rarest of that file are not counted."""
+def size_statistics(reports: Sequence[FileReport]) -> SizeStatistics | None:
+    """Sizes before resizing; None of arrays.
+
+    Beyond 200 different sizes in a file, the rarest of that file are not counted.
+    """
     counts = Counter[tuple[int, int]]()
     for report in reports:
         counts.update({(height, width): count for height, width, count in report.sizes})
+    if not counts:
+        return None
     total = sum(counts.values())
     heights, widths = [size[0] for size in counts], [size[1] for size in counts]
     return SizeStatistics(

@@ -6,12 +6,15 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.manifest import FileEntry, Manifest, SplitEntry
 from convoy.errors import DatasetError
+from convoy.images import ArraySpec
 
 _METADATA = "_common_metadata"
 _QUARANTINE = "quarantine"
@@ -39,7 +42,7 @@ def verify(version_path: Path) -> list[str]:
     if manifest.version != version_path.name:
         problems.append(f"{MANIFEST} is of version {manifest.version}, the folder is named {version_path.name}")
     for name, split in manifest.splits.items():
-        problems += _check_split(version_path, name, split, manifest.classes)
+        problems += _check_split(version_path, name, split, manifest)
     problems += _check_quarantine(version_path, manifest.quarantined)
     problems += _extra_files(version_path, manifest)
     return problems
@@ -56,7 +59,8 @@ def is_whole(version_path: Path) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _check_split(version_path: Path, name: str, split: SplitEntry, classes: list[str]) -> Iterator[str]:
+def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Manifest) -> Iterator[str]:
+    classes = manifest.classes
     if (rows := sum(file.rows for file in split.files)) != split.rows:
         yield f"{name}: its files hold {rows:,} rows, the manifest says {split.rows:,}"
     if (rows := sum(split.per_class.values())) != split.rows:
@@ -80,7 +84,10 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, classes: list
             labels.update(parquet.read_row_group(group, columns=["label"]).column("label").to_pylist())
     if sound and labels != Counter({i: split.per_class.get(c, 0) for i, c in enumerate(classes)}):
         yield f"{name}: the labels in its files are not those that the manifest counts per class"
-    if problem := _check_metadata(version_path / name / _METADATA, columns, split.files):
+    if columns is not None and ("weight" in columns) != manifest.weighted:
+        has = "a" if "weight" in columns else "no"
+        yield f"{name}: its files have {has} column 'weight', the manifest says otherwise"
+    if problem := _check_metadata(version_path / name / _METADATA, columns, split.files, manifest):
         yield f"{name}/{_METADATA}: {problem}"
 
 
@@ -107,7 +114,7 @@ def _check_footer(path: Path, entry: FileEntry) -> str | None:
     return None if groups == entry.row_groups else f"row groups of {groups} rows, the manifest says {entry.row_groups}"
 
 
-def _check_metadata(path: Path, columns: set[str] | None, files: list[FileEntry]) -> str | None:
+def _check_metadata(path: Path, columns: set[str] | None, files: list[FileEntry], manifest: Manifest) -> str | None:
     """Open ``_common_metadata`` as Petastorm does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -126,9 +133,17 @@ def _check_metadata(path: Path, columns: set[str] | None, files: list[FileEntry]
         return f"holds a {type(schema).__name__} instead of a Unischema"
     if columns is not None and set(schema.fields) != columns:
         return f"describes {sorted(schema.fields)}, the files hold {sorted(columns)}"
+    if manifest.codec == "raw" and "image" in schema.fields and (described := _spec_of(schema)) != manifest.spec:
+        return f"describes samples of {described}, the manifest says {manifest.spec}"
     if groups != {file.name: len(file.row_groups) for file in files}:
         return "counts other row groups than the manifest"
     return None
+
+
+def _spec_of(schema: Any) -> ArraySpec:
+    """Shape and type of the samples that a Unischema with a column ``image`` describes."""
+    image = schema.fields["image"]
+    return ArraySpec(tuple(image.shape), np.dtype(image.numpy_dtype).name)
 
 
 def _check_quarantine(version_path: Path, quarantined: int) -> Iterator[str]:

@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 
 from convoy.config import StorageConfig
 from convoy.dataset.codec import encode_column
-from convoy.dataset.schema import ARROW_SCHEMA
+from convoy.dataset.moments import Moments, exact_sums, merged, moments_of
+from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.dataset.sources import Source
-from convoy.images import BadImage, Geometry, prepare_measured
+from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
 
 REPORT = "report string"
 _SIZES = 200  # different sizes that a file reports, the most frequent ones
@@ -37,23 +38,29 @@ class WriteTask:
     Attributes:
         folder: The staged version's folder.
         source: Where to read the samples.
-        geometry: What to bring them to.
+        geometry: What to bring them to; None for arrays, which are stored as they are.
+        spec: Shape and type of a stored sample.
         classes: Class names; a sample's label is its class's index.
         rows_per_group: Split -> rows of a row group.
         storage: Codec and quality.
+        weighted: Whether samples have weights.
     """
 
     folder: str
     source: Source
-    geometry: Geometry
+    geometry: Geometry | None
+    spec: ArraySpec
     classes: list[str]
     rows_per_group: dict[str, int]
     storage: StorageConfig
+    weighted: bool
 
 
 @dataclass
 class FileReport:
-    """What was written to one file; sums are exact integers, so their total does not depend on any order.
+    """What was written to one file.
+
+    Sums of uint8 are exact integers, so their total does not depend on any order; other types have moments.
 
     Attributes:
         split: Name of the split.
@@ -64,6 +71,7 @@ class FileReport:
         per_class: Samples of each class.
         pixel_sum: Sum of the pixels of each channel.
         pixel_squares: Sum of the squared pixels of each channel.
+        moments: Of other types than uint8: the fields of ``Moments``; None where the file has no rows.
         bad: Samples that could not be used: path, reason, detail, size, class_name.
         sizes: (height, width) -> samples of that size before resizing, as [height, width, samples].
     """
@@ -76,6 +84,7 @@ class FileReport:
     per_class: list[int] = field(default_factory=list)
     pixel_sum: list[int] = field(default_factory=list)
     pixel_squares: list[int] = field(default_factory=list)
+    moments: dict[str, Any] | None = None
     bad: list[dict[str, Any]] = field(default_factory=list)
     sizes: list[list[int]] = field(default_factory=list)
 
@@ -91,6 +100,7 @@ class _Row(NamedTuple):
     digest: str
     size: int
     error: str | None
+    weight: float | None
     content: bytes | None
 
 
@@ -115,20 +125,22 @@ def _rows(batch: pa.RecordBatch) -> Iterator[_Row]:
 def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask) -> FileReport:
     report = FileReport(split, f"part-{file:05d}.parquet", per_class=[0] * len(task.classes))
     label_of = {name: label for label, name in enumerate(task.classes)}
-    channels = task.geometry.channels
+    channels = task.spec.shape[-1]
     sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    moments: list[Moments] = []
     final = os.path.join(task.folder, split, report.file)
     draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(FileExistsError):
         os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not bring them back
+    schema = WEIGHTED_SCHEMA if task.weighted else ARROW_SCHEMA
     writer = None
     try:
         for images, kept, payloads in _row_groups(samples, task, split, report):
             if writer is None:
                 writer = pq.ParquetWriter(
                     draft,
-                    ARROW_SCHEMA,
-                    compression={"image": "NONE", "label": "ZSTD", "path": "ZSTD", "digest": "ZSTD"},
+                    schema,
+                    compression={name: "NONE" if name == "image" else "ZSTD" for name in schema.names},
                     use_dictionary=["path"],
                     write_statistics=["label"],
                 )
@@ -138,18 +150,23 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
                 pa.array(labels, pa.int32()),
                 pa.array([row.name for row in kept], pa.string()),
                 pa.array([row.digest for row in kept], pa.string()),
+                *([pa.array([row.weight for row in kept], pa.float32())] if task.weighted else []),
             ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=ARROW_SCHEMA), row_group_size=len(kept))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(kept))
             report.row_groups.append(len(kept))
             for label in labels:
                 report.per_class[label] += 1
-            flat = images.reshape(-1, channels)
-            sums += flat.sum(axis=0, dtype=np.int64)
-            squares += np.square(flat, dtype=np.uint16).sum(axis=0, dtype=np.int64)
+            if images.dtype == np.uint8:
+                more, more_squares = exact_sums(images)
+                sums, squares = sums + more, squares + more_squares
+            else:
+                moments.append(moments_of(images))
     finally:
         if writer is not None:
             writer.close()
     report.pixel_sum, report.pixel_squares = sums.tolist(), squares.tolist()
+    if moments:
+        report.moments = asdict(merged(moments))
     if writer is not None:
         report.bytes, report.sha256 = os.path.getsize(draft), _sha256(draft)
         os.rename(draft, final)
@@ -159,9 +176,9 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
 def _row_groups(
     samples: Iterator[_Row], task: WriteTask, split: str, report: FileReport
 ) -> Iterator[tuple[np.ndarray, list[_Row], list[bytes | np.ndarray]]]:
-    """Yield (uint8 images (n, H, W, C), their rows, their payloads) for each row group; note the bad ones."""
+    """Yield (samples (n, H, W, C) or (n, ...), their rows, their payloads) for each row group; note the bad ones."""
     rows_per_group = task.rows_per_group[split]
-    images = np.empty((rows_per_group, *task.geometry.shape), np.uint8)
+    images = np.empty((rows_per_group, *task.spec.shape), task.spec.dtype)
     kept: list[_Row] = []
     payloads: list[bytes | np.ndarray] = []
     sizes = Counter[tuple[int, int]]()
@@ -170,8 +187,12 @@ def _row_groups(
             if row.error:
                 raise BadImage("unreadable", row.error)
             payload = task.source.read(row.path) if row.content is None else row.content
-            images[len(kept)], size = prepare_measured(payload, task.geometry)
-            sizes[size] += 1
+            if task.geometry:
+                images[len(kept)], size = prepare_measured(payload, task.geometry)
+                sizes[size] += 1
+            else:
+                assert isinstance(payload, np.ndarray)  # of a source with an ``array_spec``
+                images[len(kept)] = check_array(payload, task.spec)
         except (BadImage, OSError) as problem:
             reason = problem.reason if isinstance(problem, BadImage) else "unreadable"
             detail = problem.detail if isinstance(problem, BadImage) else str(problem)

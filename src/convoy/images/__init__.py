@@ -1,18 +1,21 @@
 """Bytes -> uint8 images. Pure: shared by ingest and scoring, so that they cannot disagree."""
 
+from convoy.images.arrays import check_array
 from convoy.images.decode import decode
 from convoy.images.encode import encode_jpeg, encode_png, fits
 from convoy.images.errors import REASONS, BadImage
-from convoy.images.geometry import Geometry
+from convoy.images.geometry import ArraySpec, Geometry
 from convoy.images.header import ImageInfo, identify
 from convoy.images.prepare import prepare, prepare_measured
 from convoy.images.propose import propose
 
 __all__ = [
     "REASONS",
+    "ArraySpec",
     "BadImage",
     "Geometry",
     "ImageInfo",
+    "check_array",
     "decode",
     "encode_jpeg",
     "encode_png",

@@ -1,6 +1,9 @@
 """What is said of an image that cannot be used."""
 
-REASONS = ("empty", "not_an_image", "truncated", "corrupt", "too_large", "unsupported", "size", "channels")
+REASONS = (
+    *("empty", "not_an_image", "truncated", "corrupt", "too_large", "unsupported", "size", "channels"),
+    "not_finite",
+)
 """Every reason that this package gives."""
 
 

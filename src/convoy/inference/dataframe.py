@@ -37,12 +37,21 @@ def check_input(config: Config) -> None:
 
 
 def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
-    """Score what ``scoring.input`` names, once ``check_input`` has passed."""
+    """Score what ``scoring.input`` names, once ``check_input`` has passed.
+
+    Raises:
+        ModelError: It names files, and the model takes arrays; or it does not fit the dataset.
+    """
     given = os.path.expanduser(str(config.scoring.input))
     task = score_task(spark, package, config.scoring.batch_size)
     if split := split_named(given):
         path = _version(config)
         return score_dataset(spark, path, Manifest.load(path), split, task)
+    if package.geometry is None:
+        raise ModelError(
+            f"{package.uri} takes arrays, {package.spec}, and scoring.input {given!r} is a folder of images; ingest the"
+            " arrays and give dataset:<split>"
+        )
     return score_folder(spark, given, task)
 
 
@@ -77,14 +86,14 @@ def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: st
 
     Raises:
         DatasetError: No such split.
-        ModelError: The model takes images of another shape, or has other classes.
+        ModelError: The model takes samples of another shape or type, or has other classes.
     """
     entry = manifest.split(split)
     what = f"dataset {manifest.name} {manifest.version}"
-    if manifest.image.shape != package.geometry.shape:
+    if manifest.spec != package.spec:
         raise ModelError(
-            f"{package.uri} takes images of {package.geometry.shape}, {what} has {manifest.image.shape}; choose the"
-            " dataset that the model was trained on, or ingest with its geometry"
+            f"{package.uri} takes samples of {package.spec}, {what} has {manifest.spec}; choose the dataset that the"
+            " model was trained on, or ingest with its geometry"
         )
     if manifest.classes != package.classes:
         raise ModelError(f"{package.uri} knows the classes {package.classes}, {what} has {manifest.classes}")

@@ -1,4 +1,4 @@
-"""A packaged model in this process: uint8 images -> class probabilities. Knows nothing of Spark."""
+"""A packaged model in this process: samples -> class probabilities. Knows nothing of Spark."""
 
 import os
 import tempfile
@@ -16,7 +16,7 @@ class Predictor:
 
     Args:
         package: The model.
-        batch_size: Images per call of the network.
+        batch_size: Samples per call of the network.
     """
 
     def __init__(self, package: ModelPackage, batch_size: int) -> None:
@@ -29,14 +29,14 @@ class Predictor:
                 out.write(package.keras_file)
             network = keras.saving.load_model(file, compile=False, safe_mode=True)
         self.batch_size = batch_size
-        signature = tf.TensorSpec((batch_size, *package.geometry.shape), tf.uint8)
+        signature = tf.TensorSpec((batch_size, *package.spec.shape), package.spec.dtype)
         self._call = tf.function(lambda images: network(images, training=False), input_signature=[signature])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Predict.
 
         Args:
-            images: uint8 (N, H, W, C), any N.
+            images: (N, H, W, C), or (N, ...), of the model's shape and dtype; any N.
 
         Returns:
             float32 (N, K) probabilities.
@@ -48,5 +48,5 @@ class Predictor:
             batch = images[start : start + self.batch_size]
             missing = self.batch_size - len(batch)
             if missing:
-                batch = np.concatenate([batch, np.zeros((missing, *images.shape[1:]), np.uint8)])
+                batch = np.concatenate([batch, np.zeros((missing, *images.shape[1:]), images.dtype)])
             yield self._call(batch).numpy()[: self.batch_size - missing]

@@ -54,6 +54,7 @@ def predictor(task: ScoreTask) -> Predictor:
 def score_paths(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
     """Read, decode and score the files of column ``path``; a file that cannot be scored gets its ``error``."""
     package = task.model.value
+    assert package.geometry is not None  # ``score_input`` refuses files for a model that takes arrays
     for batch in batches:
         for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=4 * task.batch_size):
             paths = part.column("path").to_pylist()
@@ -105,7 +106,8 @@ def _row_groups(
     for batch in batches:
         for row in batch.to_pylist():
             table = pq.ParquetFile(row["file"]).read_row_group(row["row_group"])
-            yield table, np.concatenate(decode_column(table.column("image"), codec, package.geometry.shape))
+            column, spec = table.column("image"), package.spec
+            yield table, np.concatenate(decode_column(column, codec, spec.shape, dtype=spec.dtype))
 
 
 def _predict_good(images: np.ndarray, errors: list[str | None], task: ScoreTask) -> np.ndarray:

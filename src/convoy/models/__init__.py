@@ -1,1 +1,1 @@
-"""Architectures: name -> Keras network that takes raw uint8 images."""
+"""Architectures: name -> Keras network that takes raw samples."""

@@ -10,6 +10,9 @@ from convoy.errors import ModelError
 KerasTensor: TypeAlias = Any
 """A symbolic tensor (``keras.KerasTensor``); Keras comes without types."""
 
+_SMALL, _LARGE = 1e-5, 1e15
+_TINY = 1e-37  # about the smallest number that a float32 holds in full
+
 
 def conv2d(x: KerasTensor, filters: int, size: int, *, name: str, **options: Any) -> KerasTensor:
     """``keras.layers.Conv2D`` with square filters; raises ``ModelError`` where the filter is larger than its input."""
@@ -26,8 +29,17 @@ def pool2d(x: KerasTensor, size: int, *, kind: str, name: str) -> KerasTensor:
 
 
 def normalise(x: KerasTensor, mean: list[float], std: list[float]) -> KerasTensor:
-    """Subtract each channel's mean and divide by its standard deviation (0 to 255), inside the network."""
-    variance = [value * value if value > 0 else 1.0 for value in std]
+    """Subtract each channel's mean and divide by its standard deviation, inside the network.
+
+    A channel without deviation is not divided. Keras' layer divides by 1e-7 at least and keeps variances as float32, so
+    very small and very large values (of 1e-13 tesla, say) are brought to a deviation of 1 before it.
+    """
+    if any(0 < value < _SMALL or value > _LARGE for value in std):
+        scale = [1 / value if value > _TINY else 1.0 for value in std]
+        x = keras.layers.Rescaling(scale, name="rescale")(x)
+        mean = [m * s for m, s in zip(mean, scale, strict=True)]
+        std = [value * s for value, s in zip(std, scale, strict=True)]
+    variance = [value * value if value > _TINY else 1.0 for value in std]
     return keras.layers.Normalization(axis=-1, mean=mean, variance=variance, name="normalise")(x)
 
 

@@ -12,29 +12,39 @@ ARCHITECTURES: dict[str, Callable[[KerasTensor, int], KerasTensor]] = {"lenet5":
 
 
 def build(
-    name: str, shape: Sequence[int], num_classes: int, pixel_mean: Sequence[float], pixel_std: Sequence[float]
+    name: str,
+    shape: Sequence[int],
+    num_classes: int,
+    pixel_mean: Sequence[float],
+    pixel_std: Sequence[float],
+    dtype: str = "uint8",
 ) -> keras.Model:
     """Build an untrained network.
 
     Args:
         name: An architecture's name.
-        shape: (H, W, C) of the images.
+        shape: Of the samples: (H, W, C) of images.
         num_classes: Number of classes.
-        pixel_mean: Mean of each channel, 0 to 255; it becomes part of the network.
+        pixel_mean: Mean of each channel; it becomes part of the network.
         pixel_std: Standard deviation of each channel, likewise.
+        dtype: Of the samples' values.
 
     Returns:
-        A model from raw uint8 images (N, H, W, C) to float32 class probabilities (N, num_classes).
+        A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes).
 
     Raises:
-        ModelError: No architecture of that name, or its layers do not fit the images.
+        ModelError: No architecture of that name, or it does not take samples of that shape.
     """
     if name not in ARCHITECTURES:
         raise ModelError(
             f"model.name {name!r} is unknown; expected one of {', '.join(ARCHITECTURES)}"
             f"{did_you_mean(name, ARCHITECTURES)}"
         )
-    images = keras.Input(tuple(shape), dtype="uint8", name="image")
+    if len(shape) != 3:  # which all architectures take so far
+        raise ModelError(
+            f"model {name} takes images (height, width, channels); the dataset's samples are {tuple(shape)}"
+        )
+    images = keras.Input(tuple(shape), dtype=dtype, name="image")
     try:
         output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes)
     except ModelError as error:

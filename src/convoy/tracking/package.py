@@ -6,6 +6,7 @@ file's metadata. The network is a ``.keras`` file, loaded in safe mode.
 
 import contextlib
 import io
+import math
 import sys
 import warnings
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from mlflow.types import Schema, TensorSpec
 
 from convoy.dataset.manifest import Manifest
 from convoy.errors import ModelError, TrackingError
-from convoy.images import Geometry
+from convoy.images import ArraySpec, Geometry
 from convoy.models.package import ModelPackage
 from convoy.tracking import registry
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _METADATA = "convoy"
 _KERAS_FILE = "data/model.keras"
+_EXAMPLE_VALUES = 1_000_000  # they are written as JSON
 
 
 def log_model(
@@ -37,22 +39,25 @@ def log_model(
     """Log a trained network to its run, and register it as a new version.
 
     Args:
-        model: From raw uint8 images (N, H, W, C) to probabilities.
+        model: From raw samples (N, H, W, C), or (N, ...), to probabilities.
         manifest: Of the dataset that it was trained on; gives class names and geometry.
-        example: uint8 (n, H, W, C), a few real images.
+        example: A few real samples (n, ...); as many of them are logged as have a million values.
         run_id: The run.
         registered_model: Name in the registry, or None.
 
     Returns:
         (model URI, version in the registry or None).
     """
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *manifest.image.shape), "image")])
+    inputs = Schema([TensorSpec(np.dtype(manifest.dtype), (-1, *manifest.shape), "image")])
     outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, len(manifest.classes)))])
     metadata = {
         "classes": manifest.classes,
-        "geometry": asdict(manifest.image),
+        "geometry": manifest.image and asdict(manifest.image),
+        "shape": list(manifest.shape),
+        "dtype": manifest.dtype,
         "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
     }
+    example = example[: _EXAMPLE_VALUES // math.prod(manifest.shape)]
     with contextlib.ExitStack() as stack:
         # The last thing in a run: leaving this block marks it as finished, until its owner says how it ended.
         stack.enter_context(mlflow.start_run(run_id=run_id))
@@ -65,7 +70,7 @@ def log_model(
             name="model",
             model=model,
             signature=ModelSignature(inputs, outputs),
-            input_example={"image": example},
+            input_example={"image": example} if len(example) else None,
             pip_requirements=_requirements(),
             metadata={_METADATA: metadata},
         )
@@ -114,10 +119,12 @@ def load_package(uri: str) -> ModelPackage:
     metadata: dict[str, Any] = (description.metadata or {}).get(_METADATA, {})
     if not metadata:
         raise ModelError(f"{uri} has no class names and geometry; expected a model that jobs/train.py logged")
+    geometry = Geometry(**metadata["geometry"]) if metadata["geometry"] else None
     return ModelPackage(
         resolved.uri,
         content,
-        Geometry(**metadata["geometry"]),
+        geometry,
+        geometry.spec if geometry else ArraySpec(tuple(metadata["shape"]), metadata["dtype"]),
         list(metadata["classes"]),
         resolved.run_id or description.run_id,
     )

@@ -35,7 +35,7 @@ class _VersionInput(Dataset):
     """A dataset version as MLflow shows it among a run's inputs."""
 
     def __init__(self, manifest: Manifest, source: DatasetSource) -> None:
-        self._profile = {"rows": manifest.rows(), "classes": len(manifest.classes), "image": manifest.image.shape}
+        self._profile = {"rows": manifest.rows(), "classes": len(manifest.classes), "image": manifest.shape}
         super().__init__(source, manifest.name, manifest.version)
 
     def _compute_digest(self) -> str:

@@ -29,7 +29,8 @@ class TrainTask:
         version_path: Folder of the dataset version, which every rank can read.
         model: Section ``model``.
         training: Section ``training``.
-        build: Builds the network from (model name, shape, classes, pixel mean, pixel std); a module-level function.
+        build: Builds the network from (model name, shape, classes, pixel mean, pixel std, dtype); a module-level
+            function.
         threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
     """
 
@@ -75,8 +76,8 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     validation_data = read_split(path, manifest, "validation")
 
     def build() -> keras.Model:
-        shape, classes = manifest.image.shape, len(manifest.classes)
-        return task.build(task.model.name, shape, classes, manifest.pixel_mean, manifest.pixel_std)
+        statistics = manifest.pixel_mean, manifest.pixel_std
+        return task.build(task.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
     model = build()
     optimizer = distribute(build_optimizer(config.optimizer), collective)

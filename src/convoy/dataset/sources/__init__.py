@@ -17,6 +17,7 @@ from convoy.dataset.sources.idx import IdxSource
 from convoy.dataset.sources.manifest import ManifestSource
 from convoy.dataset.sources.table import TableSource
 from convoy.errors import ConfigError
+from convoy.images import ArraySpec
 
 
 class Source(Protocol):
@@ -36,16 +37,20 @@ class Source(Protocol):
     def splits(self, spark: SparkSession) -> set[str]:
         """The splits that the source itself gives; empty where it has none."""
 
+    def array_spec(self) -> ArraySpec | None:
+        """Shape and type of samples that are no images but arrays, to be stored as they are; None for images."""
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per sample.
 
         ``path`` (what ``read`` takes), ``name`` (stable within the source), ``class_name``, ``split`` (``train``,
-        ``validation``, ``test``, or null where the source has none). A source whose images are in the rows
-        themselves adds a binary column ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
+        ``validation``, ``test``, or null where the source has none). A source that weighs its samples adds a float
+        column ``weight``, without nulls. A source whose images are in the rows themselves adds a binary column
+        ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
         """
 
     def read(self, path: str) -> bytes | np.ndarray:
-        """Encoded bytes, or uint8 pixels (H, W) or (H, W, C). Runs on a worker; raises ``OSError``.
+        """Encoded bytes, uint8 pixels (H, W) or (H, W, C), or an array. Runs on a worker; raises ``OSError``.
 
         Not called where ``listing`` has a column ``content``.
         """

@@ -1,5 +1,6 @@
-"""``.npz`` or ``.npy`` files with images and labels."""
+"""``.npz`` or ``.npy`` files with images, or other arrays, and labels."""
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,12 @@ from convoy.dataset.sources.npy import StoredArray, load, stored_arrays
 from convoy.dataset.sources.paths import absolute
 from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError
+from convoy.images import ArraySpec
 
 _WHOLE = (("images", "labels"), ("x", "y"))
 _OF_SPLIT = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("images_{}", "labels_{}"))
+_NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+_LARGEST = 1 << 30  # bytes of a sample: a row group, which holds whole ones, has to stay below 2 GiB
 _EXPECTED = "images and labels, x and y, or x_train, y_train, x_test, y_test (or train_images, train_labels, ...)"
 
 
@@ -38,20 +42,27 @@ class ArraysSource(IndexedSource):
         for images, (labels, split) in pairs.items():
             if labels not in stored:
                 raise SourceError(f"source.path {self.path!r} has {images!r} but no {labels!r}; expected both")
-            self._check_images(images, stored[images])
+            self._check_samples(images, stored[images])
             self._check_labels(labels, stored[labels])
             rows = {name: stored[name].shape[0] for name in (images, labels)}
             if rows[images] != rows[labels]:
                 raise SourceError(
-                    f"source.path {self.path!r}: {images!r} has {rows[images]:,} images, {labels!r} has"
+                    f"source.path {self.path!r}: {images!r} has {rows[images]:,} samples, {labels!r} has"
                     f" {rows[labels]:,} labels; expected as many"
                 )
             parts.append(Part(images, split, rows[images]))
+        self._check_alike({part.name: _spec(stored[part.name]) for part in parts})
         return parts
 
+    def array_spec(self) -> ArraySpec | None:
+        """Shape and type of a sample; None for uint8 images with 1 or 3 channels."""
+        stored = self._stored()
+        return next(_spec(stored[name]) for name in self._pairs(stored))
+
     def images(self, part: str) -> np.ndarray:
-        """uint8 (N, H, W) or (N, H, W, C)."""
-        return self._load(part)
+        """uint8 images (N, H, W) or (N, H, W, C), or arrays (N, ..., C) of any numbers."""
+        samples = self._load(part)
+        return samples[..., None] if samples.ndim == 2 else samples
 
     def labels(self, part: str) -> np.ndarray:
         """Integers or strings (N,)."""
@@ -101,23 +112,45 @@ class ArraysSource(IndexedSource):
             if images.format(alias) in stored
         }
 
-    def _check_images(self, name: str, array: StoredArray) -> None:
-        shape = array.shape
-        ranked = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
-        if np.dtype(array.dtype) != np.uint8 or not ranked or 0 in shape:
+    def _check_samples(self, name: str, array: StoredArray) -> None:
+        shape, dtype = array.shape, np.dtype(array.dtype)
+        if dtype.name not in _NUMBERS or len(shape) < 2 or 0 in shape:
             raise SourceError(
-                f"source.path {self.path!r}: {name!r} is {np.dtype(array.dtype)} of shape {shape}; expected uint8"
-                " images (N, H, W) or (N, H, W, C) with 1 or 3 channels, 0 to 255: other types, signals and volumes"
-                " are not supported yet"
+                f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}; expected uint8 images (N, H, W) or"
+                " (N, H, W, C) with 1 or 3 channels, or arrays (N, ..., C) of booleans, integers or floats of up to 64"
+                " bits"
             )
+        if (size := math.prod(shape[1:]) * dtype.itemsize) > _LARGEST:
+            raise SourceError(
+                f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}, {size / 2**30:.1f} GiB a sample;"
+                " expected at most 1 GiB: cut the samples into smaller ones"
+            )
+
+    def _check_alike(self, specs: dict[str, ArraySpec | None]) -> None:
+        """Images of different sizes are brought to one, arrays are not."""
+        (first, expected), *others = specs.items()
+        for name, spec in others:
+            if spec != expected:
+                raise SourceError(
+                    f"source.path {self.path!r}: samples of {first!r} are {expected or 'uint8 images'}, those of"
+                    f" {name!r} {spec or 'uint8 images'}; expected one shape and type in all splits"
+                )
 
     def _check_labels(self, name: str, array: StoredArray) -> None:
         shape = array.shape
         if _kind(array) not in "iuUS" or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
             raise SourceError(
                 f"source.path {self.path!r}: {name!r} is {np.dtype(array.dtype)} of shape {shape}; expected one integer"
-                " or string per image, of shape (N,): for one-hot labels take argmax(axis=1)"
+                " or string per sample, of shape (N,): for one-hot labels take argmax(axis=1)"
             )
+
+
+def _spec(array: StoredArray) -> ArraySpec | None:
+    """Of arrays that are stored as they are; None for uint8 (N, H, W) and (N, H, W, 1 or 3), which are images."""
+    dtype, shape = np.dtype(array.dtype).name, array.shape
+    if dtype == "uint8" and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
+        return None
+    return ArraySpec((*shape[1:], 1) if len(shape) == 2 else shape[1:], dtype)
 
 
 def _kind(array: StoredArray) -> str:

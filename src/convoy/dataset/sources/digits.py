@@ -53,6 +53,9 @@ class DigitsSource:
         """None."""
         return set()
 
+    def array_spec(self) -> None:
+        """None: these are images."""
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """All 1,797 samples."""
         return spark.range(0, 1797, numPartitions=1).mapInArrow(list_digits, LISTING)

@@ -73,6 +73,9 @@ class FolderSource:
         """Those that the folders name."""
         return {split for split, _, _ in self._class_folders() if split}
 
+    def array_spec(self) -> None:
+        """None: these are images."""
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """List the class folders' files on the workers; files at any depth below a class folder count."""
         folders = self._class_folders()

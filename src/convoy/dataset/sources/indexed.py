@@ -1,4 +1,4 @@
-"""What sources have in common whose images lie in arrays and are known by their index."""
+"""What sources have in common whose samples lie in arrays and are known by their index."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -18,13 +18,14 @@ from convoy.dataset.sources.listing import (
     sorted_classes,
 )
 from convoy.errors import SourceError
+from convoy.images import ArraySpec
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some images with their labels.
+    """Some samples with their labels.
 
     Attributes:
         name: What ``path`` begins with: ``<name>/<index>``.
@@ -46,7 +47,10 @@ class IndexedSource(ABC):
 
     @abstractmethod
     def images(self, part: str) -> np.ndarray:
-        """uint8 images (N, H, W) or (N, H, W, C) of a part; opened once per process. Raises ``OSError``."""
+        """The samples of a part, opened once per process: uint8 images (N, H, W[, C]), or arrays (N, ..., C).
+
+        Raises ``OSError``.
+        """
 
     @abstractmethod
     def labels(self, part: str) -> np.ndarray:
@@ -86,6 +90,10 @@ class IndexedSource(ABC):
         """Those of the parts."""
         return {part.split for part in self.parts() if part.split}
 
+    def array_spec(self) -> ArraySpec | None:
+        """None: images, where a subclass does not say otherwise."""
+        return None
+
     def listing(self, spark: SparkSession) -> DataFrame:
         """All samples, part after part, made on the workers from their numbers."""
         parts = self.parts()
@@ -93,9 +101,10 @@ class IndexedSource(ABC):
         return ids.mapInArrow(functools.partial(list_indexed, source=self, parts=parts), LISTING)
 
     def read(self, path: str) -> np.ndarray:
-        """uint8 pixels (H, W) or (H, W, C) of ``<part>/<index>``."""
+        """Pixels or array of ``<part>/<index>``, in this machine's order of bytes."""
         part, index = path.rsplit("/", 1)
-        return np.array(self.images(part)[int(index)])
+        sample = self.images(part)[int(index)]
+        return np.array(sample, sample.dtype.newbyteorder("="))
 
 
 def list_indexed(

@@ -9,8 +9,6 @@ import pyarrow as pa
 
 LISTING_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", "name", "class_name", "split")])
 LISTING = ", ".join(f"{name} string" for name in LISTING_SCHEMA.names)
-CONTENT_SCHEMA = LISTING_SCHEMA.append(pa.field("content", pa.binary()))
-CONTENT_LISTING = f"{LISTING}, content binary"
 
 MAX_CLASSES = 100_000
 """More different labels than this are taken for a wrong column, before they fill the driver's memory."""

@@ -1,4 +1,4 @@
-"""A CSV or Parquet file that lists images: path, label, and optionally split."""
+"""A CSV or Parquet file that lists images: path, label, and optionally split and weight."""
 
 import csv
 import os
@@ -16,6 +16,7 @@ from convoy.dataset.sources.paths import absolute, is_url, read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
     check_paths,
+    check_weights,
     classes_of,
     column,
     glob_escaped,
@@ -23,6 +24,7 @@ from convoy.dataset.sources.rows import (
     spark_errors,
     splits_of,
     text,
+    weight,
 )
 from convoy.errors import SourceError, did_you_mean
 
@@ -67,7 +69,7 @@ class ManifestSource:
             raise SourceError(
                 f"source.path {self.path!r} cannot be read ({reason}); expected a CSV (UTF-8) or Parquet file"
             ) from None
-        for role, name in self._required():
+        for role, name in self._expected(names):
             if names.count(name) != 1:
                 found = ", ".join(map(repr, names)) or "none"
                 what = "has more than one column" if name in names else "has no column"
@@ -82,6 +84,8 @@ class ManifestSource:
             rows = self._rows(spark)
             names = classes_of(rows, self._what)
             check_paths(rows, self._what)
+            if "weight" in rows.columns:
+                check_weights(rows, self._what)
         return names
 
     def splits(self, spark: SparkSession) -> set[str]:
@@ -90,6 +94,9 @@ class ManifestSource:
             return set()
         with self._spark_errors():
             return splits_of(self._rows(spark), self._what)
+
+    def array_spec(self) -> None:
+        """None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per row; ``name`` is the path as it is written there."""
@@ -102,6 +109,7 @@ class ManifestSource:
             F.col("path").alias("name"),
             "class_name",
             known_split(F.col("split")).alias("split"),
+            *(name for name in ("weight",) if name in rows.columns),
         )
 
     def read(self, path: str) -> bytes:
@@ -119,10 +127,15 @@ class ManifestSource:
     def _spark_errors(self) -> Any:
         return spark_errors(self._what, "is it on every node, and whole?")
 
-    def _required(self) -> list[tuple[str, str]]:
-        """(field, column) of the columns that there have to be: a split column only if it was asked for by name."""
-        roles = ["path", "label"] + (["split"] if self.columns.split != ColumnsConfig().split else [])
-        return [(role, getattr(self.columns, role)) for role in roles]
+    def _expected(self, names: list[str]) -> list[tuple[str, str]]:
+        """(field, column) of what is read: splits and weights only if they are there or were asked for by name."""
+        roles = {role: getattr(self.columns, role) for role in ("path", "label", "split", "weight")}
+        optional = {"split": ColumnsConfig.split, "weight": ColumnsConfig.weight}
+        return [
+            (role, name)
+            for role, name in roles.items()
+            if name is not None and (role not in optional or name != optional[role] or name in names)
+        ]
 
     def _has_splits(self) -> bool:
         return self.columns.split in self._column_names()
@@ -138,7 +151,7 @@ class ManifestSource:
             return next((row for row in csv.reader(file, strict=True) if row), [])
 
     def _rows(self, spark: SparkSession) -> DataFrame:
-        """``path``, ``class_name`` and ``split`` as written."""
+        """``path``, ``class_name`` and ``split`` as written; ``weight`` and ``given_weight`` if there are weights."""
         file = glob_escaped(f"file://{absolute(self.path)}")
         if self._is_parquet():
             frame = spark.read.parquet(file)
@@ -152,8 +165,13 @@ class ManifestSource:
             return text(column(name), types[name], name)
 
         split = values(self.columns.split) if self.columns.split in types else F.lit(None).cast("string")
+        name, weights = self.columns.weight, []
+        if name in types:
+            number = weight(column(name), types[name], name)
+            weights = [number.alias("weight"), column(name).cast("string").alias("given_weight")]
         return frame.select(
             values(self.columns.path).alias("path"),
             values(self.columns.label).alias("class_name"),
             split.alias("split"),
+            *weights,
         )

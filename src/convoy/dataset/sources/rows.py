@@ -9,7 +9,17 @@ from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DecimalType, DoubleType, FloatType, MapType, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    MapType,
+    NumericType,
+    StringType,
+    StructType,
+)
 
 from convoy.dataset.sources.listing import LABEL_EXPECTED, MAX_CLASSES, is_label, sorted_classes
 from convoy.dataset.splits import SPLIT_ALIASES
@@ -17,6 +27,8 @@ from convoy.errors import SourceError, did_you_mean
 
 CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}
 """RFC 4180: quotes are doubled within quotes, a backslash is a backslash, and a quoted field may hold newlines."""
+
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also take 1d, 0x1p3 and Infinity
 
 
 def column(name: str) -> Column:
@@ -49,6 +61,24 @@ def known_split(given: Column) -> Column:
     """Return ``train``, ``validation`` or ``test`` for any of their spellings, null for what is none."""
     known = F.create_map(*(F.lit(part) for part in chain.from_iterable(SPLIT_ALIASES.items())))
     return known[F.lower(F.trim(given))]
+
+
+def weight(values: Column, kind: DataType, name: str) -> Column:
+    """Return weights as floats: 1 where they are null or blank, NaN where they are no numbers.
+
+    Raises:
+        SourceError: The column holds neither numbers nor text.
+    """
+    if not isinstance(kind, NumericType | StringType):
+        raise SourceError(
+            f"column {name!r} (source.columns.weight) is of type {kind.simpleString()[:60]}; expected numbers of 0 or"
+            " more: name another column, or null for none"
+        )
+    as_string = F.trim(values.cast("string"))
+    number = values.cast("float")
+    if isinstance(kind, StringType):
+        number = F.when(values.rlike(_NUMBER), number).otherwise(F.lit(float("nan")))
+    return F.when(as_string.isNull() | (as_string == ""), F.lit(1.0)).otherwise(number).cast("float")
 
 
 @contextmanager
@@ -99,6 +129,22 @@ def check_paths(rows: DataFrame, what: str) -> None:
     """Raise ``SourceError`` when a row names no file."""
     if (row := rows.where(F.col("path").isNull()).select("class_name").first()) is not None:
         raise SourceError(f"{what}: a row of class {row.class_name!r} has no path; expected an image file in every row")
+
+
+def check_weights(rows: DataFrame, what: str) -> None:
+    """Raise ``SourceError`` when a weight is negative, infinite or no number.
+
+    Args:
+        rows: ``path`` (or null), ``weight``, and ``given_weight`` as text.
+        what: The source, for messages.
+    """
+    bad = F.isnan("weight") | (F.col("weight") < 0) | (F.col("weight") == float("inf"))
+    row = rows.where(bad).select("path", "given_weight").orderBy("path", "given_weight").first()
+    if row is not None:
+        where = f"row {row.path!r}" if row.path is not None else "a row"
+        raise SourceError(
+            f"{what}: {where} has the weight {row.given_weight!r}; expected a number of 0 or more, or none for 1"
+        )
 
 
 def classes_of(rows: DataFrame, what: str) -> list[str]:

@@ -11,14 +11,14 @@ import pyarrow as pa
 from PIL import Image
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructType
+from pyspark.sql.types import BinaryType, StructField, StructType
 
 from convoy.config import ColumnsConfig
-from convoy.dataset.sources.listing import CONTENT_LISTING, CONTENT_SCHEMA
 from convoy.dataset.sources.paths import absolute, read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
     check_paths,
+    check_weights,
     classes_of,
     column,
     glob_escaped,
@@ -26,6 +26,7 @@ from convoy.dataset.sources.rows import (
     spark_errors,
     splits_of,
     text,
+    weight,
 )
 from convoy.errors import SourceError, did_you_mean
 
@@ -44,6 +45,8 @@ class _Columns:
     path: Column | None
     label: Column | None
     split: Column | None
+    weight: Column | None
+    given_weight: Column | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class TableSource:
             names = classes_of(rows, self._what)
             if there.content is None:
                 check_paths(rows, self._what)
+            if there.weight is not None:
+                check_weights(rows, self._what)
         return names
 
     def splits(self, spark: SparkSession) -> set[str]:
@@ -78,6 +83,9 @@ class TableSource:
         with self._spark_errors():
             frame, there = self._load(spark)
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
+
+    def array_spec(self) -> None:
+        """None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
         """One row per row; with ``content`` where the images are in the table.
@@ -87,22 +95,24 @@ class TableSource:
         """
         with self._spark_errors():
             frame, there = self._load(spark)
-            class_name, split = self._label(there), known_split(self._split(there))
+            weights = [] if there.weight is None else [there.weight.alias("weight")]
+            facts = [self._label(there).alias("class_name"), known_split(self._split(there)).alias("split"), *weights]
             if there.content is None and there.path is not None:
                 path, name = self._resolved(there.path), self._name(there.path)
-                return frame.select(*_named(path, name, class_name, split))
+                return frame.select(path.alias("path"), name.alias("name"), *facts)
             assert there.content is not None  # ``_find`` refuses tables with neither
             hashed = there.content["data"] if there.is_struct else there.content
-            unnamed = F.concat_ws("/", class_name, F.substring(F.sha2(hashed, 256), 1, 32))
+            unnamed = F.concat_ws("/", self._label(there), F.substring(F.sha2(hashed, 256), 1, 32))
             name = unnamed if there.path is None else F.coalesce(self._name(there.path), unnamed)
             if self._has_homonyms(frame, there):
                 name = F.concat_ws("#", name, F.substring(F.sha2(hashed, 256), 1, 32))
             if there.is_struct:
                 path = name if there.path is None else F.coalesce(there.path, name)
-                rows = frame.select(*_named(path, name, class_name, split), there.content.alias("content"))
-                return rows.mapInArrow(encode_structs, CONTENT_LISTING)
+                rows = frame.select(path.alias("path"), name.alias("name"), *facts, there.content.alias("content"))
+                listing = StructType([*rows.schema.fields[:-1], StructField("content", BinaryType())])
+                return rows.mapInArrow(encode_structs, listing)
             content = F.coalesce(there.content, F.lit(b""))  # "empty" is a reason to be quarantined, null is none
-            return frame.select(*_named(name, name, class_name, split), content.alias("content"))
+            return frame.select(name.alias("path"), name.alias("name"), *facts, content.alias("content"))
 
     def read(self, path: str) -> bytes:
         """Bytes of the file that a row without image names."""
@@ -147,9 +157,9 @@ class TableSource:
         """Find the columns; raise ``SourceError`` for one that is missing or of a type that is no image."""
         types = {part.name: part.dataType for part in frame.schema}
         default = ColumnsConfig()
-        for role in ("path", "image", "label", "split"):
+        for role in ("path", "image", "label", "split", "weight"):
             name = getattr(self.columns, role)
-            if name not in types and name != getattr(default, role):
+            if name is not None and name not in types and name != getattr(default, role):
                 raise SourceError(self._missing(f"no column {name!r} (source.columns.{role})", name, frame))
         there = {role: getattr(self.columns, role) for role in ("path", "label", "split")}
         found = {role: text(column(name), types[name], name) for role, name in there.items() if name in types}
@@ -177,7 +187,10 @@ class TableSource:
             )
         if "label" not in found and path is None:
             raise SourceError(self._missing(f"no labels ({self.columns.label!r})", self.columns.label, frame))
-        return _Columns(content, is_struct, path, found.get("label"), found.get("split"))
+        weights: tuple[Column | None, Column | None] = (None, None)
+        if (name := self.columns.weight) in types:
+            weights = (weight(column(name), types[name], name), column(name).cast("string"))
+        return _Columns(content, is_struct, path, found.get("label"), found.get("split"), *weights)
 
     def _missing(self, what: str, name: str, frame: DataFrame) -> str:
         columns = ", ".join(map(repr, frame.columns))
@@ -187,8 +200,12 @@ class TableSource:
     def _survey_rows(self, frame: DataFrame, there: _Columns) -> DataFrame:
         """What ``survey`` takes; no image is read for it."""
         path = F.lit(None).cast("string") if there.path is None else self._name(there.path)
+        weights = {"weight": there.weight, "given_weight": there.given_weight}
         return frame.select(
-            path.alias("path"), self._label(there).alias("class_name"), self._split(there).alias("split")
+            path.alias("path"),
+            self._label(there).alias("class_name"),
+            self._split(there).alias("split"),
+            *(values.alias(name) for name, values in weights.items() if values is not None),
         )
 
     def _label(self, there: _Columns) -> Column:
@@ -225,10 +242,6 @@ class TableSource:
         return F.when(path.rlike("^(/|[A-Za-z][A-Za-z0-9+.-]+:/)"), path).otherwise(F.concat(F.lit(folder), path))
 
 
-def _named(path: Column, name: Column, class_name: Column, split: Column) -> list[Column]:
-    return [path.alias("path"), name.alias("name"), class_name.alias("class_name"), split.alias("split")]
-
-
 def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Turn column ``content`` from Spark's image structs into bytes. Runs on a worker."""
     for batch in batches:
@@ -242,8 +255,8 @@ def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
             size += len(contents[-1])
             if size > _OUTPUT_BYTES or i + 1 == batch.num_rows:
                 rows = batch.slice(first, len(contents))
-                columns = [rows.column(name) for name in CONTENT_SCHEMA.names[:-1]]
-                yield pa.RecordBatch.from_arrays([*columns, pa.array(contents, pa.binary())], schema=CONTENT_SCHEMA)
+                columns = {name: rows.column(name) for name in rows.schema.names}
+                yield pa.RecordBatch.from_pydict({**columns, "content": pa.array(contents, pa.binary())})
                 contents, first, size = [], i + 1, 0
 
 
