@@ -39,7 +39,7 @@ class AugmentationConfig:
     """How training images are changed at random, differently in each epoch; everything is off by default."""
 
     flip: FlipMode = "none"
-    """Mirror every second image left to right (`horizontal`), top to bottom (`vertical`), or each of the two."""
+    """Mirror with probability 1/2: left to right (`horizontal`), top to bottom (`vertical`), or each (`both`)."""
     crop: int = 0
     """Pixels of black padding at each side, from which a window of the image's size is cut at random."""
     rotation: float = 0.0
