@@ -39,6 +39,7 @@ setup(
         "pyyaml>=6",
         "requests>=2.31,<3",
         "scikit-learn>=1.3,<2",
+        "scipy>=1.9,<2",
         "simplejpeg>=1.7,<2",
     ],
     extras_require={

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
-from convoy.config.training import ModelConfig, OptimizerConfig, TrainingConfig
+from convoy.config.training import AugmentationConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 __all__ = [
+    "AugmentationConfig",
     "ColumnsConfig",
     "Config",
     "DatasetConfig",

@@ -1,9 +1,13 @@
 """Pictures that explain a run. Drawn without a display."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from convoy.training.augment import Augmenter
 
 _TRAIN, _VALIDATION = "#1f6f8b", "#e07a3f"
 
@@ -38,6 +42,36 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.margins(y=0.15)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
+    return figure
+
+
+def augmented_sheet(images: np.ndarray, augmenter: "Augmenter", epochs: int = 8) -> Figure:
+    """What training makes of a split's first images in its first epochs: a row per image, the original at the left.
+
+    Args:
+        images: uint8 (N, H, W, C), C 1 or 3: samples 0 to N - 1 of the training split. Mixup is shown with the others
+            of them as partners, below the share of the own image.
+        augmenter: As training uses it.
+        epochs: Columns beside the original.
+    """
+    count, height, width, channels = images.shape
+    rows = np.arange(count, dtype=np.int64)
+    cell = 1.1
+    figure = Figure(figsize=(cell * (epochs + 1), cell * count * (height / width) + 0.6), layout="constrained")
+    grid = figure.subplots(count, epochs + 1, squeeze=False)
+    for column in range(epochs + 1):
+        if column == 0:
+            shown, shares = images, np.ones(count)
+        else:
+            partner = (rows + 1 + (column - 1) % max(1, count - 1)) % count
+            found = augmenter(np.int64(column - 1), rows, images, images[partner])
+            shown, shares = (np.asarray(values) for values in found)
+        for axes, image, share in zip(grid[:, column], shown, shares, strict=True):
+            axes.imshow(image[..., 0] if channels == 1 else image, cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+            if share < 1:
+                axes.set_xlabel(f"{share:.0%}", fontsize=7, labelpad=2)
+        grid[0, column].set_title(f"epoch {column}" if column else "original", fontsize=9)
     return figure
 
 
