@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
-from convoy.config.training import ModelConfig, OptimizerConfig, TrainingConfig
+from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
+from convoy.config.training import ModelConfig, TrainingConfig
 
 __all__ = [
     "ColumnsConfig",
     "Config",
     "DatasetConfig",
+    "EarlyStoppingConfig",
     "EvaluationConfig",
+    "HorovodConfig",
     "ImageConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "ScheduleConfig",
     "ScoringConfig",
     "SourceConfig",
     "SparkConfig",

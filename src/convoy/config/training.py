@@ -1,11 +1,15 @@
 """Sections ``model`` and ``training``."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from convoy.config.checks import require
-
-OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta"]
+from convoy.config.optimization import (
+    EarlyStoppingConfig,
+    HorovodConfig,
+    OptimizerConfig,
+    Precision,
+    ScheduleConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -17,21 +21,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """The optimizer."""
-
-    name: OptimizerName = "adam"
-    """Update rule; `nesterov` is sgd with Nesterov momentum 0.9."""
-    learning_rate: float = 0.001
-    """Step size; it is not scaled with the number of ranks, since the batch size is global."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.learning_rate > 0, "training.optimizer.learning_rate", self.learning_rate, "a number greater than 0"
-        )
-
-
-@dataclass(frozen=True)
 class TrainingConfig:
     """How the network is trained."""
 
@@ -40,8 +29,19 @@ class TrainingConfig:
     epochs: int = 5
     """Passes over the training split."""
     global_batch_size: int = 128
-    """Samples per optimizer step, summed over all ranks."""
+    """Samples per step, summed over all ranks."""
+    accumulation_steps: int = 1
+    """Steps whose gradients are summed up into one update: the same as a batch that many times larger, in less
+    memory."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes, 0 to less than 1; validation's loss has it too."""
+    precision: Precision = "float32"
+    """`mixed_*` computes in 16 bits and keeps the weights, the last layer and the saved model in float32;
+    `mixed_float16` scales the loss and skips steps whose gradients are not finite."""
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    horovod: HorovodConfig = field(default_factory=HorovodConfig)
     seed: int = 0
     """Seed of the initial weights, the order of samples and dropout."""
 
@@ -49,6 +49,21 @@ class TrainingConfig:
         require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
         require(self.seed >= 0, "training.seed", self.seed, "0 or more")
         require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
+        require(
+            self.schedule.warmup_epochs <= self.epochs,
+            "training.schedule.warmup_epochs",
+            self.schedule.warmup_epochs,
+            f"at most training.epochs, {self.epochs}",
+        )
+        steps, smoothing, ranks = self.accumulation_steps, self.label_smoothing, max(1, self.num_workers)
+        require(steps >= 1, "training.accumulation_steps", steps, "1 or more steps")
+        require(0 <= smoothing < 1, "training.label_smoothing", smoothing, "0 to less than 1")
+        require(
+            self.horovod.reduction != "adasum" or ranks & (ranks - 1) == 0,
+            "training.num_workers",
+            self.num_workers,
+            "a power of two with training.horovod.reduction adasum",
+        )
         require(
             self.global_batch_size >= max(1, self.num_workers),
             "training.global_batch_size",
