@@ -44,9 +44,9 @@ PACKAGES = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow", "simplejpeg", 
 TITLE = """## Ingest
 
 Each row is the whole way from a folder of image files to a finished dataset of their pixels, in a warm Spark session
-with two slots (Convoy and the peers each in their own process, the peers' with Spark's defaults) or in two processes. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each;
-seconds are medians, ratios are taken within each round. A peer's imports and the start of its first process are not
-counted."""
+with two slots (Convoy and the Spark peers each in a process of their own, the peers' with Spark's defaults) or in two
+processes. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each; seconds are medians, ratios
+are taken within each round. A peer's imports and the start of its first process are not counted."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,6 @@ def run(config: Config) -> dict[str, Any]:
         "experiment_id": tracked.experiment_id,
         "model_uri": uri,
         "model_version": version,
-        "epochs": config.training.epochs,
         **progress.summary(),
         "seconds": round(time.monotonic() - started, 3),
     }

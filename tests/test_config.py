@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from convoy.config import (
     Config,
     DatasetConfig,
+    EarlyStoppingConfig,
     EvaluationConfig,
+    HorovodConfig,
     ImageConfig,
     OptimizerConfig,
+    ScheduleConfig,
     ScoringConfig,
     StorageConfig,
     TrainingConfig,
@@ -51,7 +54,29 @@ def test_configuration_cannot_be_changed():
         (DatasetConfig, "max_bad_fraction", 2.0),
         (OptimizerConfig, "learning_rate", 0.0),
         (OptimizerConfig, "learning_rate", NAN),
+        (OptimizerConfig, "learning_rate", float("inf")),
+        (OptimizerConfig, "scale_with_batch", 0),
+        (OptimizerConfig, "momentum", 1.0),
+        (OptimizerConfig, "momentum", 0.9),  # the default is adam
+        (OptimizerConfig, "weight_decay", -0.1),
+        (OptimizerConfig, "weight_decay", NAN),
+        (OptimizerConfig, "clip_norm", 0.0),
+        (OptimizerConfig, "clip_value", NAN),
+        (OptimizerConfig, "ema_momentum", 1.0),
+        (ScheduleConfig, "warmup_epochs", -1.0),
+        (ScheduleConfig, "final_fraction", 1.5),
+        (ScheduleConfig, "decay_factor", 0.0),
+        (ScheduleConfig, "decay_epochs", 0.0),
+        (ScheduleConfig, "patience", 0),
+        (EarlyStoppingConfig, "patience", 0),
+        (EarlyStoppingConfig, "min_delta", -1.0),
+        (HorovodConfig, "fusion_threshold_mb", -1.0),
+        (HorovodConfig, "cycle_time_ms", 0.0),
+        (HorovodConfig, "timeline", ""),
         (TrainingConfig, "num_workers", -1),
+        (TrainingConfig, "accumulation_steps", 0),
+        (TrainingConfig, "label_smoothing", 1.0),
+        (TrainingConfig, "label_smoothing", NAN),
         (TrainingConfig, "epochs", 0),
         (TrainingConfig, "global_batch_size", 0),
         (EvaluationConfig, "top_k", 0),
@@ -83,3 +108,22 @@ def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
     else:
         with pytest.raises(ConfigError, match=rf"{batch}; expected at least one sample for each of the {ranks} ranks"):
             TrainingConfig(num_workers=ranks, global_batch_size=batch)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OptimizerConfig(clip_norm=1.0, clip_value=0.5), r"clip_value is 0\.5; expected null where clip_norm"),
+        (
+            lambda: TrainingConfig(epochs=3, schedule=ScheduleConfig(warmup_epochs=4)),
+            r"schedule\.warmup_epochs is 4; expected at most training\.epochs, 3",
+        ),
+        (
+            lambda: TrainingConfig(num_workers=3, horovod=HorovodConfig(reduction="adasum")),
+            r"num_workers is 3; expected a power of two with .*adasum",
+        ),
+    ],
+)
+def test_fields_at_odds_with_each_other_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

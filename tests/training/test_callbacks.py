@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from convoy.config import OptimizerConfig
 from convoy.dataset.plan import steps_per_epoch
@@ -14,6 +15,7 @@ from convoy.errors import TrainingError
 from convoy.models.blocks import conv2d, normalise, pool2d
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss
 from convoy.training.collective import SingleProcess
+from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
 from tests.conftest import noise
 
@@ -38,19 +40,23 @@ def network():
     return keras.Model(images, x)
 
 
-def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0.1):
-    """Train as a rank does; returns its model and the history of its logs."""
+def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0.1, batch=BATCH, steps=1, **options):
+    """Train as a rank does, ``steps`` of ``batch`` samples an update; returns its model and the history of its logs."""
+    smoothing, soft = options.pop("smoothing", 0.0), options.pop("soft", False)
     train, validation = data(rows, 1), data(validation_rows, 2)
     model = network()
     model.set_weights(initial_weights())
-    optimizer = distribute(build_optimizer(OptimizerConfig(name, rate)), collective)
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    optimizer = distribute(build_optimizer(OptimizerConfig(name, rate, **options)), collective, steps)
+    model.compile(optimizer, crossentropy(smoothing), metrics=[accuracy], jit_compile=False)
+    batches = training_batches(train, batch, 7, 0, EPOCHS, collective.rank, collective.size)
+    if soft:  # and a weight for each sample
+        batches = batches.map(lambda x, y: (x, tf.one_hot(y, 3) * 0.7 + 0.1, 1.0 + tf.cast(y, tf.float32)))
     history = model.fit(
-        training_batches(train, BATCH, 7, 0, EPOCHS, collective.rank, collective.size),
+        batches,
         epochs=EPOCHS,
-        steps_per_epoch=steps_per_epoch(rows, BATCH),
-        validation_data=evaluation_batches(validation, BATCH, collective.rank, collective.size),
-        callbacks=[ExactOverRanks(collective, rows, validation_rows, BATCH), *callbacks],
+        steps_per_epoch=steps_per_epoch(rows, batch),
+        validation_data=evaluation_batches(validation, batch, collective.rank, collective.size),
+        callbacks=[ExactOverRanks(collective, rows, validation_rows, batch, steps), *callbacks],
         shuffle=False,
         verbose=0,
     )
@@ -80,6 +86,30 @@ def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, row
     loss = -np.log(probabilities[np.arange(validation_rows), validation.labels]).mean()
     assert history["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
     assert history["val_accuracy"][-1] == pytest.approx(np.mean(probabilities.argmax(axis=1) == validation.labels))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"smoothing": 0.1, "clip_norm": 0.05},
+        {"soft": True, "smoothing": 0.2, "ema_momentum": 0.5, "weight_decay": 0.01},
+    ],
+)
+def test_small_steps_on_two_ranks_train_as_the_large_batch_does_in_one_process(on_ranks, options):
+    alone, expected = fit(SingleProcess(), 29, 9, batch=8, **options)
+    for model, history in on_ranks(2, lambda rank: fit(rank, 29, 9, batch=4, steps=2, **options)):
+        for name in ("val_loss", "val_accuracy"):  # those of training are taken between the updates
+            np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
+        for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"smoothing": 0.1}, {"soft": True}])
+def test_soft_and_smoothed_labels_and_weights_are_exact_over_ranks(on_ranks, options):
+    _, expected = fit(SingleProcess(), 17, 9, **options)
+    for _, history in on_ranks(3, lambda rank: fit(rank, 17, 9, **options)):
+        for name, values in expected.items():
+            np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
 def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():

@@ -3,14 +3,18 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from convoy.config import (
     DatasetConfig,
+    EarlyStoppingConfig,
+    HorovodConfig,
     ImageConfig,
     ModelConfig,
     OptimizerConfig,
+    ScheduleConfig,
     SourceConfig,
     TrainingConfig,
 )
@@ -19,8 +23,10 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_split
 from convoy.dataset.sources import source_of
 from convoy.errors import ClusterError, TrainingError
+from convoy.models.blocks import normalise
 from convoy.models.registry import build
 from convoy.training.launch import launch
+from convoy.training.losses import crossentropy
 from convoy.training.worker import TrainTask, load_trained
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e]
@@ -109,3 +115,48 @@ def test_a_bug_on_a_rank_comes_back_with_its_traceback(spark, dataset):
     task = TrainTask(str(dataset), ModelConfig(), TrainingConfig(num_workers=2, epochs=1), explode, 1)
     with pytest.raises(RuntimeError, match=r"(?s)a rank failed:.*ZeroDivisionError: a bug, in process True"):
         launch(spark, task, lambda event: None)
+
+
+def batch_normalised(name, shape, classes, mean, std):
+    image = keras.Input(shape, dtype="uint8")
+    x = keras.layers.Flatten()(normalise(image, mean, std))
+    x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Dense(8)(x))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
+
+
+def test_everything_together_on_two_ranks(spark, dataset, tmp_path):
+    """What was validated is what is saved: moving statistics, moving averages, the best epoch, 16 bits."""
+    timeline = tmp_path / "timeline.json"
+    config = TrainingConfig(
+        num_workers=2,
+        epochs=4,
+        global_batch_size=20,
+        accumulation_steps=3,
+        optimizer=OptimizerConfig("nesterov", 0.05, clip_norm=1.0, ema_momentum=0.8),
+        schedule=ScheduleConfig("cosine", warmup_epochs=1),
+        label_smoothing=0.1,
+        precision="mixed_float16",
+        early_stopping=EarlyStoppingConfig(patience=1, monitor="val_accuracy", min_delta=0.9),  # epoch 1 is the best
+        horovod=HorovodConfig(compression="fp16", fusion_threshold_mb=1, cycle_time_ms=2, timeline=str(timeline)),
+    )
+    events = []
+    task = TrainTask(str(dataset), ModelConfig(), config, batch_normalised, 1)
+    trained = launch(spark, task, events.append)
+    epochs = [event["metrics"] for event in events if event["type"] == "epoch"]
+    assert len(epochs) == 2
+    assert events[-1] == {"type": "early_stopping", "epoch": 0, "stopped": 1, "monitor": "val_accuracy"}
+    assert epochs[0]["learning_rate"] == pytest.approx(0.05)
+    data = read_split(dataset, Manifest.load(dataset), "validation")
+    model = load_trained(trained)
+    assert b"Schedule" not in trained.keras_file
+    assert {layer.compute_dtype for layer in model.layers if layer.name != "image"} - {"uint8"} == {"float32"}
+    predicted = model.predict(data.images, verbose=0)
+    assert epochs[0]["val_accuracy"] == pytest.approx((predicted.argmax(axis=1) == data.labels).mean(), abs=0.02)
+    loss = crossentropy(0.1)(data.labels, predicted).numpy().mean()
+    assert epochs[0]["val_loss"] == pytest.approx(loss, rel=5e-3)  # validated in 16 bits, saved in 32
+    assert "ALLREDUCE" in timeline.read_text()
+
+
+def test_adasum_is_refused_before_anything_starts(spark, dataset):
+    with pytest.raises(ClusterError, match=r"reduction is 'adasum'.*MPI"):
+        train(spark, dataset, 2, horovod=HorovodConfig(reduction="adasum"))

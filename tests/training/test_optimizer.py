@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoy.config import OptimizerConfig
-from convoy.config.training import OptimizerName
+from convoy.config.optimization import OptimizerName
 from convoy.dataset.plan import gradient_weight, rank_slice
 from convoy.training.collective import SingleProcess
 from convoy.training.optimizer import build_optimizer, distribute
@@ -22,8 +22,8 @@ def gradients(steps=5):
     return np.random.default_rng(0).normal(size=(steps, 4)).astype(np.float32)
 
 
-def descend(optimizer, steps):
-    variable = keras.Variable(np.ones(4, np.float32), name="x")
+def descend(optimizer, steps, start=(1.0, 1.0, 1.0, 1.0)):
+    variable = keras.Variable(np.array(start, np.float32), name="x")
     for gradient in steps:
         optimizer.apply([tf.constant(gradient)], [variable])
     return variable.numpy()
@@ -34,6 +34,16 @@ def test_every_optimizer_has_its_rate_and_descends(name):
     optimizer = build_optimizer(OptimizerConfig(name, 0.01))
     assert float(optimizer.learning_rate) == pytest.approx(0.01)
     assert (descend(optimizer, np.ones((3, 4), np.float32)) < 1).all()
+
+
+def test_lion_adagrad_and_momentum_are_the_papers():
+    steps = np.array([[1.0], [-2.0], [0.5]], np.float32)
+    for name, expected in (
+        ("lion", [1 - 0.1, 1 - 0.1 + 0.1, 1 - 0.1 + 0.1 - 0.1]),  # the sign of 0.9 m + 0.1 g, m of momentum 0.99
+        ("momentum", [0.9, 1.01, 1.059]),
+    ):
+        results = [float(descend(build_optimizer(OptimizerConfig(name, 0.1)), steps[:n], [1.0])[0]) for n in (1, 2, 3)]
+        assert results == pytest.approx(expected, abs=1e-6)
 
 
 def test_nesterov_differs_from_plain_sgd():
@@ -72,3 +82,73 @@ def test_ranks_with_unequal_parts_step_by_the_mean_over_all_samples(on_ranks, ba
 
     for result in on_ranks(ranks, step):
         np.testing.assert_allclose(result, 1 - samples.mean(axis=0), atol=1e-5)
+
+
+OPTIONS = [
+    {"weight_decay": 0.1},
+    {"clip_norm": 0.01},
+    {"clip_value": 0.01},
+    {"ema_momentum": 0.5},
+]
+
+
+@pytest.mark.parametrize("scale_loss", [False, True])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_has_an_effect_and_survives_distribution(name, options, scale_loss):
+    def end(options, distributed):
+        optimizer = build_optimizer(OptimizerConfig(name, **options), scale_loss=scale_loss)
+        optimizer = distribute(optimizer, SingleProcess()) if distributed else optimizer
+        variable = keras.Variable(np.ones(4, np.float32), name="x")
+        for gradient in gradients():
+            optimizer.build([variable])
+            optimizer.apply([optimizer.scale_loss(tf.constant(gradient))], [variable])
+        optimizer.finalize_variable_values([variable])
+        return variable.numpy()
+
+    with_option = end(options, True)
+    np.testing.assert_array_equal(with_option, end(options, False))
+    scaled = name in ("sgd", "momentum", "nesterov")  # the others hardly see how long a gradient is, lion not at all
+    if scaled or not options.keys() & ({"clip_norm", "clip_value"} if name == "lion" else {"clip_norm"}):
+        assert not np.array_equal(with_option, end({}, True))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_momentum_is_an_option_of_the_sgd_family(momentum):
+    for name in ("sgd", "momentum", "nesterov"):
+        assert build_optimizer(OptimizerConfig(name, momentum=momentum)).momentum == momentum
+
+
+@pytest.mark.parametrize("options", [{"clip_norm": 0.5}, {"clip_value": 0.2}])
+def test_clipping_is_of_the_gradient_averaged_over_ranks(on_ranks, options):
+    samples = np.array([[3, 0, 0, 0], [0, 4, 0, 1]], np.float32)
+
+    def step(rank):
+        own = samples[rank_slice(2, rank.rank, rank.size)]
+        return 1 - descend(
+            distribute(build_optimizer(OptimizerConfig("sgd", 1.0, **options)), rank), [own.mean(axis=0)]
+        )
+
+    (alone,) = on_ranks(1, step)
+    for result in on_ranks(2, step):
+        np.testing.assert_allclose(result, alone, atol=1e-6)
+    if "clip_norm" in options:
+        assert np.linalg.norm(alone) == pytest.approx(0.5)
+        np.testing.assert_allclose(alone / 0.5, samples.mean(axis=0) / np.linalg.norm(samples.mean(axis=0)), atol=1e-5)
+    else:
+        np.testing.assert_allclose(alone, [0.2, 0.2, 0, 0.2], atol=1e-6)
+
+
+def test_all_ranks_skip_a_step_whose_gradient_is_not_finite_on_one(on_ranks):
+    """Or their loss scales would part, and one would wait for the others for ever."""
+
+    def steps(rank):
+        optimizer = distribute(build_optimizer(OptimizerConfig("sgd", 1.0), scale_loss=True), rank)
+        variable = keras.Variable(np.zeros(1, np.float32))
+        optimizer.build([variable])
+        for bad in (None, 1, 0, None):
+            gradient = tf.constant([np.inf if bad == rank.rank else 1.0 + rank.rank])
+            optimizer.apply([optimizer.scale_loss(gradient)], [variable])
+        return float(variable[0]), float(optimizer.dynamic_scale), int(optimizer.iterations)
+
+    assert on_ranks(2, steps) == [(-3.0, 2.0**13, 2)] * 2

@@ -49,10 +49,29 @@ def test_summary_has_the_last_metrics_and_the_rate_over_all_epochs(rates, rows):
     for number, rate in enumerate(rates):
         progress.handle(epoch(number, images_per_second=rate, val_accuracy=number / 10, val_loss=float(number)))
     summary = progress.summary()
+    assert summary["epochs"] == len(rates)
     assert summary["val_accuracy"] == (len(rates) - 1) / 10
     assert summary["val_loss"] == len(rates) - 1
     seconds = sum(rows / rate for rate in rates)
     assert summary["images_per_second"] == pytest.approx(rows * len(rates) / seconds, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("best", "stopped", "kept", "line"),
+    [
+        (1, 2, 0.1, "stopped early: val_loss no longer gets better; the weights are those of epoch 2"),
+        (None, 2, 0.2, "stopped early: val_loss no longer gets better"),
+        (0, None, 0.0, None),
+    ],
+)
+def test_summary_is_that_of_the_epoch_whose_weights_are_kept(capsys, best, stopped, kept, line):
+    with TrainingProgress(10, 9, lambda *_: None) as progress:
+        for number in range(3):
+            progress.handle(epoch(number, val_accuracy=number / 10))
+        progress.handle({"type": "early_stopping", "epoch": best, "stopped": stopped, "monitor": "val_loss"})
+    assert progress.summary()["val_accuracy"] == kept
+    lines = capsys.readouterr().err.splitlines()
+    assert [text.strip() for text in lines[3:]] == ([line] if line else [])
 
 
 def test_live_line_says_where_training_is_and_how_long_it_takes(monkeypatch, clock):

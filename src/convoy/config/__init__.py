@@ -7,19 +7,24 @@ to executors and ranks.
 
 from dataclasses import dataclass, field
 
+from convoy.config.augmentation import AugmentationConfig
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
-from convoy.config.training import AugmentationConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
+from convoy.config.training import ModelConfig, TrainingConfig
 
 __all__ = [
     "AugmentationConfig",
     "ColumnsConfig",
     "Config",
     "DatasetConfig",
+    "EarlyStoppingConfig",
     "EvaluationConfig",
+    "HorovodConfig",
     "ImageConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "ScheduleConfig",
     "ScoringConfig",
     "SourceConfig",
     "SparkConfig",

@@ -1,14 +1,16 @@
 """Sections ``model`` and ``training``."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from convoy.config.augmentation import AugmentationConfig
 from convoy.config.checks import require
-from convoy.errors import ConfigError
-
-OptimizerName = Literal["sgd", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adadelta"]
-FlipMode = Literal["none", "horizontal", "vertical", "both"]
+from convoy.config.optimization import (
+    EarlyStoppingConfig,
+    HorovodConfig,
+    OptimizerConfig,
+    Precision,
+    ScheduleConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -20,78 +22,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
-    """The optimizer."""
-
-    name: OptimizerName = "adam"
-    """Update rule; `nesterov` is sgd with Nesterov momentum 0.9."""
-    learning_rate: float = 0.001
-    """Step size; it is not scaled with the number of ranks, since the batch size is global."""
-
-    def __post_init__(self) -> None:
-        require(
-            self.learning_rate > 0, "training.optimizer.learning_rate", self.learning_rate, "a number greater than 0"
-        )
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """How training images are changed at random, differently in each epoch; everything is off by default."""
-
-    flip: FlipMode = "none"
-    """Mirror with probability 1/2: left to right (`horizontal`), top to bottom (`vertical`), or each (`both`)."""
-    crop: int = 0
-    """Pixels of black padding at each side, from which a window of the image's size is cut at random."""
-    rotation: float = 0.0
-    """Degrees: images are turned by an angle between minus and plus this many; black outside."""
-    brightness: float = 0.0
-    """Share of the range 0 to 255: up to this much is added to all pixels or taken from them."""
-    mixup: float = 0.0
-    """Alpha of mixup: image and label are averaged with another sample's, weighted by Beta(alpha, alpha)."""
-    cutout: int = 0
-    """Side in pixels of a square that is replaced by the training split's mean colour."""
-
-    def __post_init__(self) -> None:
-        require(self.crop >= 0, "training.augmentation.crop", self.crop, "0 (off) or more pixels")
-        require(0 <= self.rotation <= 180, "training.augmentation.rotation", self.rotation, "0 (off) to 180 degrees")
-        require(0 <= self.brightness <= 1, "training.augmentation.brightness", self.brightness, "0 (off) to 1")
-        require(0 <= self.mixup <= 100, "training.augmentation.mixup", self.mixup, "0 (off) to 100; usual are 0.1 to 1")
-        require(self.cutout >= 0, "training.augmentation.cutout", self.cutout, "0 (off) or more pixels")
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is done at all."""
-        return self != AugmentationConfig()
-
-    def check_fits(self, shape: Sequence[int], dtype: str) -> None:
-        """Raise ``ConfigError`` unless samples of this shape and NumPy dtype can be augmented as asked for.
-
-        Args:
-            shape: Of one sample; images are (H, W, C).
-            dtype: NumPy's name of the values' type; images are ``uint8``.
-        """
-        if not self.enabled:
-            return
-        if len(shape) != 3 or dtype != "uint8":
-            raise ConfigError(
-                f"training.augmentation is for images, uint8 (height, width, channels); the samples are {dtype}"
-                f" {tuple(shape)}; leave the section out"
-            )
-        height, width = shape[:2]
-        size = f"{height}x{width}"
-        shorter = min(height, width)
-        require(
-            self.crop < shorter, "training.augmentation.crop", self.crop, f"less than {shorter}: the images are {size}"
-        )
-        require(
-            self.cutout <= shorter,
-            "training.augmentation.cutout",
-            self.cutout,
-            f"at most {shorter}: the images are {size}",
-        )
-
-
-@dataclass(frozen=True)
 class TrainingConfig:
     """How the network is trained."""
 
@@ -100,9 +30,20 @@ class TrainingConfig:
     epochs: int = 5
     """Passes over the training split."""
     global_batch_size: int = 128
-    """Samples per optimizer step, summed over all ranks."""
+    """Samples per step, summed over all ranks."""
+    accumulation_steps: int = 1
+    """Steps whose gradients are summed up into one update: the same as a batch that many times larger, in less
+    memory."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes, 0 to less than 1; validation's loss has it too."""
+    precision: Precision = "float32"
+    """`mixed_*` computes in 16 bits and keeps the weights, the last layer and the saved model in float32;
+    `mixed_float16` scales the loss and skips steps whose gradients are not finite."""
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    horovod: HorovodConfig = field(default_factory=HorovodConfig)
     seed: int = 0
     """Seed of the initial weights, the order of samples, augmentation and dropout."""
 
@@ -110,6 +51,21 @@ class TrainingConfig:
         require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
         require(self.seed >= 0, "training.seed", self.seed, "0 or more")
         require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
+        require(
+            self.schedule.warmup_epochs <= self.epochs,
+            "training.schedule.warmup_epochs",
+            self.schedule.warmup_epochs,
+            f"at most training.epochs, {self.epochs}",
+        )
+        steps, smoothing, ranks = self.accumulation_steps, self.label_smoothing, max(1, self.num_workers)
+        require(steps >= 1, "training.accumulation_steps", steps, "1 or more steps")
+        require(0 <= smoothing < 1, "training.label_smoothing", smoothing, "0 to less than 1")
+        require(
+            self.horovod.reduction != "adasum" or ranks & (ranks - 1) == 0,
+            "training.num_workers",
+            self.num_workers,
+            "a power of two with training.horovod.reduction adasum",
+        )
         require(
             self.global_batch_size >= max(1, self.num_workers),
             "training.global_batch_size",

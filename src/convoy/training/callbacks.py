@@ -8,11 +8,38 @@ from typing import Any
 import keras
 import numpy as np
 
+from convoy.config import TrainingConfig
 from convoy.dataset.plan import gradient_weight, steps_per_epoch
 from convoy.errors import TrainingError
+from convoy.training.accumulation import accumulated_weight, ends_update, updates_per_epoch
 from convoy.training.collective import Collective
+from convoy.training.ema import ValidateAverages
+from convoy.training.patience import EarlyStopping, PlateauRate
+from convoy.training.schedule import base_rate, rate_of_last_update
+from convoy.training.statistics import AverageStatistics
 
 Emit = Callable[[dict[str, Any]], None]
+
+
+def optimisation_callbacks(config: TrainingConfig, collective: Collective, rows: int, emit: Emit) -> list[Any]:
+    """Return what the optimizer and the schedule need of ``fit``; they follow ``ExactOverRanks`` and ``Report``.
+
+    Args:
+        config: Section ``training``.
+        collective: The ranks.
+        rows: Samples of the training split.
+        emit: Takes events; used on rank 0.
+    """
+    callbacks: list[Any] = [AverageStatistics(collective)]
+    if config.optimizer.ema_momentum is not None:
+        callbacks.append(ValidateAverages())
+    if config.schedule.name == "plateau":
+        updates = updates_per_epoch(rows, config.global_batch_size, config.accumulation_steps)
+        rate = base_rate(config.optimizer, config.global_batch_size * config.accumulation_steps)
+        callbacks.append(PlateauRate(config.schedule, rate, updates))
+    if config.early_stopping.patience is not None:
+        callbacks.append(EarlyStopping(config.early_stopping, emit if collective.rank == 0 else lambda _: None))
+    return callbacks
 
 
 class ExactOverRanks(keras.callbacks.Callback):
@@ -26,20 +53,28 @@ class ExactOverRanks(keras.callbacks.Callback):
         rows: Samples of the training split.
         validation_rows: Samples of the validation split.
         global_batch: Samples per step, over all ranks.
+        accumulation_steps: Steps per update.
     """
 
-    def __init__(self, collective: Collective, rows: int, validation_rows: int, global_batch: int) -> None:
+    def __init__(
+        self, collective: Collective, rows: int, validation_rows: int, global_batch: int, accumulation_steps: int = 1
+    ) -> None:
         super().__init__()
         self.collective, self.rows, self.global_batch = collective, rows, global_batch
-        self.validation_rows = validation_rows
+        self.validation_rows, self.accumulation_steps = validation_rows, accumulation_steps
         self.steps = steps_per_epoch(rows, global_batch)
         self.validation_steps = steps_per_epoch(validation_rows, global_batch)
-        self.weight = 1.0
+        self.weight, self.updates = 1.0, True  # as the optimizer has them
         self._remembered: list[tuple[Any, np.ndarray]] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Set the weight of this rank's gradients in the step."""
-        weight = self._weight_of(self.rows, batch)
+        """Set the weight of this rank's gradients in the step, and whether it ends an update."""
+        plan = (self.rows, self.global_batch, self.accumulation_steps, batch)
+        updates = ends_update(*plan)
+        if updates != self.updates:
+            self.updates = updates
+            self.model.optimizer.updates.assign(updates)
+        weight = accumulated_weight(*plan, self.collective.rank, self.collective.size)
         if weight != self.weight:
             self.weight = weight
             self.model.optimizer.gradient_weight.assign(weight)
@@ -129,7 +164,7 @@ class Report(keras.callbacks.Callback):
         """Emit the epoch's metrics."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         metrics["images_per_second"] = self.rows / (self.trained - self.started)
-        metrics["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        metrics["learning_rate"] = rate_of_last_update(self.model.optimizer)
         seconds = time.monotonic() - self.started
         self.emit({"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics})
 

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from convoy.config import HorovodConfig
+
 
 class Collective(Protocol):
     """A group of ranks."""
@@ -42,13 +44,19 @@ class SingleProcess:
 
 
 class HorovodRanks:
-    """The ranks that Horovod started; made on each of them."""
+    """The ranks that Horovod started; made on each of them.
 
-    def __init__(self) -> None:
+    Args:
+        config: How gradients are exchanged.
+    """
+
+    def __init__(self, config: HorovodConfig) -> None:
         import horovod.tensorflow as hvd
 
         hvd.init()
         self._hvd = hvd
+        self._reduction = {"average": hvd.Average, "adasum": hvd.Adasum}[config.reduction]
+        self._compression = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}[config.compression]
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
     def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
@@ -57,7 +65,9 @@ class HorovodRanks:
 
         present = [(i, tf.convert_to_tensor(g)) for i, g in enumerate(gradients) if g is not None]
         averaged: list[Any] = [None] * len(gradients)
-        reduced = self._hvd.grouped_allreduce([g for _, g in present], op=self._hvd.Average)
+        reduced = self._hvd.grouped_allreduce(
+            [g for _, g in present], op=self._reduction, compression=self._compression
+        )
         for (i, _), value in zip(present, reduced, strict=True):
             averaged[i] = value
         return averaged

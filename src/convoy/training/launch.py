@@ -17,6 +17,7 @@ from convoy.interrupt import interruptible
 from convoy.spark import is_local, slots
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import HorovodRanks, SingleProcess
+from convoy.training.exchange import check_reduction, horovod_environment
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _START_SECONDS = 120
@@ -36,7 +37,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any
         The trained model.
 
     Raises:
-        ClusterError: Spark cannot run so many ranks at once.
+        ClusterError: Spark cannot run so many ranks at once, or Horovod cannot reduce as asked.
         ConvoyError: What a rank found that the user can mend.
     """
     workers = task.training.num_workers
@@ -65,8 +66,11 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
 
 def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
     import horovod.spark
+    import horovod.tensorflow
     from horovod.runner import gloo_run
 
+    check_reduction(task.training.horovod, horovod.tensorflow.mpi_built)
+    mpi = task.training.horovod.reduction == "adasum"
     conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
     failures: list[dict[str, Any]] = []
@@ -93,12 +97,13 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
                 args=(task, receiver.address),
                 num_proc=task.training.num_workers,
                 start_timeout=_START_SECONDS,
-                use_gloo=True,
+                use_gloo=not mpi,
+                use_mpi=mpi,
                 nics={_loopback_interface()} if local else None,
                 stdout=output,
                 stderr=output,
                 verbose=0,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **horovod_environment(task.training.horovod)},
             )
     except Exception as error:
         problem = error
@@ -123,7 +128,7 @@ def run_rank(task: TrainTask, address: Address) -> TrainedModel | None:
     """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
     sender = address.connect()
     try:
-        return train(task, HorovodRanks(), sender.send)
+        return train(task, HorovodRanks(task.training.horovod), sender.send)
     except Exception as error:
         kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
         text = str(error) if kind else traceback.format_exc()

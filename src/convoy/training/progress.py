@@ -22,7 +22,8 @@ class TrainingProgress:
     def __init__(self, rows: int, epochs: int, report: Reporter) -> None:
         self._rows, self._report = rows, report
         self._progress = Progress("train", rows * epochs)
-        self._history: list[dict[str, float]] = []
+        self._history: dict[int, dict[str, float]] = {}
+        self._best: int | None = None
 
     def __enter__(self) -> "TrainingProgress":
         self._progress.note("starting the ranks")
@@ -42,7 +43,7 @@ class TrainingProgress:
             )
         elif event["type"] == "epoch":
             metrics = dict(event["metrics"])
-            self._history.append(metrics)
+            self._history[event["epoch"]] = metrics
             self._progress.line(
                 f"epoch {event['epoch'] + 1}/{event['epochs']}"
                 f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}"
@@ -50,13 +51,19 @@ class TrainingProgress:
                 f"  {metrics['images_per_second']:,.0f} images/s  {clock(event['seconds'])}"
             )
             self._report(event["epoch"], metrics)
+        elif event["type"] == "early_stopping":
+            self._best = event["epoch"]
+            if event["stopped"] is not None:
+                kept = "" if self._best is None else f"; the weights are those of epoch {self._best + 1}"
+                self._progress.line(f"stopped early: {event['monitor']} no longer gets better{kept}")
 
-    def summary(self) -> dict[str, float]:
-        """The last epoch's validation metrics, and training images per second over all epochs."""
-        last = self._history[-1]
-        seconds = sum(self._rows / metrics["images_per_second"] for metrics in self._history)
+    def summary(self) -> dict[str, float | int]:
+        """Epochs trained; the trained model's validation metrics, of the last or best one; images per second."""
+        kept = self._history[max(self._history) if self._best is None else self._best]
+        seconds = sum(self._rows / metrics["images_per_second"] for metrics in self._history.values())
         return {
-            "val_accuracy": last["val_accuracy"],
-            "val_loss": last["val_loss"],
+            "epochs": max(self._history) + 1,
+            "val_accuracy": kept["val_accuracy"],
+            "val_loss": kept["val_loss"],
             "images_per_second": round(self._rows * len(self._history) / seconds, 1),
         }

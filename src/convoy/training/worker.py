@@ -16,9 +16,12 @@ from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.plan import steps_per_epoch
 from convoy.dataset.read import evaluation_batches, read_split, training_batches
-from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss
+from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss, optimisation_callbacks
 from convoy.training.collective import Collective
+from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
+from convoy.training.precision import in_precision
+from convoy.training.schedule import learning_rate
 
 
 @dataclass(frozen=True)
@@ -79,20 +82,25 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
         statistics = manifest.pixel_mean, manifest.pixel_std
         return task.build(task.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
-    model = build()
-    optimizer = distribute(build_optimizer(config.optimizer), collective)
+    model = in_precision(build(), config.precision)
+    rate = learning_rate(config, len(train_data))
+    plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
+    optimizer = distribute(plain, collective, config.accumulation_steps)
     # XLA has no kernels for Horovod's operations on CPU.
-    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.compile(
+        optimizer, crossentropy(config.label_smoothing), metrics=[accuracy], jit_compile=False, auto_scale_loss=False
+    )
     optimizer.build(model.trainable_variables)
     collective.broadcast([*model.weights, *optimizer.variables])
 
     batch, rank, size = config.global_batch_size, collective.rank, collective.size
     callbacks: list[keras.callbacks.Callback] = [
-        ExactOverRanks(collective, len(train_data), len(validation_data), batch),
+        ExactOverRanks(collective, len(train_data), len(validation_data), batch, config.accumulation_steps),
         StopOnNonFiniteLoss(),
     ]
     if rank == 0:
         callbacks.insert(1, Report(emit, len(train_data), config.epochs, batch))
+    callbacks += optimisation_callbacks(config, collective, len(train_data), emit)
     model.fit(
         training_batches(train_data, batch, config.seed, 0, config.epochs, rank, size),
         epochs=config.epochs,
