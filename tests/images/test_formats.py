@@ -91,7 +91,7 @@ def test_the_smaller_image_of_an_oriented_photograph_does_not_shift():
         image = Image.fromarray(upright)
         stored = image if undo is None else image.transpose(Image.Transpose(undo))
         result = prepare(oriented("JPEG", orientation, stored), geometry)
-        assert np.abs(result - expected).mean() < 2.2, orientation  # 2.0 upright; 3.6 and more where it shifts
+        assert np.abs(result - expected).mean() < 2.6, orientation  # 2.3 upright; 3.6 and more where it shifts
 
 
 def test_damaged_exif_is_no_damage_to_the_pixels():

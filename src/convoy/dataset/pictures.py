@@ -19,8 +19,8 @@ FOLDER = "pictures"
 _CLASSES = 20
 _PER_CLASS = 8
 _LABEL_GROUPS, _IMAGE_GROUPS = 1000, 16  # row groups that are searched, and whose images are read, at most
-_LINES = 4
-_POINTS, _PIXELS = 1000, 256  # of an array that are drawn, at most
+_LINES, _SIDE = 4, 112
+_POINTS, _PIXELS = 1000, 256  # of an array that are drawn, at most; images are drawn with 112 to 223
 
 
 def draw_pictures(version_path: Path, manifest: Manifest) -> None:
@@ -62,7 +62,9 @@ def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
 
 def strip(images: list[np.ndarray], geometry: Geometry) -> np.ndarray:
     """Images side by side on white, with room for eight: uint8 (H, W') or (H, W', 3)."""
-    height, width, channels = geometry.shape
+    smaller = max(1, min(geometry.height, geometry.width) // _SIDE)
+    images = [image[::smaller, ::smaller] for image in images]
+    height, width, channels = -(-geometry.height // smaller), -(-geometry.width // smaller), geometry.channels
     step = width + max(1, width // 16)
     row = np.full((height, _PER_CLASS * step, channels), 255, np.uint8)
     for i, image in enumerate(images):

@@ -21,7 +21,7 @@ _FILTERS = {
 # filter comes equally close to its result on a full decode, 3 grey levels and 33 dB (tests/images/test_scaled.py).
 # Bilinear blurs more than the eighth that may be missing; area averages whole pixels, so it needs more; nearest picks.
 _PIXELS_NEEDED = {"bilinear": 0.85, "bicubic": 1.0, "lanczos": 1.0, "area": 2.0}
-_NEARLY = 0.8
+_NEARLY = 0.75
 """From so many target pixels per source pixel on bilinear scaling needs no antialiasing; OpenCV takes a quarter of
 Pillow's time for it."""
 _SCALES = (1, 2, 3, 4, 5)  # eighths; 6 and 7 take longer than a full decode, whose inverse DCT is vectorised
@@ -102,13 +102,12 @@ def _scale(
     """Scale the box (left, top, right, bottom) of the pixels."""
     left, top, right, bottom = box
     if geometry.interpolation == "bilinear" and left == int(left) and top == int(top):
-        cut = pixels[int(top) : math.ceil(bottom), int(left) : math.ceil(right)]
         across, down = width / (right - left), height / (bottom - top)
-        fits = (round(cut.shape[1] * across), round(cut.shape[0] * down)) == (width, height)
-        if fits and min(across, down) >= _NEARLY:
+        if min(across, down) >= _NEARLY:
+            cut = pixels[int(top) : math.ceil(bottom), int(left) : math.ceil(right)]
             # Given factors and no size, OpenCV scales by these: the box may end within a pixel.
             scaled = cv2.resize(cut, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
-            return scaled.reshape(height, width, pixels.shape[2])
+            return scaled[:height, :width].reshape(height, width, pixels.shape[2])
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     scaled = np.asarray(image.resize((width, height), _FILTERS[geometry.interpolation], box=box))
     return scaled.reshape(height, width, pixels.shape[2])
