@@ -20,11 +20,11 @@ QUARANTINE = pa.schema([(name, pa.string()) for name in ("path", "reason", "deta
 
 
 def write_version(
-    root, version, samples, name="animals", classes=CLASSES, quarantined=0, weights=None, **manifest
+    root, version, samples, name="animals", classes=CLASSES, quarantined=0, weights=None, pixels=None, **manifest
 ) -> Path:
     """Publish a version of these samples: (path, digest, split, class name), in row groups of two, files of four.
 
-    Weights, if any, are those of the samples' paths; others weigh 1.
+    Weights, if any, are those of the samples' paths; others weigh 1. Pixels are 0, or drawn by a generator.
     """
     with catalog.staging(str(root), name) as staged:
         splits = {}
@@ -32,7 +32,7 @@ def write_version(
             (staged / split).mkdir()
             rows = [sample for sample in samples if sample[2] == split]
             files = [
-                write_file(staged / split / f"part-{i:05d}.parquet", rows[at : at + 4], list(classes), weights)
+                write_file(staged / split / f"part-{i:05d}.parquet", rows[at : at + 4], list(classes), weights, pixels)
                 for i, at in enumerate(range(0, len(rows), 4))
             ]
             groups = {file.name: len(file.row_groups) for file in files}
@@ -68,10 +68,11 @@ def write_version(
         return catalog.publish(staged, version)
 
 
-def write_file(path, rows, classes, weights=None) -> FileEntry:
+def write_file(path, rows, classes, weights=None, pixels=None) -> FileEntry:
     """Write rows as one Parquet file."""
+    shape = (len(rows), *SHAPE)
     columns = [
-        raw.encode(np.zeros((len(rows), *SHAPE), np.uint8)),
+        raw.encode(np.zeros(shape, np.uint8) if pixels is None else pixels.integers(0, 256, shape, np.uint8)),
         pa.array([classes.index(row[3]) for row in rows], pa.int32()),
         pa.array([row[0] for row in rows], pa.string()),
         pa.array([row[1] for row in rows], pa.string()),

@@ -1,10 +1,15 @@
 """Ranks as threads of one process: the arithmetic of several ranks without Horovod."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from convoy.config import DatasetConfig, ImageConfig, SourceConfig
+from convoy.dataset.ingest import ingest
+from convoy.dataset.sources import source_of
 
 tf.config.threading.set_inter_op_parallelism_threads(8)  # each rank waits in one for the others
 
@@ -71,3 +76,15 @@ def on_ranks():
         return results
 
     return run
+
+
+@pytest.fixture(scope="session")
+def dataset(spark, tmp_path_factory) -> Path:
+    config = DatasetConfig(
+        root=str(tmp_path_factory.mktemp("data")),
+        name="digits",
+        image=ImageConfig(height=32, width=32, channels=1),
+        validation_fraction=0.05,
+        test_fraction=0.75,
+    )
+    return ingest(spark, source_of(SourceConfig("digits")), config, lambda *_: None).path

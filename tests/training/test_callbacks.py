@@ -17,6 +17,7 @@ from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLos
 from convoy.training.collective import SingleProcess
 from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
+from convoy.training.position import Advance, Position
 from tests.conftest import noise
 
 EPOCHS, BATCH = 2, 8
@@ -56,7 +57,11 @@ def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0
         epochs=EPOCHS,
         steps_per_epoch=steps_per_epoch(rows, batch),
         validation_data=evaluation_batches(validation, batch, collective.rank, collective.size),
-        callbacks=[ExactOverRanks(collective, rows, validation_rows, batch, steps), *callbacks],
+        callbacks=[
+            Advance(position := Position(steps_per_epoch(rows, batch))),
+            ExactOverRanks(collective, rows, validation_rows, batch, position, steps),
+            *(callbacks(position) if callable(callbacks) else callbacks),
+        ],
         shuffle=False,
         verbose=0,
     )
@@ -114,10 +119,14 @@ def test_soft_and_smoothed_labels_and_weights_are_exact_over_ranks(on_ranks, opt
 
 def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():
     events = []
-    report = Report(events.append, 20, EPOCHS, BATCH)
-    report.every = 0.0
-    _, history = fit(SingleProcess(), 20, 8, [report])
-    kinds = [event["type"] for event in events]
+
+    def reports(position):
+        report = Report(events.append, 20, EPOCHS, BATCH, position)
+        report.every = 0.0
+        return [report]
+
+    _, history = fit(SingleProcess(), 20, 8, reports)
+    kinds = [event["type"] for event in events if event["type"] != "alive"]
     assert kinds == ["step", "step", "step", "epoch"] * EPOCHS
     steps = [event for event in events if event["type"] == "step"]
     assert [(e["epoch"], e["step"], e["steps"], e["epochs"]) for e in steps] == [
@@ -137,7 +146,7 @@ def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():
 
 def test_report_tells_only_a_few_steps_a_second():
     events = []
-    fit(SingleProcess(), 400, 8, [Report(events.append, 400, EPOCHS, BATCH)])
+    fit(SingleProcess(), 400, 8, lambda position: [Report(events.append, 400, EPOCHS, BATCH, position)])
     seconds = sum(event["seconds"] for event in events if event["type"] == "epoch")
     steps = [event for event in events if event["type"] == "step"]
     assert 1 <= len(steps) <= 2 + seconds / 0.2

@@ -8,20 +8,15 @@ import numpy as np
 import pytest
 
 from convoy.config import (
-    DatasetConfig,
     EarlyStoppingConfig,
     HorovodConfig,
-    ImageConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
-    SourceConfig,
     TrainingConfig,
 )
-from convoy.dataset.ingest import ingest
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_split
-from convoy.dataset.sources import source_of
 from convoy.errors import ClusterError, TrainingError
 from convoy.models.blocks import normalise
 from convoy.models.registry import build
@@ -30,18 +25,6 @@ from convoy.training.losses import crossentropy
 from convoy.training.worker import TrainTask, load_trained
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e]
-
-
-@pytest.fixture(scope="module")
-def dataset(spark, tmp_path_factory) -> Path:
-    config = DatasetConfig(
-        root=str(tmp_path_factory.mktemp("data")),
-        name="digits",
-        image=ImageConfig(height=32, width=32, channels=1),
-        validation_fraction=0.05,
-        test_fraction=0.75,
-    )
-    return ingest(spark, source_of(SourceConfig("digits")), config, lambda *_: None).path
 
 
 def train(spark, dataset: Path, workers: int, **settings):

@@ -11,10 +11,12 @@ from convoy.config.augmentation import AugmentationConfig
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
 from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
+from convoy.config.recovery import CheckpointConfig
 from convoy.config.training import ModelConfig, TrainingConfig
 
 __all__ = [
     "AugmentationConfig",
+    "CheckpointConfig",
     "ColumnsConfig",
     "Config",
     "DatasetConfig",

@@ -11,6 +11,7 @@ from convoy.config.optimization import (
     Precision,
     ScheduleConfig,
 )
+from convoy.config.recovery import CheckpointConfig
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,21 @@ class TrainingConfig:
     `mixed_float16` scales the loss and skips steps whose gradients are not finite."""
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     horovod: HorovodConfig = field(default_factory=HorovodConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    max_restarts: int = 2
+    """How often training is started again, from the newest checkpoint, after a rank was lost."""
+    stall_timeout: float = 300.0
+    """Seconds without any progress after which the ranks are ended (and started again, while max_restarts lasts)."""
+    resume: str | None = None
+    """MLflow run to go on with, from its newest checkpoint; `--resume <run id>` is the same."""
     seed: int = 0
     """Seed of the initial weights, the order of samples, augmentation and dropout."""
 
     def __post_init__(self) -> None:
         require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
         require(self.seed >= 0, "training.seed", self.seed, "0 or more")
+        require(self.max_restarts >= 0, "training.max_restarts", self.max_restarts, "0 or more")
+        require(self.stall_timeout > 0, "training.stall_timeout", self.stall_timeout, "more than 0 seconds")
         require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
         require(
             self.schedule.warmup_epochs <= self.epochs,

@@ -86,7 +86,14 @@ def read_examples(version_path: Path, manifest: Manifest, split: str, count: int
 
 
 def training_batches(
-    data: SplitArrays, global_batch: int, seed: int, first_epoch: int, epochs: int, rank: int, world_size: int
+    data: SplitArrays,
+    global_batch: int,
+    seed: int,
+    first_epoch: int,
+    epochs: int,
+    rank: int,
+    world_size: int,
+    first_step: int = 0,
 ) -> "tf.data.Dataset":
     """One rank's part of every global batch of epochs ``first_epoch`` to ``epochs - 1``, in the plan's order.
 
@@ -98,9 +105,10 @@ def training_batches(
 
     def indices() -> Iterator[np.ndarray]:
         for epoch in range(first_epoch, epochs):
-            yield from _never_empty(rank_batches(epoch_order(len(data), seed, epoch), global_batch, rank, world_size))
+            batches = rank_batches(epoch_order(len(data), seed, epoch), global_batch, rank, world_size)
+            yield from _never_empty(batches[first_step if epoch == first_epoch else 0 :])
 
-    return _gather(data, indices, (epochs - first_epoch) * steps_per_epoch(len(data), global_batch))
+    return _gather(data, indices, (epochs - first_epoch) * steps_per_epoch(len(data), global_batch) - first_step)
 
 
 def evaluation_batches(data: SplitArrays, global_batch: int, rank: int, world_size: int) -> "tf.data.Dataset":

@@ -15,6 +15,7 @@ from convoy.training.accumulation import accumulated_weight, ends_update, update
 from convoy.training.collective import Collective
 from convoy.training.ema import ValidateAverages
 from convoy.training.patience import EarlyStopping, PlateauRate
+from convoy.training.position import Position
 from convoy.training.schedule import base_rate, rate_of_last_update
 from convoy.training.statistics import AverageStatistics
 
@@ -53,23 +54,35 @@ class ExactOverRanks(keras.callbacks.Callback):
         rows: Samples of the training split.
         validation_rows: Samples of the validation split.
         global_batch: Samples per step, over all ranks.
+        position: Kept by ``position.Advance``.
         accumulation_steps: Steps per update.
+
+    Attributes:
+        updates: Whether the step updates the weights.
+        carried: Metrics of the part of an epoch that an earlier attempt has done, as ``metrics_so_far`` gives them; on
+            rank 0.
     """
 
     def __init__(
-        self, collective: Collective, rows: int, validation_rows: int, global_batch: int, accumulation_steps: int = 1
+        self,
+        collective: Collective,
+        rows: int,
+        validation_rows: int,
+        global_batch: int,
+        position: Position,
+        accumulation_steps: int = 1,
     ) -> None:
         super().__init__()
         self.collective, self.rows, self.global_batch = collective, rows, global_batch
         self.validation_rows, self.accumulation_steps = validation_rows, accumulation_steps
-        self.steps = steps_per_epoch(rows, global_batch)
+        self.position, self.carried = position, np.zeros(0)
         self.validation_steps = steps_per_epoch(validation_rows, global_batch)
         self.weight, self.updates = 1.0, True  # as the optimizer has them
         self._remembered: list[tuple[Any, np.ndarray]] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the weight of this rank's gradients in the step, and whether it ends an update."""
-        plan = (self.rows, self.global_batch, self.accumulation_steps, batch)
+        plan = (self.rows, self.global_batch, self.accumulation_steps, self.position.step)
         updates = ends_update(*plan)
         if updates != self.updates:
             self.updates = updates
@@ -84,8 +97,9 @@ class ExactOverRanks(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Sum the metrics after the last step of an epoch."""
         self._restore()
-        if batch == self.steps - 1:
-            self._sum_metrics()
+        if self.position.last:
+            self._set_metrics(self.metrics_so_far())
+            self.carried = np.zeros(0)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Prepare for a step without samples of this rank."""
@@ -96,7 +110,15 @@ class ExactOverRanks(keras.callbacks.Callback):
         """Sum the metrics after the last step of a validation."""
         self._restore()
         if batch == self.validation_steps - 1:
-            self._sum_metrics()
+            self._set_metrics(self.metrics_so_far())
+
+    def metrics_so_far(self) -> np.ndarray:
+        """Sums and counts of the metrics over all ranks, float64, one after the other; all ranks have to call it."""
+        values = [np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in self._metric_variables()]
+        packed = np.concatenate(values)
+        if self.carried.size:
+            packed = packed + self.carried
+        return self.collective.sum(packed)
 
     def _weight_of(self, rows: int, batch: int) -> float:
         return gradient_weight(rows, self.global_batch, batch, self.collective.rank, self.collective.size)
@@ -114,14 +136,10 @@ class ExactOverRanks(keras.callbacks.Callback):
             variable.assign(value)
         self._remembered = []
 
-    def _sum_metrics(self) -> None:
-        if self.collective.size == 1:
-            return
+    def _set_metrics(self, packed: np.ndarray) -> None:
         variables = self._metric_variables()
         sizes = [int(np.prod(variable.shape)) for variable in variables]
-        packed = np.concatenate([np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in variables])
-        summed = np.split(self.collective.sum(packed), np.cumsum(sizes)[:-1])
-        for variable, value in zip(variables, summed, strict=True):
+        for variable, value in zip(variables, np.split(packed, np.cumsum(sizes)[:-1]), strict=True):
             variable.assign(value.reshape(variable.shape))
 
 
@@ -133,20 +151,22 @@ class Report(keras.callbacks.Callback):
         rows: Samples of the training split.
         epochs: Epochs in all.
         global_batch: Samples per step, over all ranks.
+        position: Kept by ``position.Advance``.
     """
 
     every = 0.2  # seconds between step events
 
-    def __init__(self, emit: Emit, rows: int, epochs: int, global_batch: int) -> None:
+    def __init__(self, emit: Emit, rows: int, epochs: int, global_batch: int, position: Position) -> None:
         super().__init__()
         self.emit, self.rows, self.epochs, self.global_batch = emit, rows, epochs, global_batch
-        self.steps = steps_per_epoch(rows, global_batch)
-        self.epoch = 0
+        self.position = position
+        self.begun = 0  # samples of the epoch that an earlier attempt has done
         self.started = self.trained = self.emitted = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the clock."""
-        self.epoch, self.started = epoch, time.monotonic()
+        self.started = time.monotonic()
+        self.begun = (self.position.step + 1) * self.global_batch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Emit a step event, unless the last one is recent."""
@@ -154,16 +174,22 @@ class Report(keras.callbacks.Callback):
         if now - self.emitted < self.every:
             return
         self.emitted = now
-        done = min(self.rows, (batch + 1) * self.global_batch)
-        rate = done / (now - self.started)
+        at = self.position
+        rate = (min(self.rows, (at.step + 1) * self.global_batch) - self.begun) / (now - self.started)
         loss = float((logs or {}).get("loss", math.nan))
-        where = {"epoch": self.epoch, "epochs": self.epochs, "step": batch + 1, "steps": self.steps}
+        where = {"epoch": at.epoch, "epochs": self.epochs, "step": at.step + 1, "steps": at.steps}
         self.emit({"type": "step", **where, "loss": loss, "images_per_second": rate})
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Emit a sign of life, unless the last one is recent."""
+        if time.monotonic() - self.emitted >= self.every:
+            self.emitted = time.monotonic()
+            self.emit({"type": "alive"})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Emit the epoch's metrics."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
-        metrics["images_per_second"] = self.rows / (self.trained - self.started)
+        metrics["images_per_second"] = (self.rows - self.begun) / (self.trained - self.started)
         metrics["learning_rate"] = rate_of_last_update(self.model.optimizer)
         seconds = time.monotonic() - self.started
         self.emit({"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics})

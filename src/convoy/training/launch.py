@@ -2,10 +2,13 @@
 
 import io
 import os
-import sys
+import re
+import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -23,15 +26,19 @@ from convoy.training.worker import TrainedModel, TrainTask, train
 _START_SECONDS = 120
 _STOP_SECONDS = 15  # that ranks have to end after a signal
 _LOOPBACK = "127.0.0.1"
+_PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
 
 def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
     """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
 
+    When ranks are lost, or stand still for ``task.training.stall_timeout`` seconds, they are started again, up to
+    ``max_restarts`` times, and go on from the newest checkpoint.
+
     Args:
         spark: The session.
         task: What to train.
-        handle: Takes the events of ``callbacks.Report``, in order, while training runs.
+        handle: Takes the events of ``callbacks.Report``, in order, while training runs, and ``restart`` events.
 
     Returns:
         The trained model.
@@ -39,14 +46,36 @@ def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any
     Raises:
         ClusterError: Spark cannot run so many ranks at once, or Horovod cannot reduce as asked.
         ConvoyError: What a rank found that the user can mend.
+        RankFailure: Ranks were lost too often, or fail for a reason that is no loss.
     """
     workers = task.training.num_workers
     if workers == 0:
         model = train(task, SingleProcess(), handle)
         assert model is not None
         return model
-    check_slots(spark, workers)
-    return _on_ranks(spark, task, handle)
+    for attempt in range(task.training.max_restarts + 1):
+        check_slots(spark, workers)
+        try:
+            return _on_ranks(spark, task, handle)
+        except RankFailure as failure:
+            if attempt == task.training.max_restarts or task.checkpoints is None or not failure.may_pass:
+                raise
+            handle({"type": "restart", "attempt": attempt + 1, "reason": failure.reason})
+            task = replace(task, resume=True)
+    raise AssertionError("the last attempt returns or raises")
+
+
+class RankFailure(RuntimeError):
+    """The ranks did not finish, for no reason that the user can mend.
+
+    Attributes:
+        reason: One line.
+        may_pass: Whether it is worth another attempt.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True) -> None:
+        super().__init__(f"{reason}\n{detail}" if detail else reason)
+        self.reason, self.may_pass = reason, may_pass
 
 
 def check_slots(spark: SparkSession, workers: int) -> None:
@@ -74,8 +103,11 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
     failures: list[dict[str, Any]] = []
+    stop = threading.Event()
+    watch = _StallWatch(task.training.stall_timeout, stop)
 
     def dispatch(event: dict[str, Any]) -> None:
+        watch.alive()
         if event["type"] == "failure":
             failures.append(event)
         else:
@@ -87,11 +119,10 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     output = _RankOutput()
     results, problem = [], None
     hook, threading.excepthook = threading.excepthook, output.take_thread_failure
-    stop = threading.Event()
     # Horovod's own function would replace the process's signal handlers, for good.
     register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
     try:
-        with interruptible(stop.set, patience=_STOP_SECONDS):
+        with interruptible(stop.set, patience=_STOP_SECONDS), watch:
             results = horovod.spark.run(
                 run_rank,
                 args=(task, receiver.address),
@@ -110,6 +141,9 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     finally:
         threading.excepthook, gloo_run.register_shutdown_event = hook, register
         receiver.close()
+    if problem is not None and watch.stalled:
+        timeout = task.training.stall_timeout
+        raise RankFailure(f"no rank made progress for {timeout:g} s (training.stall_timeout)") from problem
     _raise_failure(failures, output, problem)
     model = results[0]
     assert isinstance(model, TrainedModel)
@@ -128,7 +162,10 @@ def run_rank(task: TrainTask, address: Address) -> TrainedModel | None:
     """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
     sender = address.connect()
     try:
-        return train(task, HorovodRanks(task.training.horovod), sender.send)
+        ranks = HorovodRanks(task.training.horovod)
+        where = {"host": socket.gethostname(), "pid": os.getpid()}
+        sender.send({"type": "started", "rank": ranks.rank, "world_size": ranks.size, **where})
+        return train(task, ranks, sender.send)
     except Exception as error:
         kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
         text = str(error) if kind else traceback.format_exc()
@@ -143,11 +180,49 @@ def _raise_failure(failures: list[dict[str, Any]], output: "_RankOutput", cause:
     for failure in failures:
         if failure["kind"]:
             raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
-    if failures:
-        raise RuntimeError(f"a rank failed:\n{failures[0]['text']}") from cause
+    # When a rank dies, the others fail because it does not answer; that is no error of theirs.
+    own = [failure["text"] for failure in failures if not _PEER_LOST.search(failure["text"])]
+    if own:
+        raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
     if cause is not None:
-        sys.stderr.write(output.tail())
-        raise RuntimeError(f"the ranks did not finish: {cause}") from cause
+        reason = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause
+
+
+class _StallWatch:
+    """Ends the ranks when none has said anything for too long; a context manager.
+
+    Args:
+        timeout: Seconds.
+        stop: Set to end the ranks.
+    """
+
+    def __init__(self, timeout: float, stop: threading.Event) -> None:
+        self._timeout, self._stop = timeout, stop
+        self._last = time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
+        self.stalled = False
+
+    def alive(self) -> None:
+        """Note a sign of life."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._done.wait(min(1.0, self._timeout / 4)):
+            if time.monotonic() - self._last > self._timeout:
+                self.stalled = True
+                self._stop.set()
+                return
+
+    def __enter__(self) -> "_StallWatch":
+        self.alive()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=5)
 
 
 class _RankOutput(io.TextIOBase):

@@ -4,7 +4,7 @@ All ranks see the same metrics (``ExactOverRanks``), so they decide alike withou
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -45,9 +45,9 @@ class Patience:
         """What a resumed run needs."""
         return (self.best, self.waited)
 
-    def restore(self, state: tuple[float, int]) -> None:
+    def restore(self, state: Sequence[Any]) -> None:
         """Continue from ``state()``."""
-        self.best, self.waited = state
+        self.best, self.waited = float(state[0]), int(state[1])
 
 
 class PlateauRate(keras.callbacks.Callback):
@@ -67,6 +67,15 @@ class PlateauRate(keras.callbacks.Callback):
         self.factor, self.rate, self.warmup = config.decay_factor, rate, warmup_updates(config, updates_in_epoch)
         self.patience = Patience(config.patience, _PLATEAU_MIN_DELTA)
         self.warm = self.warmup == 0
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs; the rate itself is a variable of the optimizer."""
+        return {"patience": self.patience.state(), "warm": self.warm}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state()``."""
+        self.patience.restore(state["patience"])
+        self.warm = state["warm"]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate while it warms up."""
@@ -105,6 +114,15 @@ class EarlyStopping(keras.callbacks.Callback):
         self.best_epoch: int | None = None
         self.best_weights: list[np.ndarray] | None = None
         self.stopped: int | None = None
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs; the best weights are those of the best checkpoint."""
+        return {"patience": self.patience.state(), "best_epoch": self.best_epoch}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state()``."""
+        self.patience.restore(state["patience"])
+        self.best_epoch = state["best_epoch"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Look at the metric."""

@@ -41,7 +41,18 @@ class TrainingProgress:
                 f"epoch {event['epoch'] + 1}/{event['epochs']}  step {event['step']}/{event['steps']}"
                 f"  loss {event['loss']:.4f}  {rate:,.0f} images/s  {clock(left * self._rows / rate)} left"
             )
-        elif event["type"] == "epoch":
+        elif event["type"] == "warning":
+            self._progress.line(f"warning: {event['text']}")
+        elif event["type"] == "restart":
+            self._progress.line(
+                f"warning: {event['reason']}; starting the ranks again (attempt {event['attempt'] + 1})"
+            )
+            self._progress.note("starting the ranks")
+        elif event["type"] == "resumed":
+            self._progress.line(
+                f"going on from the checkpoint in epoch {event['epoch'] + 1}, after step {event['step']}"
+            )
+        elif event["type"] == "epoch" and event["epoch"] not in self._history:
             metrics = dict(event["metrics"])
             self._history[event["epoch"]] = metrics
             self._progress.line(

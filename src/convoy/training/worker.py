@@ -20,7 +20,9 @@ from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLos
 from convoy.training.collective import Collective
 from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
+from convoy.training.position import Advance, Position
 from convoy.training.precision import in_precision
+from convoy.training.recovery import Recovery, identity_of
 from convoy.training.schedule import learning_rate
 
 
@@ -32,9 +34,10 @@ class TrainTask:
         version_path: Folder of the dataset version, which every rank can read.
         model: Section ``model``.
         training: Section ``training``.
-        build: Builds the network from (model name, shape, classes, pixel mean, pixel std, dtype); a module-level
-            function.
+        build: Builds the network from (model name, shape, classes, pixel mean, pixel std); a module-level function.
         threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
+        checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
+        resume: Whether to go on from the newest checkpoint, if there is one.
     """
 
     version_path: str
@@ -42,6 +45,8 @@ class TrainTask:
     training: TrainingConfig
     build: Callable[..., keras.Model]
     threads: int
+    checkpoints: str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,20 +96,26 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
         optimizer, crossentropy(config.label_smoothing), metrics=[accuracy], jit_compile=False, auto_scale_loss=False
     )
     optimizer.build(model.trainable_variables)
-    collective.broadcast([*model.weights, *optimizer.variables])
 
     batch, rank, size = config.global_batch_size, collective.rank, collective.size
-    callbacks: list[keras.callbacks.Callback] = [
-        ExactOverRanks(collective, len(train_data), len(validation_data), batch, config.accumulation_steps),
-        StopOnNonFiniteLoss(),
-    ]
+    tell = emit if rank == 0 else _tell_nobody
+    identity = identity_of(config, task.model.name, manifest.fingerprint)
+    run = Recovery(task.checkpoints, task.resume, config, identity, model, collective, tell)
+    position = Position(steps_per_epoch(len(train_data), batch), *run.start)
+    collective.broadcast([*model.weights, *optimizer.variables])
+    exact = ExactOverRanks(
+        collective, len(train_data), len(validation_data), batch, position, config.accumulation_steps
+    )
+    callbacks: list[keras.callbacks.Callback] = [Advance(position), exact, StopOnNonFiniteLoss()]
     if rank == 0:
-        callbacks.insert(1, Report(emit, len(train_data), config.epochs, batch))
+        callbacks.insert(2, Report(emit, len(train_data), config.epochs, batch, position))
     callbacks += optimisation_callbacks(config, collective, len(train_data), emit)
+    callbacks += run.callbacks(position, exact, callbacks)
     model.fit(
-        training_batches(train_data, batch, config.seed, 0, config.epochs, rank, size),
+        training_batches(train_data, batch, config.seed, position.epoch, config.epochs, rank, size, position.step),
+        initial_epoch=position.epoch,
         epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch(len(train_data), batch),
+        steps_per_epoch=position.steps,
         validation_data=evaluation_batches(validation_data, batch, rank, size),
         callbacks=callbacks,
         shuffle=False,  # the plan has done it
@@ -115,6 +126,10 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     trained = build()  # a fresh network: nothing of Horovod, nor of this optimizer, gets into the file
     trained.set_weights(model.get_weights())
     return TrainedModel(_keras_bytes(trained), weights_sha256(trained))
+
+
+def _tell_nobody(event: dict[str, Any]) -> None:
+    """Take the events of ranks other than 0."""
 
 
 def _set_up_tensorflow(task: TrainTask, collective: Collective) -> None:

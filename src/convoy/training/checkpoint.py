@@ -1,0 +1,154 @@
+"""Checkpoints on disk: complete or not there, checked when read, a few kept. Pure: NumPy and files.
+
+<folder>/step-000001875/arrays.npz   weights, optimizer
+                        state.json   position, what callbacks remember, the checksum of arrays.npz
+<folder>/BEST                        name of the best one
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+_ARRAYS, _STATE, _BEST = "arrays.npz", "state.json", "BEST"
+_NAME = re.compile(r"step-\d{9,}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A moment of training.
+
+    Attributes:
+        step: Steps done since the beginning, over all epochs.
+        arrays: Weights and the optimizer's variables, by name.
+        state: Everything else, as JSON takes it.
+    """
+
+    step: int
+    arrays: Mapping[str, np.ndarray]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class CheckpointStore:
+    """The checkpoints of one run, in a folder of their own; one writer.
+
+    Args:
+        folder: Where they are; made by the first ``save``.
+        keep: How many of the newest are kept, beside the best.
+        warn: Takes a line about a checkpoint that is damaged.
+    """
+
+    def __init__(self, folder: Path, keep: int, warn: Callable[[str], None]) -> None:
+        self.folder, self.keep, self.warn = folder, keep, warn
+
+    def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
+        """Write a checkpoint, which is there when it is complete and on the disk; then remove the oldest.
+
+        Raises:
+            OSError: The disk is full, or the folder cannot be written to. What was there stays, nothing is left over.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".draft-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        draft = self.folder / f".draft-{uuid.uuid4().hex[:12]}"
+        final = self.folder / f"step-{checkpoint.step:09d}"
+        try:
+            draft.mkdir()
+            with open(draft / _ARRAYS, "wb") as file:
+                np.savez(file, **checkpoint.arrays)
+                _to_disk(file.fileno())
+            state = {
+                "format": FORMAT,
+                "step": checkpoint.step,
+                "sha256": _sha256(draft / _ARRAYS),
+                "state": checkpoint.state,
+            }
+            with open(draft / _STATE, "w") as text:
+                json.dump(state, text, indent=1)
+                text.flush()
+                _to_disk(text.fileno())
+            if final.exists():  # of an attempt that came as far
+                shutil.rmtree(final)
+            draft.rename(final)
+            if best:
+                pointer = self.folder / f".draft-{uuid.uuid4().hex[:12]}"
+                pointer.write_text(final.name)
+                pointer.rename(self.folder / _BEST)
+            _sync_folder(self.folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        self._remove_old()
+
+    def latest(self) -> Checkpoint | None:
+        """Read the newest checkpoint that is whole; a damaged one is named by ``warn``, and the one before is read."""
+        for path in reversed(self._paths()):
+            if (checkpoint := self._read(path)) is not None:
+                return checkpoint
+        return None
+
+    def best(self) -> Checkpoint | None:
+        """Read the best checkpoint; None where there is none, or it is damaged."""
+        name = self._best_name()
+        return self._read(self.folder / name) if name else None
+
+    def _read(self, path: Path) -> Checkpoint | None:
+        try:
+            state = json.loads((path / _STATE).read_text())
+            if state["format"] != FORMAT:
+                raise ValueError(f"its format is {state['format']}, this version reads {FORMAT}")
+            if _sha256(path / _ARRAYS) != state["sha256"]:
+                raise ValueError("its checksum does not fit")
+            with np.load(path / _ARRAYS, allow_pickle=False) as arrays:
+                return Checkpoint(int(state["step"]), dict(arrays), state["state"])
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            self.warn(f"checkpoint {path} is damaged ({error}); the one before is used")
+            return None
+
+    def _paths(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        except FileNotFoundError:
+            return []
+
+    def _best_name(self) -> str | None:
+        try:
+            name = (self.folder / _BEST).read_text().strip()
+        except OSError:
+            return None
+        return name if _NAME.fullmatch(name) and (self.folder / name).is_dir() else None
+
+    def _remove_old(self) -> None:
+        best = self._best_name()
+        for path in self._paths()[: -self.keep]:
+            if path.name != best:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # file systems that cannot
+    finally:
+        os.close(descriptor)

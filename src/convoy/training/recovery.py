@@ -1,0 +1,129 @@
+"""Going on from a checkpoint, on each rank: what is read at the start, and the callbacks that save."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from convoy.config import TrainingConfig
+from convoy.training.callbacks import Emit, ExactOverRanks
+from convoy.training.checkpoint import CheckpointStore
+from convoy.training.collective import Collective
+from convoy.training.patience import EarlyStopping, PlateauRate
+from convoy.training.position import Position
+from convoy.training.snapshots import (
+    SaveCheckpoints,
+    Stateful,
+    check_identity,
+    named,
+    read_checkpoint,
+    restore_draws,
+    restore_weights,
+)
+
+
+class Recovery:
+    """A rank's way back to where training was.
+
+    Made when the model is compiled and its optimizer built: on rank 0 it gives both the newest checkpoint's values,
+    which are broadcast afterwards like initial ones.
+
+    Args:
+        folder: Of the run's checkpoints; None where nothing is saved.
+        resume: Whether to go on from the newest one.
+        config: Section ``training``.
+        identity: What a checkpoint must have in common with this run.
+        model: Compiled, its optimizer built.
+        collective: The ranks.
+        emit: Takes events; used on rank 0.
+
+    Attributes:
+        start: (epoch, step) to start with.
+
+    Raises:
+        TrainingError: The checkpoint is of other data, another network or other settings.
+    """
+
+    def __init__(
+        self,
+        folder: str | None,
+        resume: bool,
+        config: TrainingConfig,
+        identity: Mapping[str, Any],
+        model: keras.Model,
+        collective: Collective,
+        emit: Emit,
+    ) -> None:
+        self._config, self._identity, self._collective, self._emit = config, identity, collective, emit
+        self._store = None
+        self._state: dict[str, Any] | None = None
+        self.start = (0, 0)
+        if folder is None:
+            return
+        self._store = CheckpointStore(
+            Path(folder), config.checkpoint.keep, lambda text: emit({"type": "warning", "text": text})
+        )
+        if not resume:
+            return
+        self._state, checkpoint = read_checkpoint(self._store, collective)
+        if self._state is None:
+            return
+        check_identity(self._state["identity"], identity, "the run of the checkpoint")
+        if checkpoint is not None:
+            restore_weights(model, checkpoint)
+        restore_draws(model, self._state)
+        self.start = (int(self._state["epoch"]), int(self._state["step"]))
+        emit({"type": "resumed", "epoch": self.start[0], "step": self.start[1]})
+
+    def callbacks(
+        self, position: Position, exact: ExactOverRanks, others: Sequence[keras.callbacks.Callback]
+    ) -> list[keras.callbacks.Callback]:
+        """Give the other callbacks their memory back, and return those that save; they come last."""
+        if self._store is None:
+            return []
+        stateful: dict[str, Stateful] = {
+            type(callback).__name__: callback
+            for callback in others
+            if isinstance(callback, PlateauRate | EarlyStopping)
+        }
+        save = SaveCheckpoints(
+            self._store, self._config, self._collective, position, exact, stateful, self._emit, self._identity
+        )
+        if self._state is not None:
+            for name, callback in stateful.items():
+                if name in self._state["callbacks"]:
+                    callback.restore(self._state["callbacks"][name])
+            save.lowest = float(self._state["lowest"])
+            if self._collective.rank == 0:
+                exact.carried = np.array(self._state["metrics"], np.float64)
+                self._restore_best(stateful)
+        return [save]
+
+    def _restore_best(self, stateful: Mapping[str, Stateful]) -> None:
+        """The best epoch's weights, which early stopping brings back at the end: those of the best checkpoint."""
+        callback = stateful.get(EarlyStopping.__name__)
+        if not isinstance(callback, EarlyStopping) or callback.best_epoch is None or not callback.config.restore_best:
+            return
+        assert self._store is not None
+        best = self._store.best()
+        if best is None or best.state["epoch"] != callback.best_epoch + 1:
+            self._emit({"type": "warning", "text": "the best epoch's checkpoint is gone; later epochs may replace it"})
+            callback.patience.restore((-np.inf, 0))
+            callback.best_epoch = None
+            return
+        callback.best_weights = named(best.arrays, "validated") or named(best.arrays, "weights")
+
+
+def identity_of(config: TrainingConfig, model: str, fingerprint: str) -> dict[str, Any]:
+    """What makes a run the same run: its data, network, order of samples and optimizer; not its length or ranks."""
+    return {
+        "dataset.fingerprint": fingerprint,
+        "model.name": model,
+        "training.global_batch_size": config.global_batch_size,
+        "training.accumulation_steps": config.accumulation_steps,
+        "training.seed": config.seed,
+        "training.optimizer.name": config.optimizer.name,
+        "training.precision": config.precision,
+    }
