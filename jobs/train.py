@@ -15,9 +15,10 @@ from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.package import log_model
 from convoy.tracking.runs import training_run
-from convoy.training.launch import check_slots, launch, threads_per_rank
+from convoy.training.launch import check_slots, launch, task_of
 from convoy.training.progress import TrainingProgress
-from convoy.training.worker import TrainTask, load_trained
+from convoy.training.recovery import check_resumable
+from convoy.training.worker import load_trained
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -29,11 +30,13 @@ def run(config: Config) -> dict[str, Any]:
     workers = config.training.num_workers
     statistics = manifest.pixel_mean, manifest.pixel_std
     build(config.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+    if config.training.resume:
+        check_resumable(config, manifest.fingerprint)
     store.connect(config.tracking.uri, create=True)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
-            task = TrainTask(str(path), config.model, config.training, build, threads_per_rank(spark, workers))
+            task = task_of(spark, config, path, build, tracked.run_id)
             rows, epochs = manifest.split("train").rows, config.training.epochs
             with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
                 trained = launch(spark, task, progress.handle)

@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports r
 
 Job = Callable[[Config], dict[str, Any]]
 
+_SHORT = {"--resume": "--training.resume"}
 _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: --?([\w.]+)")
 _UNKNOWN_KEY = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<option>[\w.]+)'")
 _UNKNOWN_SECTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
@@ -66,7 +67,7 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
     parser.add_argument("--config", action="config", help="YAML file of the experiment; see conf/.")
     parser.add_class_arguments(Config)
     fields = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = [_in_full(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
         _check_files(arguments)
         namespace = parser.parse_args(arguments)
@@ -81,6 +82,12 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         raise ConfigError(_explain(str(error), fields)) from None
     values.pop("config", None)
     return Config(**values)
+
+
+def _in_full(argument: str) -> str:
+    """Spell out the arguments that have a short form."""
+    name, equals, value = argument.partition("=")
+    return _SHORT[name] + equals + value if name in _SHORT else argument
 
 
 def _check_files(arguments: Sequence[str]) -> None:

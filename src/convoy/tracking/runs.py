@@ -17,11 +17,13 @@ from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
+from convoy.errors import TrackingError
 from convoy.tracking import store
 from convoy.tracking.figures import training_curves
 
@@ -125,21 +127,28 @@ class TrainingRun:
 
 @contextmanager
 def training_run(config: Config, path: Path, manifest: Manifest, spark_application: str) -> Iterator[TrainingRun]:
-    """Open a run that says what it is made from; it ends as FINISHED, or as FAILED with the reason in a tag.
+    """Open a run that says what it is made from, or one to go on with; it ends as FINISHED, or as FAILED with a reason.
 
     Args:
-        config: Every field becomes a parameter.
+        config: Every field becomes a parameter; of a run to go on with (``training.resume``) they stay as they were.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
+
+    Raises:
+        TrackingError: There is no run of that id.
     """
-    experiment = store.experiment_id(config.tracking.experiment)
     client = mlflow.MlflowClient()
-    name = f"{config.model.name}-{config.dataset.name}"
-    run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+    if config.training.resume is None:
+        experiment = store.experiment_id(config.tracking.experiment)
+        name = f"{config.model.name}-{config.dataset.name}"
+        run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+    else:
+        run = _reopened(config.training.resume)
     try:
-        run.log_config(config)
-        run.log_dataset(manifest, path)
+        if config.training.resume is None:
+            run.log_config(config)
+            run.log_dataset(manifest, path)
         run.set_tags(provenance(manifest, spark_application, config.training.num_workers))
         yield run
     except BaseException as error:
@@ -147,6 +156,30 @@ def training_run(config: Config, path: Path, manifest: Manifest, spark_applicati
         client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.set_terminated(run.run_id, "FINISHED")
+
+
+def _reopened(run_id: str) -> TrainingRun:
+    """Open a run that has ended, with the metrics of its epochs."""
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_run(run_id)
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise TrackingError(
+            f"training.resume: there is no run {run_id!r} to go on with in {mlflow.get_tracking_uri()}"
+            f" ({store.first_line(error)})"
+        ) from None
+    if "convoy.failure" in found.data.tags:
+        client.delete_tag(run_id, "convoy.failure")
+    resumed = int(found.data.tags.get("convoy.resumed", "0"))
+    client.set_tag(run_id, "convoy.resumed", str(resumed + 1))
+    run = TrainingRun(run_id, found.info.experiment_id)
+    epochs: dict[int, dict[str, float]] = {}
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"):
+        for metric in client.get_metric_history(run_id, name):
+            epochs.setdefault(metric.step, {})[name] = metric.value
+    run.history = [epochs[epoch] for epoch in sorted(epochs)]
+    return run
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

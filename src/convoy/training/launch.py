@@ -9,18 +9,21 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 from pyspark.sql import SparkSession
 
 from convoy import errors
+from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
 from convoy.interrupt import interruptible
 from convoy.spark import is_local, slots
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import HorovodRanks, SingleProcess
 from convoy.training.exchange import check_reduction, horovod_environment
+from convoy.training.recovery import checkpoint_folder
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _START_SECONDS = 120
@@ -76,6 +79,22 @@ class RankFailure(RuntimeError):
     def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True) -> None:
         super().__init__(f"{reason}\n{detail}" if detail else reason)
         self.reason, self.may_pass = reason, may_pass
+
+
+def task_of(spark: SparkSession, config: Config, path: Path, build: Callable[..., Any], run_id: str) -> TrainTask:
+    """Describe a training for the ranks.
+
+    Args:
+        spark: The session.
+        config: The configuration.
+        path: Folder of the dataset version.
+        build: Builds the network; see ``TrainTask``.
+        run_id: Of the tracked run; its checkpoints go into a folder of that name.
+    """
+    training = config.training
+    folder = checkpoint_folder(training, run_id)
+    threads = threads_per_rank(spark, training.num_workers)
+    return TrainTask(str(path), config.model, training, build, threads, folder, training.resume is not None)
 
 
 def check_slots(spark: SparkSession, workers: int) -> None:

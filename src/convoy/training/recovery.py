@@ -1,5 +1,6 @@
 """Going on from a checkpoint, on each rank: what is read at the start, and the callbacks that save."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from convoy.config import TrainingConfig
+from convoy.config import Config, TrainingConfig
+from convoy.console import say
+from convoy.errors import TrainingError
 from convoy.training.callbacks import Emit, ExactOverRanks
 from convoy.training.checkpoint import CheckpointStore
 from convoy.training.collective import Collective
@@ -114,6 +117,40 @@ class Recovery:
             callback.best_epoch = None
             return
         callback.best_weights = named(best.arrays, "validated") or named(best.arrays, "weights")
+
+
+def checkpoint_folder(config: TrainingConfig, run_id: str) -> str:
+    """Folder of a run's checkpoints, absolute."""
+    return os.path.join(os.path.abspath(os.path.expanduser(config.checkpoint.folder)), run_id)
+
+
+def check_resumable(config: Config, fingerprint: str) -> None:
+    """Look at a run's newest checkpoint, on the driver and before anything starts.
+
+    Args:
+        config: With ``training.resume``.
+        fingerprint: Of the dataset.
+
+    Raises:
+        TrainingError: There is no checkpoint, it is of other data or settings, or all epochs are done.
+    """
+    training = config.training
+    assert training.resume is not None
+    if "/" in training.resume or training.resume.startswith("."):
+        raise TrainingError(f"training.resume is {training.resume!r}; expected the id of an MLflow run")
+    folder = Path(checkpoint_folder(training, training.resume))
+    newest = CheckpointStore(folder, training.checkpoint.keep, lambda text: say(f"warning: {text}")).latest()
+    if newest is None:
+        raise TrainingError(
+            f"run {training.resume!r} has no checkpoint in {folder}; mend training.resume or training.checkpoint.folder"
+        )
+    identity = identity_of(training, config.model.name, fingerprint)
+    check_identity(newest.state["identity"], identity, f"run {training.resume}")
+    if newest.state["epoch"] >= training.epochs:
+        raise TrainingError(
+            f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
+            f" {training.epochs}, to go on"
+        )
 
 
 def identity_of(config: TrainingConfig, model: str, fingerprint: str) -> dict[str, Any]:
