@@ -3,8 +3,8 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import tensorflow as tf
 from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.plan import steps_per_epoch
-from convoy.dataset.read import evaluation_batches, read_split, training_batches
+from convoy.dataset.reader import Batch, ReadSettings, SplitReader, open_split
+from convoy.dataset.tf_batches import reading_errors, to_tf
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss, optimisation_callbacks
 from convoy.training.collective import Collective
 from convoy.training.losses import accuracy, crossentropy
@@ -75,15 +76,17 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     config = task.training
     manifest = Manifest.load(task.version_path)
     path = Path(task.version_path)
-    train_data = read_split(path, manifest, "train")
-    validation_data = read_split(path, manifest, "validation")
+    threads = max(1, task.threads)
+    reading = ReadSettings(config.cache, config.shuffle_window_mb, config.seed, config.class_balance, threads=threads)
+    train_data = open_split(path, manifest, "train", reading)
+    validation_data = open_split(path, manifest, "validation", replace(reading, class_balance="none"))
 
     def build() -> keras.Model:
         statistics = manifest.pixel_mean, manifest.pixel_std
         return task.build(task.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
     model = in_precision(build(), config.precision)
-    rate = learning_rate(config, len(train_data))
+    rate = learning_rate(config, train_data.samples)
     plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
     optimizer = distribute(plain, collective, config.accumulation_steps)
     # XLA has no kernels for Horovod's operations on CPU.
@@ -95,21 +98,37 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
 
     batch, rank, size = config.global_batch_size, collective.rank, collective.size
     callbacks: list[keras.callbacks.Callback] = [
-        ExactOverRanks(collective, len(train_data), len(validation_data), batch, config.accumulation_steps),
+        ExactOverRanks(collective, train_data.samples, validation_data.samples, batch, config.accumulation_steps),
         StopOnNonFiniteLoss(),
     ]
     if rank == 0:
-        callbacks.insert(1, Report(emit, len(train_data), config.epochs, batch))
-    callbacks += optimisation_callbacks(config, collective, len(train_data), emit)
-    model.fit(
-        training_batches(train_data, batch, config.seed, 0, config.epochs, rank, size),
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch(len(train_data), batch),
-        validation_data=evaluation_batches(validation_data, batch, rank, size),
-        callbacks=callbacks,
-        shuffle=False,  # the plan has done it
-        verbose=0,
-    )
+        callbacks.insert(1, Report(emit, train_data.samples, config.epochs, batch))
+    callbacks += optimisation_callbacks(config, collective, train_data.samples, emit)
+
+    def training() -> Iterator[Batch]:
+        for epoch in range(config.epochs):
+            yield from train_data.batches(epoch, batch, rank, size)
+
+    def validation() -> Iterator[Batch]:
+        return validation_data.in_order(batch, rank, size)
+
+    def pairs(batches: Callable[[], Iterator[Batch]], reader: SplitReader, steps: int) -> tf.data.Dataset:
+        return to_tf(batches, reader.first(), steps).map(lambda part: (part["images"], part["labels"]))
+
+    steps = steps_per_epoch(train_data.samples, batch)
+    validation_steps = steps_per_epoch(validation_data.samples, batch)
+    with reading_errors():
+        model.fit(
+            pairs(training, train_data, steps * config.epochs),
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            validation_data=pairs(validation, validation_data, validation_steps),
+            callbacks=callbacks,
+            shuffle=False,  # the plan has done it
+            verbose=0,
+        )
+    train_data.close()
+    validation_data.close()
     if rank != 0:
         return None
     trained = build()  # a fresh network: nothing of Horovod, nor of this optimizer, gets into the file
