@@ -10,6 +10,7 @@ from convoy.config import Config
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
+from convoy.dataset.reader import samples_per_epoch
 from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
@@ -30,6 +31,7 @@ def run(config: Config) -> dict[str, Any]:
     workers = config.training.num_workers
     statistics = manifest.pixel_mean, manifest.pixel_std
     build(config.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+    config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
     store.connect(config.tracking.uri, create=True)
@@ -37,7 +39,7 @@ def run(config: Config) -> dict[str, Any]:
         check_slots(spark, workers)
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = task_of(spark, config, path, build, tracked.run_id)
-            rows, epochs = manifest.split("train").rows, config.training.epochs
+            rows, epochs = samples_per_epoch(manifest, config.training.class_balance), config.training.epochs
             with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.set_tags({"weights.sha256": trained.weights_sha256})

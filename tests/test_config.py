@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import (
+    AugmentationConfig,
     Config,
     DatasetConfig,
     EarlyStoppingConfig,
@@ -78,6 +79,9 @@ def test_configuration_cannot_be_changed():
         (TrainingConfig, "label_smoothing", 1.0),
         (TrainingConfig, "label_smoothing", NAN),
         (TrainingConfig, "epochs", 0),
+        (TrainingConfig, "shuffle_window_mb", 0.0),
+        (TrainingConfig, "shuffle_window_mb", NAN),
+        (TrainingConfig, "shuffle_window_mb", float("inf")),
         (TrainingConfig, "global_batch_size", 0),
         (EvaluationConfig, "top_k", 0),
         (ScoringConfig, "batch_size", 0),
@@ -117,6 +121,14 @@ def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
         (
             lambda: TrainingConfig(epochs=3, schedule=ScheduleConfig(warmup_epochs=4)),
             r"schedule\.warmup_epochs is 4; expected at most training\.epochs, 3",
+        ),
+        (
+            lambda: TrainingConfig(reader="petastorm", class_balance="oversample"),
+            "training.reader is 'petastorm'",
+        ),
+        (
+            lambda: TrainingConfig(reader="petastorm", augmentation=AugmentationConfig(mixup=0.2)),
+            "training.reader is 'petastorm'",
         ),
         (
             lambda: TrainingConfig(num_workers=3, horovod=HorovodConfig(reduction="adasum")),

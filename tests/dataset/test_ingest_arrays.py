@@ -1,5 +1,6 @@
 """Arrays that are no 8-bit images: stored as they are, with real Spark, and read back with Petastorm's own reader."""
 
+import functools
 import json
 
 import numpy as np
@@ -11,8 +12,10 @@ from convoy.config import DatasetConfig, ImageConfig, SourceConfig, StorageConfi
 from convoy.dataset.describe import manifest_text
 from convoy.dataset.ingest import ingest
 from convoy.dataset.manifest import NAME, Manifest
-from convoy.dataset.read import read_examples, read_split, training_batches
+from convoy.dataset.read import read_examples, read_split
+from convoy.dataset.reader import ReadSettings, open_split
 from convoy.dataset.sources import source_of
+from convoy.dataset.tf_batches import to_tf
 from convoy.dataset.verify import verify
 from convoy.errors import ConfigError
 from convoy.images import ArraySpec
@@ -72,9 +75,10 @@ def test_petastorm_and_our_reader_return_exactly_what_was_given(spark, tmp_path,
             flat = data.images.reshape(-1, spec.shape[-1]).astype(np.float64)
             np.testing.assert_allclose(manifest.pixel_mean, flat.mean(0), rtol=1e-12)
             np.testing.assert_allclose(manifest.pixel_std, flat.std(0), rtol=1e-12)
-            [(batch, _)] = training_batches(data, len(data), 0, 0, 1, 0, 1)
-            assert batch.dtype.name == spec.dtype
-            assert sorted(map(bytes, batch.numpy())) == sorted(map(bytes, data.images))
+            reader = open_split(result.path, manifest, split, ReadSettings())
+            [batch] = to_tf(functools.partial(reader.batches, 0, len(data), 0, 1), reader.first())
+            assert batch["images"].dtype.name == spec.dtype
+            assert sorted(map(bytes, batch["images"].numpy())) == sorted(map(bytes, data.images))
             np.testing.assert_array_equal(read_examples(result.path, manifest, split), data.images[:4])
     assert sorted(seen) == list(range(ROWS))
 

@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 from convoy.config import OptimizerConfig
-from convoy.dataset.plan import steps_per_epoch
-from convoy.dataset.read import SplitArrays, evaluation_batches, training_batches
+from convoy.dataset.plan import epoch_order, rank_batches, steps_per_epoch
+from convoy.dataset.read import SplitArrays
+from convoy.dataset.reader import Batch
+from convoy.dataset.tf_batches import to_tf
 from convoy.errors import TrainingError
 from convoy.models.blocks import conv2d, normalise, pool2d
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss
@@ -25,6 +27,17 @@ EPOCHS, BATCH = 2, 8
 
 def data(rows, seed):
     return SplitArrays(noise(rows, 6, 6, 1, seed=seed), np.random.default_rng(seed).integers(0, 3, rows, np.int32))
+
+
+def batches_of(data, orders, batch, collective):
+    """A rank's (images, labels) of the global batches of these orders, one for each epoch."""
+
+    def part(rows):
+        return Batch(data.images[rows], data.labels[rows], None, rows)
+
+    parts = [part(r) for order in orders for r in rank_batches(order, batch, collective.rank, collective.size)]
+    dataset = to_tf(lambda: iter(parts), part(np.zeros(1, np.int64)), len(parts))
+    return dataset.map(lambda batch: (batch["images"], batch["labels"]))
 
 
 @functools.cache
@@ -49,14 +62,15 @@ def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0
     model.set_weights(initial_weights())
     optimizer = distribute(build_optimizer(OptimizerConfig(name, rate, **options)), collective, steps)
     model.compile(optimizer, crossentropy(smoothing), metrics=[accuracy], jit_compile=False)
-    batches = training_batches(train, batch, 7, 0, EPOCHS, collective.rank, collective.size)
+    orders = [epoch_order([rows], 7, epoch).order for epoch in range(EPOCHS)]
+    batches = batches_of(train, orders, batch, collective)
     if soft:  # and a weight for each sample
         batches = batches.map(lambda x, y: (x, tf.one_hot(y, 3) * 0.7 + 0.1, 1.0 + tf.cast(y, tf.float32)))
     history = model.fit(
         batches,
         epochs=EPOCHS,
         steps_per_epoch=steps_per_epoch(rows, batch),
-        validation_data=evaluation_batches(validation, batch, collective.rank, collective.size),
+        validation_data=batches_of(validation, [np.arange(validation_rows)], batch, collective),
         callbacks=[
             Advance(position := Position(steps_per_epoch(rows, batch))),
             ExactOverRanks(collective, rows, validation_rows, batch, position, steps),

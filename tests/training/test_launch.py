@@ -100,8 +100,8 @@ def test_a_bug_on_a_rank_comes_back_with_its_traceback(spark, dataset):
         launch(spark, task, lambda event: None)
 
 
-def batch_normalised(name, shape, classes, mean, std):
-    image = keras.Input(shape, dtype="uint8")
+def batch_normalised(name, shape, classes, mean, std, dtype):
+    image = keras.Input(shape, dtype=dtype)
     x = keras.layers.Flatten()(normalise(image, mean, std))
     x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Dense(8)(x))
     return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))

@@ -1,6 +1,7 @@
 """Sections ``model`` and ``training``."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from convoy.config.augmentation import AugmentationConfig
 from convoy.config.checks import require
@@ -36,6 +37,16 @@ class TrainingConfig:
     """Steps whose gradients are summed up into one update: the same as a batch that many times larger, in less
     memory."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    cache: Literal["auto", "memory", "none"] = "auto"
+    """`memory` keeps the decoded split in memory, `none` reads it from its files in every epoch; `auto` keeps splits
+    of at most 4 GiB. The order of samples depends on it."""
+    shuffle_window_mb: float = 256
+    """MiB of decoded samples that are shuffled together where the split is not kept in memory."""
+    class_balance: Literal["none", "weights", "oversample"] = "none"
+    """`weights` weighs samples by the dataset's class weights; `oversample` repeats samples of the smaller classes,
+    so that an epoch has exactly as many of each."""
+    reader: Literal["convoy", "petastorm"] = "convoy"
+    """`petastorm` reads as its tutorials do, for comparison: slower, and samples are not seen exactly once."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     label_smoothing: float = 0.0
@@ -70,6 +81,14 @@ class TrainingConfig:
         steps, smoothing, ranks = self.accumulation_steps, self.label_smoothing, max(1, self.num_workers)
         require(steps >= 1, "training.accumulation_steps", steps, "1 or more steps")
         require(0 <= smoothing < 1, "training.label_smoothing", smoothing, "0 to less than 1")
+        window = self.shuffle_window_mb
+        require(0 < window < float("inf"), "training.shuffle_window_mb", window, "a number of MiB above 0")
+        require(
+            self.reader == "convoy" or (self.class_balance != "oversample" and not self.augmentation.mixup),
+            "training.reader",
+            self.reader,
+            "convoy, with training.class_balance oversample or training.augmentation.mixup",
+        )
         require(
             self.horovod.reduction != "adasum" or ranks & (ranks - 1) == 0,
             "training.num_workers",

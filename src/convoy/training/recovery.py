@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -162,5 +163,9 @@ def identity_of(config: TrainingConfig, model: str, fingerprint: str) -> dict[st
         "training.accumulation_steps": config.accumulation_steps,
         "training.seed": config.seed,
         "training.optimizer.name": config.optimizer.name,
+        "training.cache": config.cache,
+        "training.shuffle_window_mb": config.shuffle_window_mb,
+        "training.class_balance": config.class_balance,
+        "training.augmentation": asdict(config.augmentation),
         "training.precision": config.precision,
     }

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.manifest import Manifest
-from convoy.dataset.plan import steps_per_epoch
-from convoy.dataset.read import evaluation_batches, read_split, training_batches
+from convoy.dataset.tf_batches import reading_errors
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss, optimisation_callbacks
 from convoy.training.collective import Collective
 from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
+from convoy.training.pipeline import Pipeline
 from convoy.training.position import Advance, Position
 from convoy.training.precision import in_precision
 from convoy.training.recovery import Recovery, identity_of
@@ -79,16 +79,21 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     _set_up_tensorflow(task, collective)
     config = task.training
     manifest = Manifest.load(task.version_path)
-    path = Path(task.version_path)
-    train_data = read_split(path, manifest, "train")
-    validation_data = read_split(path, manifest, "validation")
+    with Pipeline(Path(task.version_path), manifest, config, collective, task.threads) as data:
+        return _train_on(data, task, manifest, collective, emit)
+
+
+def _train_on(
+    data: Pipeline, task: TrainTask, manifest: Manifest, collective: Collective, emit: Callable[[dict[str, Any]], None]
+) -> TrainedModel | None:
+    config = task.training
 
     def build() -> keras.Model:
         statistics = manifest.pixel_mean, manifest.pixel_std
         return task.build(task.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
     model = in_precision(build(), config.precision)
-    rate = learning_rate(config, len(train_data))
+    rate = learning_rate(config, data.rows)
     plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
     optimizer = distribute(plain, collective, config.accumulation_steps)
     # XLA has no kernels for Horovod's operations on CPU.
@@ -97,30 +102,29 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     )
     optimizer.build(model.trainable_variables)
 
-    batch, rank, size = config.global_batch_size, collective.rank, collective.size
+    batch, rank = config.global_batch_size, collective.rank
     tell = emit if rank == 0 else _tell_nobody
     identity = identity_of(config, task.model.name, manifest.fingerprint)
     run = Recovery(task.checkpoints, task.resume, config, identity, model, collective, tell)
-    position = Position(steps_per_epoch(len(train_data), batch), *run.start)
+    position = Position(data.steps, *run.start)
     collective.broadcast([*model.weights, *optimizer.variables])
-    exact = ExactOverRanks(
-        collective, len(train_data), len(validation_data), batch, position, config.accumulation_steps
-    )
+    exact = ExactOverRanks(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
     callbacks: list[keras.callbacks.Callback] = [Advance(position), exact, StopOnNonFiniteLoss()]
     if rank == 0:
-        callbacks.insert(2, Report(emit, len(train_data), config.epochs, batch, position))
-    callbacks += optimisation_callbacks(config, collective, len(train_data), emit)
+        callbacks.insert(2, Report(emit, data.rows, config.epochs, batch, position))
+    callbacks += optimisation_callbacks(config, collective, data.rows, emit)
     callbacks += run.callbacks(position, exact, callbacks)
-    model.fit(
-        training_batches(train_data, batch, config.seed, position.epoch, config.epochs, rank, size, position.step),
-        initial_epoch=position.epoch,
-        epochs=config.epochs,
-        steps_per_epoch=position.steps,
-        validation_data=evaluation_batches(validation_data, batch, rank, size),
-        callbacks=callbacks,
-        shuffle=False,  # the plan has done it
-        verbose=0,
-    )
+    with reading_errors():
+        model.fit(
+            data.training(position.epoch, position.step),
+            initial_epoch=position.epoch,
+            epochs=config.epochs,
+            steps_per_epoch=position.steps,
+            validation_data=data.validation(),
+            callbacks=callbacks,
+            shuffle=False,  # the plan has done it
+            verbose=0,
+        )
     if rank != 0:
         return None
     trained = build()  # a fresh network: nothing of Horovod, nor of this optimizer, gets into the file

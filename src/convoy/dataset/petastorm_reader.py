@@ -1,0 +1,79 @@
+"""Petastorm's own reader, as the public tutorials use it: ``training.reader: petastorm``, for comparison only.
+
+It is not exact. Each rank reads the row groups of its shard over and over, decoded row by row, so shards of other sizes
+make some samples come more often than others; samples come in the order in which row groups are read; a row's number
+is not known, so samples are counted instead, and augmentation draws by that count.
+"""
+
+import warnings
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.plan import rank_slice
+from convoy.dataset.reader import Batch
+from convoy.errors import DatasetError
+
+
+def petastorm_batches(
+    version_path: Path,
+    manifest: Manifest,
+    split: str,
+    global_batch: int,
+    rank: int,
+    world_size: int,
+    seed: int = 0,
+    threads: int = 10,
+) -> Iterator[Batch]:
+    """Yield batches of a rank's shard without end; take ``steps_per_epoch`` of them for an epoch.
+
+    Args:
+        version_path: Folder of the version.
+        manifest: Of the version.
+        split: Name of the split.
+        global_batch: Samples per step, over all ranks.
+        rank: 0 to ``world_size - 1``: the shard.
+        world_size: Number of ranks.
+        seed: Of the order of row groups.
+        threads: Petastorm's ``workers_count``, by default its own; rows come in the order in which they are done.
+
+    Raises:
+        DatasetError: There are fewer row groups than ranks: Petastorm cannot share them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
+        from petastorm import make_reader
+        from petastorm.errors import NoDataAvailableError
+
+        names = ["image", "label", *(["weight"] if manifest.weighted else [])]
+        try:
+            reader = make_reader(
+                (version_path / split).absolute().as_uri(),
+                schema_fields=names,
+                reader_pool_type="thread",
+                workers_count=threads,
+                num_epochs=None,
+                shuffle_row_groups=True,
+                seed=seed,
+                cur_shard=rank,
+                shard_count=world_size,
+            )
+        except NoDataAvailableError:
+            raise DatasetError(
+                f"{version_path / split} has fewer row groups than the {world_size} ranks among which training.reader"
+                " petastorm shares them; use training.reader convoy"
+            ) from None
+    share = rank_slice(global_batch, rank, world_size)
+    size = share.stop - share.start
+    with reader:
+        for step in count():
+            samples = list(islice(reader, size))
+            yield Batch(
+                np.stack([sample.image for sample in samples]).reshape(size, *manifest.shape),
+                np.array([sample.label for sample in samples], np.int32),
+                np.array([sample.weight for sample in samples], np.float32) if manifest.weighted else None,
+                step * global_batch + np.arange(share.start, share.stop),
+            )
