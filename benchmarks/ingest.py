@@ -82,9 +82,8 @@ def mnist(folder: str | None, count: int) -> Task | None:
         draft = linked.with_name(f".{linked.name}-{os.getpid()}")
         for label in {label for _, label in images}:
             (draft / str(label)).mkdir(parents=True)
-        stride = max(1, len(images) // count)  # fewer than all are of all classes
         for i in range(count):
-            path, label = images[i * stride % len(images)]
+            path, label = images[i * len(images) // count if count < len(images) else i % len(images)]  # of all classes
             os.link(path, draft / str(label) / f"{i:06d}{Path(path).suffix}")
         draft.rename(linked)
     return Task(linked, count, (28, 28, 1))
