@@ -15,7 +15,9 @@ from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.package import log_model
 from convoy.tracking.runs import training_run
+from convoy.training.exchange import check_reduction
 from convoy.training.launch import check_slots, launch, threads_per_rank
+from convoy.training.preflight import check_executors
 from convoy.training.progress import TrainingProgress
 from convoy.training.worker import TrainTask, load_trained
 
@@ -29,9 +31,12 @@ def run(config: Config) -> dict[str, Any]:
     workers = config.training.num_workers
     statistics = manifest.pixel_mean, manifest.pixel_std
     build(config.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+    if workers:
+        check_reduction(config.training.horovod)
     store.connect(config.tracking.uri, create=True)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
+        check_executors(spark, workers, str(path), None)
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = TrainTask(str(path), config.model, config.training, build, threads_per_rank(spark, workers))
             rows, epochs = manifest.split("train").rows, config.training.epochs
