@@ -40,7 +40,8 @@ def run(config: Config) -> dict[str, Any]:
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = TrainTask(str(path), config.model, config.training, build, threads_per_rank(spark, workers))
             rows, epochs = manifest.split("train").rows, config.training.epochs
-            with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
+            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample
+            with TrainingProgress(rows, epochs, *reporters) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.set_tags({"weights.sha256": trained.weights_sha256})
             tracked.flush()

@@ -22,6 +22,7 @@ from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
 from convoy.training.precision import in_precision
 from convoy.training.schedule import learning_rate
+from convoy.training.timing import Timing, time_fetches
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     Args:
         task: What to train.
         collective: The ranks.
-        emit: Takes events (see ``callbacks.Report``); used on rank 0.
+        emit: Takes events (see ``callbacks.Report``, of rank 0, and ``timing.Timing``, of all).
 
     Returns:
         The trained model on rank 0, None elsewhere.
@@ -100,6 +101,8 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     ]
     if rank == 0:
         callbacks.insert(1, Report(emit, len(train_data), config.epochs, batch))
+    fetching = time_fetches(model)
+    callbacks.append(Timing(emit, collective, len(train_data), batch, fetching, optimizer.communication))
     callbacks += optimisation_callbacks(config, collective, len(train_data), emit)
     model.fit(
         training_batches(train_data, batch, config.seed, 0, config.epochs, rank, size),
