@@ -16,9 +16,11 @@ from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.package import log_model
 from convoy.tracking.runs import training_run
+from convoy.training.exchange import check_reduction
 from convoy.training.launch import check_slots, launch, task_of
+from convoy.training.preflight import check_executors
 from convoy.training.progress import TrainingProgress
-from convoy.training.recovery import check_resumable
+from convoy.training.recovery import check_resumable, made_folder
 from convoy.training.worker import load_trained
 
 
@@ -34,13 +36,17 @@ def run(config: Config) -> dict[str, Any]:
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
+    if workers:
+        check_reduction(config.training.horovod)
     store.connect(config.tracking.uri, create=True)
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
+        check_executors(spark, workers, str(path), made_folder(config.training))
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = task_of(spark, config, path, build, tracked.run_id)
             rows, epochs = samples_per_epoch(manifest, config.training.class_balance), config.training.epochs
-            with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
+            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample
+            with TrainingProgress(rows, epochs, *reporters) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.set_tags({"weights.sha256": trained.weights_sha256})
             tracked.flush()

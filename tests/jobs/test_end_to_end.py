@@ -105,8 +105,14 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert params["training.optimizer.learning_rate"] == "0.002"
     assert params["model.name"] == "lenet5"
     assert params["dataset.image.height"] == "32"
-    for metric in ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"):
+    per_epoch = ["loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"]
+    measured = ["step_ms", "data_wait_share", "communication_share", "memory_mb"]
+    per_epoch += [*measured, *(f"rank_{rank}/{name}" for rank in (0, 1) for name in [*measured, "images_per_second"])]
+    for metric in per_epoch:
         assert [m.step for m in client.get_metric_history(result["run_id"], metric)] == list(range(1, 9)), metric
+    for rank in (0, 1):
+        assert run.data.metrics[f"system/rank_{rank}/system_memory_usage_megabytes"] > 0
+        assert 0 <= run.data.metrics[f"system/rank_{rank}/cpu_utilization_percentage"] <= 100
     tags = run.data.tags
     assert tags["world_size"] == "2"
     assert tags["spark.application_id"].startswith("local-")

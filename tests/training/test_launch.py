@@ -127,7 +127,15 @@ def test_everything_together_on_two_ranks(spark, dataset, tmp_path):
     trained = launch(spark, task, events.append)
     epochs = [event["metrics"] for event in events if event["type"] == "epoch"]
     assert len(epochs) == 2
-    assert events[-1] == {"type": "early_stopping", "epoch": 0, "stopped": 1, "monitor": "val_accuracy"}
+    stopped = [event for event in events if event["type"] == "early_stopping"]
+    assert stopped[-1] == {"type": "early_stopping", "epoch": 0, "stopped": 1, "monitor": "val_accuracy"}
+    measured = {(event["epoch"], event["rank"]): event["metrics"] for event in events if event["type"] == "rank"}
+    assert sorted(measured) == [(0, 0), (0, 1), (1, 0), (1, 1)]  # from both ranks, each over its own connection
+    for metrics in measured.values():
+        assert 0 < metrics["data_wait_share"] + metrics["communication_share"] < 1
+        assert 100 < metrics["memory_mb"] <= metrics["memory_peak_mb"]
+    assert measured[1, 0]["communication_share"] > 0
+    assert {event["rank"] for event in events if event["type"] == "system"} == {0, 1}
     assert epochs[0]["learning_rate"] == pytest.approx(0.05)
     data = read_split(dataset, Manifest.load(dataset), "validation")
     model = load_trained(trained)

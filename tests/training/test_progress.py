@@ -42,6 +42,71 @@ def test_every_epoch_is_reported_once_with_its_metrics_and_has_a_line(capsys):
         assert text in lines[-1]
 
 
+MEASURED = {
+    "images_per_second": 100.0,
+    "step_ms": 2.0,
+    "step_ms_p95": 3.0,
+    "data_wait_share": 0.25,
+    "communication_share": 0.5,
+    "memory_mb": 300.0,
+    "memory_peak_mb": 400.0,
+}
+
+
+def told(epoch, rank, ranks=2, **metrics):
+    return {"type": "rank", "epoch": epoch, "rank": rank, "ranks": ranks, "metrics": MEASURED | metrics}
+
+
+def test_what_ranks_measured_is_logged_together_and_apart_once_all_have_told():
+    logged = []
+    progress = TrainingProgress(1000, 3, lambda *_: None, lambda *given: logged.append(given))
+    progress.handle(told(0, 1, data_wait_share=0.75, memory_mb=350.0))
+    assert not logged
+    progress.handle(told(0, 0))
+    [(number, metrics)] = logged
+    assert number == 0
+    assert metrics["data_wait_share"] == 0.5
+    assert (metrics["rank_0/data_wait_share"], metrics["rank_1/data_wait_share"]) == (0.25, 0.75)
+    assert (metrics["communication_share"], metrics["memory_mb"], metrics["step_ms"]) == (0.5, 350, 2)
+    assert "images_per_second" not in metrics  # it comes with the epoch
+    own = {f"rank_{rank}/{name}" for rank in (0, 1) for name in MEASURED}
+    assert metrics.keys() == own | MEASURED.keys() - {"images_per_second"}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), max_size=40))
+def test_no_epoch_is_logged_twice_whatever_is_repeated(events):
+    epochs, ranks = [], []
+    progress = TrainingProgress(1000, 3, lambda n, _: epochs.append(n), lambda n, _: ranks.append(n))
+    progress._progress.stream = Terminal()
+    for number, rank in events:
+        progress.handle(epoch(number) if rank < 0 else told(number, rank, ranks=3))
+    assert sorted(epochs) == sorted({number for number, rank in events if rank < 0})
+    assert sorted(ranks) == [n for n in range(3) if {(n, 0), (n, 1), (n, 2)} <= set(events)]
+
+
+def test_a_restart_with_fewer_ranks_counts_these():
+    logged = []
+    progress = TrainingProgress(1000, 3, lambda *_: None, lambda *given: logged.append(given))
+    progress.handle(told(0, 2, ranks=3))
+    progress.handle(told(0, 0, ranks=2))
+    progress.handle(told(0, 1, ranks=2))
+    [(_, metrics)] = logged
+    assert "rank_2/step_ms" not in metrics
+
+
+def test_samples_of_machines_are_numbered_by_rank():
+    logged = []
+    progress = TrainingProgress(1, 1, lambda *_: None, log_sample=lambda *given: logged.append(given))
+    for rank in (0, 1, 0):
+        progress.handle({"type": "system", "rank": rank, "metrics": {"cpu_utilization_percentage": 50.0 + rank}})
+    name = "cpu_utilization_percentage"
+    assert logged == [
+        (1, {f"system/rank_0/{name}": 50}),
+        (1, {f"system/rank_1/{name}": 51}),
+        (2, {f"system/rank_0/{name}": 50}),
+    ]
+
+
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=10), st.integers(1, 10**6))
 def test_summary_has_the_last_metrics_and_the_rate_over_all_epochs(rates, rows):
     progress = TrainingProgress(rows, len(rates), lambda *_: None)

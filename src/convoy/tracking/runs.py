@@ -5,6 +5,7 @@ import getpass
 import json
 import re
 import subprocess
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from convoy.tracking.figures import training_curves
 
 _PARAM_LIMIT = 6000
 _BATCH = 100  # that MLflow takes in one request
+_SAMPLES_WAIT_SECONDS = 60.0
 _SECRET = re.compile(r"secret|password|token|credential|access[._-]?key", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -70,6 +72,7 @@ class TrainingRun:
         self.run_id, self.experiment_id = run_id, experiment_id
         self.history: list[dict[str, float]] = []
         self._pending: list[Metric] = []
+        self._tried = time.monotonic()
         self._client = mlflow.MlflowClient()
 
     def log_config(self, config: Config) -> None:
@@ -102,12 +105,29 @@ class TrainingRun:
         and a last time by ``flush``.
         """
         self.history.append(dict(metrics))
+        self.log_ranks(epoch, metrics)
+
+    def log_ranks(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log more metrics of an epoch, which are not part of ``history``."""
+        self._queue(epoch + 1, metrics)
+        self._try_flush(f"of epoch {epoch + 1}")
+
+    def log_sample(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Log the state of a machine; it is sent together with other metrics, or after a minute."""
+        self._queue(number, metrics)
+        if time.monotonic() - self._tried > _SAMPLES_WAIT_SECONDS:
+            self._try_flush("of the ranks' machines")
+
+    def _queue(self, step: int, metrics: Mapping[str, float]) -> None:
         now = get_current_time_millis()
-        self._pending += [Metric(name, value, now, epoch + 1) for name, value in metrics.items()]
+        self._pending += [Metric(name, value, now, step) for name, value in metrics.items()]
+
+    def _try_flush(self, which: str) -> None:
+        self._tried = time.monotonic()
         try:
             self.flush()
         except Exception as error:
-            say(f"warning: MLflow does not take the metrics of epoch {epoch + 1} ({store.first_line(error)}); later")
+            say(f"warning: MLflow does not take the metrics {which} ({store.first_line(error)}); later")
 
     def flush(self) -> None:
         """Log the metrics that are not logged yet."""

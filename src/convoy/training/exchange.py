@@ -18,7 +18,13 @@ def horovod_environment(config: HorovodConfig) -> dict[str, str]:
     return environment
 
 
-def check_reduction(config: HorovodConfig, mpi_built: Callable[[], bool]) -> None:
+def _mpi_built() -> bool:
+    import horovod.tensorflow
+
+    return bool(horovod.tensorflow.mpi_built())
+
+
+def check_reduction(config: HorovodConfig, mpi_built: Callable[[], bool] = _mpi_built) -> None:
     """Raise ``ClusterError`` for Adasum where Horovod has no MPI.
 
     Horovod 0.28.1 registers its Adasum operations only where MPI is built and enabled (``CreateOperationManager`` in
@@ -26,7 +32,7 @@ def check_reduction(config: HorovodConfig, mpi_built: Callable[[], bool]) -> Non
 
     Args:
         config: Section ``training.horovod``.
-        mpi_built: ``horovod.tensorflow.mpi_built``; called where the answer matters.
+        mpi_built: Whether Horovod has MPI; called where the answer matters, since Horovod loads TensorFlow.
     """
     if config.reduction == "adasum" and not mpi_built():
         raise ClusterError(

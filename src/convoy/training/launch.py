@@ -56,6 +56,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any
         model = train(task, SingleProcess(), handle)
         assert model is not None
         return model
+    check_reduction(task.training.horovod)
     for attempt in range(task.training.max_restarts + 1):
         check_slots(spark, workers)
         try:
@@ -114,10 +115,8 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
 
 def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
     import horovod.spark
-    import horovod.tensorflow
     from horovod.runner import gloo_run
 
-    check_reduction(task.training.horovod, horovod.tensorflow.mpi_built)
     mpi = task.training.horovod.reduction == "adasum"
     conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))

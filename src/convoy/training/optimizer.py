@@ -8,6 +8,7 @@ import tensorflow as tf
 from convoy.config import OptimizerConfig
 from convoy.training.collective import Collective
 from convoy.training.schedule import USUAL_RATES, Schedule
+from convoy.training.timing import Stopwatch
 
 _CLASSES: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
     "sgd": (keras.optimizers.SGD, {}),
@@ -55,8 +56,8 @@ def distribute(
     It is a subclass of the optimizer's class, made here, so that ``fit``, callbacks and schedules work as usual
     (Horovod's own Keras wrapper predates Keras 3). All that the class does with gradients comes after the average:
     clipping, and a ``LossScaleOptimizer``'s check that they are finite, so that the ranks decide alike. Two
-    attributes, plain ``tf.Variable``s, steer it (``ExactOverRanks`` sets them); being no part of the optimizer's
-    state, they are neither saved nor broadcast:
+    attributes, plain ``tf.Variable``s, steer it (``ExactOverRanks`` sets them), and one tells of it (to ``Timing``);
+    being no part of the optimizer's state, they are neither saved nor broadcast:
 
     * ``gradient_weight`` (float32, 1 by default) scales this rank's gradients before the average; see
       ``accumulation.accumulated_weight``.
@@ -64,6 +65,8 @@ def distribute(
       that does not only adds to this rank's sum of gradients, without communication. The sum is no part of the state
       either: save an optimizer only after a step that updates. Keras' own accumulation weighs all steps alike, carries
       a remainder into the next epoch, and averages weights (EMA) and counts schedules at steps that change nothing.
+    * ``communication`` measures how long this rank's gradients take to become the average; that includes the wait for
+      ranks that are slower.
     """
     base = type(optimizer)
 
@@ -79,14 +82,14 @@ def distribute(
                 None if g is None else tf.math.multiply_no_nan(g, tf.cast(self.gradient_weight, g.dtype)) for g in grads
             ]
             if accumulation_steps == 1:
-                return super().apply(collective.average_gradients(weighted), trainable_variables)
+                return super().apply(self._average(weighted), trainable_variables)
             if not self.built:
                 self.build(list(trainable_variables))
             apply = super().apply
 
             def update() -> tf.Tensor:
                 total = [None if g is None else g + s for g, s in zip(weighted, self.sums, strict=True)]
-                apply(collective.average_gradients(total), trainable_variables)
+                apply(self._average(total), trainable_variables)
                 for s in self.sums:
                     s.assign(tf.zeros_like(s))
                 return tf.constant(True)
@@ -99,7 +102,11 @@ def distribute(
 
             return tf.cond(self.updates, update, collect)
 
+        def _average(self, grads: list[Any]) -> Any:
+            return self.communication.around(grads, lambda: collective.average_gradients(grads))
+
     distributed = Distributed.from_config(optimizer.get_config())
     distributed.gradient_weight = tf.Variable(1.0, trainable=False, dtype=tf.float32)
     distributed.updates = tf.Variable(True, trainable=False)
+    distributed.communication = Stopwatch()
     return distributed

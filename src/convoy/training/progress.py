@@ -1,13 +1,24 @@
 """What the driver makes of the ranks' events: a live line, a line per epoch, and metrics for the reporter."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from statistics import fmean
 from types import TracebackType
 from typing import Any
 
 from convoy.console import Progress, clock
 
 Reporter = Callable[[int, Mapping[str, float]], None]
-"""Takes (epoch from 0, metrics); the tracking room has one."""
+"""Takes (epoch from 0, metrics), or (step, metrics); the tracking room has them."""
+
+_OVER_RANKS: dict[str, Callable[[list[float]], float]] = {  # images_per_second is the epoch's own
+    "step_ms": max,
+    "step_ms_p95": max,
+    "data_wait_share": fmean,
+    "communication_share": fmean,
+    "memory_mb": max,
+    "memory_peak_mb": max,
+}
 
 
 class TrainingProgress:
@@ -16,13 +27,25 @@ class TrainingProgress:
     Args:
         rows: Samples of the training split.
         epochs: Epochs in all.
-        report: Takes every epoch's metrics.
+        report: Takes every epoch's metrics, once, also where an epoch is repeated after a restart.
+        log_ranks: Takes (epoch from 0, what the ranks measured), once all of them have told.
+        log_sample: Takes (number of the sample, from 1, the metrics of a rank's machine).
     """
 
-    def __init__(self, rows: int, epochs: int, report: Reporter) -> None:
-        self._rows, self._report = rows, report
+    def __init__(
+        self,
+        rows: int,
+        epochs: int,
+        report: Reporter,
+        log_ranks: Reporter = lambda *_: None,
+        log_sample: Reporter = lambda *_: None,
+    ) -> None:
+        self._rows, self._report, self._log_ranks, self._log_sample = rows, report, log_ranks, log_sample
         self._progress = Progress("train", rows * epochs)
         self._history: dict[int, dict[str, float]] = {}
+        self._ranks: dict[int, dict[int, dict[str, float]]] = {}
+        self._complete: set[int] = set()
+        self._samples: Counter[int] = Counter()
         self._best: int | None = None
 
     def __enter__(self) -> "TrainingProgress":
@@ -33,7 +56,7 @@ class TrainingProgress:
         self._progress.close()
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Take an event of ``callbacks.Report``."""
+        """Take an event of ``callbacks.Report`` or ``timing.Timing``."""
         if event["type"] == "step":
             left = event["epochs"] - event["epoch"] - event["step"] / event["steps"]
             rate = event["images_per_second"]
@@ -62,11 +85,27 @@ class TrainingProgress:
                 f"  {metrics['images_per_second']:,.0f} images/s  {clock(event['seconds'])}"
             )
             self._report(event["epoch"], metrics)
+        elif event["type"] == "rank" and event["epoch"] not in self._complete:
+            self._take_rank(event)
+        elif event["type"] == "system":
+            rank = event["rank"]
+            self._samples[rank] += 1
+            metrics = {f"system/rank_{rank}/{name}": value for name, value in event["metrics"].items()}
+            self._log_sample(self._samples[rank], metrics)
         elif event["type"] == "early_stopping":
             self._best = event["epoch"]
             if event["stopped"] is not None:
                 kept = "" if self._best is None else f"; the weights are those of epoch {self._best + 1}"
                 self._progress.line(f"stopped early: {event['monitor']} no longer gets better{kept}")
+
+    def _take_rank(self, event: Mapping[str, Any]) -> None:
+        epoch = event["epoch"]
+        told = self._ranks.setdefault(epoch, {})
+        told[event["rank"]] = dict(event["metrics"])
+        if all(rank in told for rank in range(event["ranks"])):
+            self._complete.add(epoch)
+            del self._ranks[epoch]
+            self._log_ranks(epoch, over_ranks({rank: told[rank] for rank in range(event["ranks"])}))
 
     def summary(self) -> dict[str, float | int]:
         """Epochs trained; the trained model's validation metrics, of the last or best one; images per second."""
@@ -78,3 +117,15 @@ class TrainingProgress:
             "val_loss": kept["val_loss"],
             "images_per_second": round(self._rows * len(self._history) / seconds, 1),
         }
+
+
+def over_ranks(measured: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """Return an epoch's metrics of all ranks together, then each rank's own as ``rank_<r>/<name>``.
+
+    Args:
+        measured: What each rank's ``timing.Timing`` emitted.
+    """
+    metrics = {name: float(of([own[name] for own in measured.values()])) for name, of in _OVER_RANKS.items()}
+    for rank, own in sorted(measured.items()):
+        metrics |= {f"rank_{rank}/{name}": value for name, value in own.items()}
+    return metrics

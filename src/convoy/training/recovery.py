@@ -125,6 +125,22 @@ def checkpoint_folder(config: TrainingConfig, run_id: str) -> str:
     return os.path.join(os.path.abspath(os.path.expanduser(config.checkpoint.folder)), run_id)
 
 
+def made_folder(config: TrainingConfig) -> str:
+    """Make the folder of all runs' checkpoints where it is missing, and return it, absolute.
+
+    Raises:
+        TrainingError: It cannot be made.
+    """
+    folder = checkpoint_folder(config, "")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be made: {error.strerror}; choose another"
+        ) from None
+    return folder
+
+
 def check_resumable(config: Config, fingerprint: str) -> None:
     """Look at a run's newest checkpoint, on the driver and before anything starts.
 

@@ -24,6 +24,7 @@ from convoy.training.position import Advance, Position
 from convoy.training.precision import in_precision
 from convoy.training.recovery import Recovery, identity_of
 from convoy.training.schedule import learning_rate
+from convoy.training.timing import Timing, time_fetches
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     Args:
         task: What to train.
         collective: The ranks.
-        emit: Takes events (see ``callbacks.Report``); used on rank 0.
+        emit: Takes events (see ``callbacks.Report``, of rank 0, and ``timing.Timing``, of all).
 
     Returns:
         The trained model on rank 0, None elsewhere.
@@ -112,6 +113,8 @@ def _train_on(
     callbacks: list[keras.callbacks.Callback] = [Advance(position), exact, StopOnNonFiniteLoss()]
     if rank == 0:
         callbacks.insert(2, Report(emit, data.rows, config.epochs, batch, position))
+    fetching = time_fetches(model)
+    callbacks.append(Timing(emit, collective, data.rows, batch, position, fetching, optimizer.communication))
     callbacks += optimisation_callbacks(config, collective, data.rows, emit)
     callbacks += run.callbacks(position, exact, callbacks)
     with reading_errors():

@@ -1,0 +1,166 @@
+"""Before the ranks start: are their machines able to? One quick task per rank asks, instead of a late failure."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from convoy.dataset.manifest import NAME as MANIFEST
+from convoy.errors import ClusterError, ConvoyError, DatasetError
+
+_ALIKE = ("python", "convoy", "tensorflow", "keras", "horovod")  # ranks of other versions would compute something else
+_MEND = "install the driver's versions on every worker, or ship its environment with --archives"
+_REASONS = (
+    re.compile(r'(Cannot run program "[^"]*": [^\n;]*)'),
+    re.compile(r"(Python in worker has different version[^\n]*?)\.?(?:\n|$)"),
+    re.compile(r"^[ \t]*((?!java|org\.)[\w.]+(?:Error|Exception): [^\n]*)", re.MULTILINE),  # Python's
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a Python process on a machine has.
+
+    Attributes:
+        host: Its name.
+        versions: Of Python (``3.11``) and of packages, by name; None where one is missing.
+        manifest: SHA-256 of the dataset version's manifest; None where it cannot be read.
+        unreadable: Why the manifest cannot be read; None where it can be.
+        unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
+    """
+
+    host: str
+    versions: dict[str, str | None]
+    manifest: str | None
+    unreadable: str | None = None
+    unwritable: str | None = None
+
+
+def check_executors(spark: SparkSession, workers: int, version_path: str, checkpoint_folder: str | None) -> None:
+    """Look whether every machine that may run a rank has what the driver has; a Spark job of a second or so.
+
+    Args:
+        spark: The session; it has ``workers`` slots (see ``launch.check_slots``), so each task gets one of its own.
+        workers: Number of ranks; nothing is checked for 0, which is the driver itself.
+        version_path: Folder of the dataset version.
+        checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.
+
+    Raises:
+        ClusterError: Other versions or missing packages on an executor, a checkpoint folder that cannot be written.
+        DatasetError: An executor does not see the dataset.
+    """
+    if workers == 0:
+        return
+    manifest = str(Path(version_path) / MANIFEST)
+    probe = probe_of(manifest, checkpoint_folder)
+    try:
+        answers = spark.sparkContext.parallelize(range(workers), workers).mapPartitions(probe).collect()
+    except Exception as error:
+        raise failed_job(str(error)) from None
+    problem = first_problem(_machine(next(probe([]))), [_machine(answer) for answer in answers], version_path)
+    if problem is not None:
+        raise problem
+
+
+def first_problem(driver: Machine, executors: Sequence[Machine], version_path: str) -> ConvoyError | None:
+    """Compare executors with the driver.
+
+    Args:
+        driver: The driver's own machine.
+        executors: One per rank; a host may come several times.
+        version_path: Folder of the dataset version, for the message.
+
+    Returns:
+        The error to raise, of the first host (by name) that has one, or None.
+    """
+    differing = {machine.host: found for machine in executors if (found := _differences(driver, machine))}
+    if differing:
+        host, others = min(differing), len(differing) - 1
+        more = f" (and {others} more host{'s' if others > 1 else ''})" if others else ""
+        return ClusterError(f"host {host}{more} has {differing[host]}; {_MEND}")
+    for machine in sorted(executors, key=lambda machine: machine.host):
+        file = Path(version_path) / MANIFEST
+        seen = f"cannot read {file} ({machine.unreadable})" if machine.manifest is None else f"has another {file}"
+        if machine.manifest is None or machine.manifest != driver.manifest:
+            return DatasetError(
+                f"dataset.root must be a folder that every worker sees: host {machine.host} {seen}; put it on a shared"
+                " file system, mounted at the same path everywhere"
+            )
+        if machine.unwritable is not None:
+            return ClusterError(
+                f"checkpoints must go to a folder that every worker can write to: host {machine.host} cannot write"
+                f" ({machine.unwritable}); put it on a shared file system, mounted at the same path everywhere"
+            )
+    return None
+
+
+def _differences(driver: Machine, machine: Machine) -> str:
+    """What the machine has that matters, and what the driver has: ``keras 3.9 (driver: 3.15)``; empty if nothing."""
+    found = []
+    for name, own in driver.versions.items():
+        its = machine.versions.get(name)
+        if own is not None and (its is None or (name in _ALIKE and its != own)):
+            found.append(f"{f'no {name}' if its is None else f'{name} {its}'} (driver: {own})")
+    return ", ".join(found)
+
+
+def _machine(answer: str) -> Machine:
+    return Machine(**json.loads(answer))
+
+
+def probe_of(manifest: str, checkpoint_folder: str | None) -> Callable[[Iterable[int]], Iterator[str]]:
+    """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs."""
+
+    def probe(_: Iterable[int]) -> Iterator[str]:
+        import hashlib
+        import json
+        import os
+        import socket
+        import sys
+        import uuid
+        from importlib import import_module
+        from importlib.metadata import PackageNotFoundError, version
+
+        def installed(*names: str) -> str | None:
+            for name in names:
+                try:
+                    return version(name)
+                except PackageNotFoundError:
+                    continue
+            return None
+
+        versions: dict[str, str | None] = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+        versions["tensorflow"] = installed("tensorflow", "tensorflow-cpu", "tensorflow-intel")
+        for name in ("keras", "horovod", "numpy", "pyarrow", "petastorm"):
+            versions[name] = installed(name)
+        try:  # may be shipped with --py-files, which leaves no metadata
+            versions["convoy"] = import_module("convoy").__version__
+        except ImportError:
+            versions["convoy"] = None
+        answer: dict[str, object] = {"host": socket.gethostname(), "versions": versions, "manifest": None}
+        try:
+            with open(manifest, "rb") as file:
+                answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
+        except OSError as error:
+            answer["unreadable"] = str(error.strerror)
+        if checkpoint_folder is not None:
+            hidden = os.path.join(checkpoint_folder, f".probe-{uuid.uuid4().hex}")
+            try:
+                with open(hidden, "xb") as draft:
+                    draft.write(b"0")
+                os.remove(hidden)
+            except OSError as error:
+                answer["unwritable"] = f"{checkpoint_folder}: {error.strerror}"
+        yield json.dumps(answer)
+
+    return probe
+
+
+def failed_job(text: str) -> ClusterError:
+    """Make one line of what Spark says of a task that could not even ask: no Python there, or another one."""
+    found = next(filter(None, (pattern.search(text) for pattern in _REASONS)), None)
+    reason = found[1] if found else text.strip().partition("\n")[0]
+    return ClusterError(f"an executor cannot run a Python task: {reason[:300]}; {_MEND}, and set PYSPARK_PYTHON to it")

@@ -1,0 +1,155 @@
+"""Whether executors have what the driver has: the comparison, and the Spark job that asks."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark import cloudpickle
+
+from convoy.dataset.manifest import NAME as MANIFEST
+from convoy.errors import ClusterError, DatasetError
+from convoy.training.preflight import Machine, check_executors, failed_job, first_problem, probe_of
+
+VERSIONS: dict[str, str | None] = {
+    "python": "3.11",
+    "convoy": "0.1.0",
+    "tensorflow": "2.18.1",
+    "keras": "3.15.1",
+    "horovod": "0.28.1",
+    "numpy": "1.26.4",
+    "pyarrow": "14.0.2",
+    "petastorm": "0.13.1",
+}
+ALIKE = {"python", "convoy", "tensorflow", "keras", "horovod"}
+DRIVER = Machine("driver", VERSIONS, "abc")
+
+
+def machine(host="one", manifest: str | None = "abc", **versions):
+    return Machine(host, VERSIONS | versions, manifest, None if manifest else "No such file or directory")
+
+
+def line(error):
+    assert error is not None
+    assert "\n" not in str(error)
+    return str(error)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(VERSIONS)), st.sampled_from([None, "0.0.1"])),
+    st.integers(0, 3),
+)
+def test_what_differs_is_named_and_nothing_else_is_a_problem(changed, healthy):
+    machines = [machine(f"healthy-{i}") for i in range(healthy)] + [machine("two", **changed)] * 2
+    error = first_problem(DRIVER, machines, "/data/v")
+    problems = {name for name, version in changed.items() if version is None or name in ALIKE}
+    if not problems:
+        assert error is None
+        return
+    assert isinstance(error, ClusterError)
+    message = line(error)
+    assert message.startswith("host two has ")
+    assert {name for name in VERSIONS if f"{name} " in message.partition(";")[0]} == problems
+    for name in problems:
+        assert f"(driver: {VERSIONS[name]})" in message
+
+
+def test_the_message_says_who_has_what_and_how_many_more():
+    machines = [machine("b", keras=None), machine("c", tensorflow="2.17.0"), machine("a", tensorflow="2.16.1")]
+    assert line(first_problem(DRIVER, machines, "/data/v")) == (
+        "host a (and 2 more hosts) has tensorflow 2.16.1 (driver: 2.18.1); install the driver's versions on every"
+        " worker, or ship its environment with --archives"
+    )
+    assert line(first_problem(DRIVER, [machine("b", keras=None)], "/data/v")).startswith(
+        "host b has no keras (driver: 3.15.1);"
+    )
+
+
+def test_what_the_driver_does_not_have_is_not_asked_for():
+    driver = dataclasses.replace(DRIVER, versions=VERSIONS | {"petastorm": None})
+    assert first_problem(driver, [machine(), machine(petastorm=None)], "/data/v") is None
+
+
+def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
+    unseen = first_problem(DRIVER, [machine(), machine("two", manifest=None)], "/data/v")
+    assert isinstance(unseen, DatasetError)
+    assert line(unseen).startswith(
+        "dataset.root must be a folder that every worker sees: host two cannot read /data/v/manifest.json (No such"
+    )
+    other = first_problem(DRIVER, [machine("two", manifest="def")], "/data/v")
+    assert isinstance(other, DatasetError)
+    assert "host two has another /data/v/manifest.json" in line(other)
+    locked = dataclasses.replace(machine("two"), unwritable="/checkpoints: Permission denied")
+    unwritable = first_problem(DRIVER, [machine(), locked], "/data/v")
+    assert isinstance(unwritable, ClusterError)
+    assert "host two cannot write (/checkpoints: Permission denied)" in line(unwritable)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            'x\njava.io.IOException: Cannot run program "py": error=2, No\n\tat j.X',
+            'Cannot run program "py": error=2, No',
+        ),
+        (
+            "Job aborted\npyspark.errors.PySparkRuntimeError: [PYTHON_VERSION_MISMATCH] Python in worker has different"
+            " version (3, 10) than that in driver 3.11, PySpark cannot run with different minor versions.\nPlease",
+            "Python in worker has different version (3, 10) than that in driver 3.11, PySpark cannot run with different"
+            " minor versions",
+        ),
+        (
+            "org.apache.spark.SparkException: \nError from python worker:\n  Traceback\n    import pandas\n"
+            "  ModuleNotFoundError: No module named 'pandas'\nPYTHONPATH was:",
+            "ModuleNotFoundError: No module named 'pandas'",
+        ),
+        ("something else\nand more", "something else"),
+    ],
+)
+def test_a_task_that_cannot_even_ask_is_one_line(text, reason):
+    assert line(failed_job(text)).startswith(f"an executor cannot run a Python task: {reason}; install")
+
+
+@pytest.fixture
+def version(tmp_path):
+    (tmp_path / MANIFEST).write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.spark
+def test_executors_like_the_driver_pass_and_nothing_is_left_behind(spark, version, tmp_path_factory):
+    checkpoints = tmp_path_factory.mktemp("checkpoints")
+    check_executors(spark, 4, str(version), str(checkpoints))
+    check_executors(spark, 2, str(version), None)
+    assert not list(checkpoints.iterdir())
+
+
+@pytest.mark.spark
+def test_a_folder_that_is_not_there_is_named(spark, version):
+    with pytest.raises(DatasetError, match=rf"host \S+ cannot read {version}/gone/{MANIFEST} \(No such file"):
+        check_executors(spark, 2, str(version / "gone"), None)
+    with pytest.raises(ClusterError, match=rf"cannot write \({version}/gone: No such file"):
+        check_executors(spark, 2, str(version), str(version / "gone"))
+
+
+@pytest.mark.spark
+def test_executors_without_a_usable_python_are_refused_with_the_reason(spark, version, monkeypatch):
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", f"{sys.executable}-that-is-not-there")
+    with pytest.raises(ClusterError, match=r"Cannot run program .*-that-is-not-there.*PYSPARK_PYTHON"):
+        check_executors(spark, 2, str(version), None)
+
+
+def test_the_question_is_sent_as_code_so_a_host_without_convoy_says_so(version):
+    question = cloudpickle.dumps(probe_of(str(version / MANIFEST), None))
+    answer = "import pickle, sys; sys.modules['convoy'] = None; print(next(pickle.load(sys.stdin.buffer)([])))"
+    asked = subprocess.run([sys.executable, "-c", answer], input=question, capture_output=True, check=True)
+    versions = json.loads(asked.stdout)["versions"]
+    assert versions["convoy"] is None
+    assert all(versions[name] for name in VERSIONS if name != "convoy")
+
+
+def test_without_ranks_there_is_nothing_to_ask():
+    check_executors(None, 0, "/gone", "/gone")
