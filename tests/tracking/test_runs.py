@@ -1,8 +1,10 @@
 """What goes into a run, and what does not."""
 
+import mlflow
 import pytest
 
-from convoy.tracking.runs import flatten, without_secrets
+from convoy.tracking import store
+from convoy.tracking.runs import TrainingRun, flatten, without_secrets
 
 
 def test_fields_are_named_as_on_the_command_line():
@@ -32,3 +34,29 @@ def test_secrets_are_not_logged(name):
 )
 def test_credentials_in_urls_are_not_logged_and_all_else_is(name, value, logged):
     assert without_secrets(name, value) == logged
+
+
+def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_path):
+    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    client = mlflow.MlflowClient()
+    experiment = store.experiment_id("epochs")
+    run_id = client.create_run(experiment).info.run_id
+
+    def history(name):
+        return [(metric.step, metric.value) for metric in client.get_metric_history(run_id, name)]
+
+    first = TrainingRun(run_id, experiment)
+    for epoch in (0, 1, 1):
+        first.log_epoch(epoch, {"loss": 1.0 / (epoch + 1), "images_per_second": 100.0})
+    first.flush()
+    assert history("loss") == [(1, 1.0), (2, 0.5)]
+
+    second = TrainingRun(run_id, experiment)
+    second.remember(client.get_metric_history(run_id, name) for name in ("loss", "images_per_second"))
+    for epoch in (1, 2):
+        second.log_epoch(epoch, {"loss": 1.0 / (epoch + 1), "images_per_second": 90.0, "val_loss": 2.0})
+    second.flush()
+    assert history("loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert history("images_per_second") == [(1, 100.0), (2, 100.0), (3, 90.0)]
+    assert history("val_loss") == [(2, 2.0), (3, 2.0)]
+    assert [second.history[epoch]["loss"] for epoch in range(3)] == [1.0, 0.5, pytest.approx(1 / 3)]

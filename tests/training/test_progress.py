@@ -166,3 +166,16 @@ def test_live_line_is_erased_when_training_fails(monkeypatch, clock):
     with pytest.raises(RuntimeError, match="a rank failed"):
         fail()
     assert terminal.screen() == [""]
+
+
+def test_epochs_of_before_a_resume_are_reported_without_a_line_and_count(capsys):
+    reported = []
+    with TrainingProgress(1000, 3, lambda number, metrics: reported.append(number)) as progress:
+        done = [epoch(0), epoch(1)]
+        progress.handle({"type": "resumed", "epoch": 2, "step": 0, "done": done})
+        progress.handle(epoch(2))
+        progress.handle({"type": "resumed", "epoch": 2, "step": 0, "done": done})
+    assert reported == [0, 1, 2]
+    assert progress.summary()["epochs"] == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["3/3"]

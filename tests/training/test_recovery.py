@@ -103,6 +103,8 @@ def test_a_killed_training_that_goes_on_ends_with_the_same_bits(dataset, tmp_pat
             assert metrics[name] == pytest.approx(epochs(whole)[epoch][name], rel=1e-5), (epoch, name)
     if kill_after > 4:
         assert rest[0]["type"] == "resumed"
+        done = [event["epoch"] for event in rest[0]["done"]] + list(epochs(rest))
+        assert done == list(range(3))  # a driver that knows nothing hears of each epoch once
 
 
 def test_a_finished_run_can_be_made_longer(dataset, tmp_path):
@@ -144,8 +146,8 @@ def test_training_goes_on_without_checkpoints_when_none_can_be_saved(dataset, tm
     (tmp_path / "file").write_text("in the way")
     trained, events = run(dataset, tmp_path / "file" / "run")
     warnings = [event["text"] for event in events if event["type"] == "warning"]
-    assert warnings
-    assert all("no checkpoint could be saved" in text for text in warnings)
+    assert len(warnings) == 1  # not one for each
+    assert "no checkpoint could be saved" in warnings[0]
     assert np.isfinite(load_trained(trained).get_weights()[0]).all()
 
 

@@ -60,7 +60,8 @@ class TrainingConfig:
     max_restarts: int = 2
     """How often training is started again, from the newest checkpoint, after a rank was lost."""
     stall_timeout: float = 300.0
-    """Seconds without any progress after which the ranks are ended (and started again, while max_restarts lasts)."""
+    """Seconds without any progress, counted from the first step, after which the ranks are ended (and started again,
+    while max_restarts lasts)."""
     resume: str | None = None
     """MLflow run to go on with, from its newest checkpoint; `--resume <run id>` is the same."""
     seed: int = 0

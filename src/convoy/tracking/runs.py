@@ -5,9 +5,8 @@ import getpass
 import json
 import re
 import subprocess
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,14 @@ from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.errors import TrackingError
 from convoy.tracking import store
+from convoy.tracking.delivery import Delivery
 from convoy.tracking.figures import training_curves
 
 _PARAM_LIMIT = 6000
 _BATCH = 100  # that MLflow takes in one request
-_SAMPLES_WAIT_SECONDS = 60.0
+_OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate")
+_FLUSH_SECONDS = 60.0
+_LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _SECRET = re.compile(r"secret|password|token|credential|access[._-]?key", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -65,15 +67,16 @@ class TrainingRun:
 
     Attributes:
         run_id: MLflow's id.
-        history: Metrics per epoch, as they came.
+        history: Epoch, from 0 -> its metrics.
     """
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id, self.experiment_id = run_id, experiment_id
-        self.history: list[dict[str, float]] = []
-        self._pending: list[Metric] = []
-        self._tried = time.monotonic()
+        self.history: dict[int, dict[str, float]] = {}
+        self._logged: set[tuple[str, int]] = set()
+        self._samples_before = 0
         self._client = mlflow.MlflowClient()
+        self._delivery = Delivery(lambda metrics: self._client.log_batch(run_id, metrics), say)
 
     def log_config(self, config: Config) -> None:
         """Log every field of the configuration as a parameter, named as on the command line."""
@@ -99,42 +102,43 @@ class TrainingRun:
         self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log an epoch's metrics; steps count epochs from 1.
+        """Log an epoch's metrics, once; steps count epochs from 1.
 
-        Training goes on when the store does not answer: what could not be logged is tried again with the next epoch,
-        and a last time by ``flush``.
+        It returns at once, and training goes on when the store does not answer: what it does not take is sent later.
         """
-        self.history.append(dict(metrics))
-        self.log_ranks(epoch, metrics)
+        self.history.setdefault(epoch, dict(metrics))
+        self._queue(epoch + 1, metrics)
 
     def log_ranks(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log more metrics of an epoch, which are not part of ``history``."""
         self._queue(epoch + 1, metrics)
-        self._try_flush(f"of epoch {epoch + 1}")
 
     def log_sample(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Log the state of a machine; it is sent together with other metrics, or after a minute."""
-        self._queue(number, metrics)
-        if time.monotonic() - self._tried > _SAMPLES_WAIT_SECONDS:
-            self._try_flush("of the ranks' machines")
+        """Log the state of a machine: the sample of that number, counted on from those that the run has."""
+        self._queue(self._samples_before + number, metrics)
 
     def _queue(self, step: int, metrics: Mapping[str, float]) -> None:
         now = get_current_time_millis()
-        self._pending += [Metric(name, value, now, step) for name, value in metrics.items()]
+        new = [name for name in metrics if (name, step) not in self._logged]
+        self._logged.update((name, step) for name in new)
+        self._delivery.put([Metric(name, metrics[name], now, step) for name in new])
 
-    def _try_flush(self, which: str) -> None:
-        self._tried = time.monotonic()
-        try:
-            self.flush()
-        except Exception as error:
-            say(f"warning: MLflow does not take the metrics {which} ({store.first_line(error)}); later")
+    def remember(self, histories: Iterable[Iterable[Metric]]) -> None:
+        """Take note of the metrics that the run has already; they are not logged again."""
+        for metric in (metric for history in histories for metric in history):
+            self._logged.add((metric.key, metric.step))
+            if metric.key.startswith("system/"):
+                self._samples_before = max(self._samples_before, metric.step)
+            if metric.key in _OF_EPOCHS and metric.step > 0:
+                self.history.setdefault(metric.step - 1, {})[metric.key] = metric.value
 
-    def flush(self) -> None:
-        """Log the metrics that are not logged yet."""
-        while self._pending:
-            batch = self._pending[:_BATCH]
-            self._client.log_batch(self.run_id, batch)
-            del self._pending[: len(batch)]
+    def flush(self, seconds: float = _FLUSH_SECONDS) -> None:
+        """Wait until all metrics are logged.
+
+        Raises:
+            TrackingError: The store does not take them for so many seconds.
+        """
+        self._delivery.finish(seconds)
 
     def log_figure(self, figure: Figure, name: str) -> None:
         """Log a picture as an artifact."""
@@ -142,7 +146,8 @@ class TrainingRun:
 
     def log_curves(self) -> None:
         """Log the training curves as a picture."""
-        self.log_figure(training_curves(self.history), "training_curves.png")
+        history = [self.history[epoch] for epoch in sorted(self.history)]
+        self.log_figure(training_curves(history), "training_curves.png")
 
 
 @contextmanager
@@ -172,8 +177,12 @@ def training_run(config: Config, path: Path, manifest: Manifest, spark_applicati
         run.set_tags(provenance(manifest, spark_application, config.training.num_workers))
         yield run
     except BaseException as error:
-        client.set_tag(run.run_id, "convoy.failure", f"{type(error).__name__}: {error}"[:5000])
-        client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        try:
+            run.flush(_LAST_WORDS_SECONDS)
+            client.set_tag(run.run_id, "convoy.failure", f"{type(error).__name__}: {error}"[:5000])
+            client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        except Exception as other:  # it must not hide why the run failed
+            say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
         raise
     client.set_terminated(run.run_id, "FINISHED")
 
@@ -194,11 +203,7 @@ def _reopened(run_id: str) -> TrainingRun:
     resumed = int(found.data.tags.get("convoy.resumed", "0"))
     client.set_tag(run_id, "convoy.resumed", str(resumed + 1))
     run = TrainingRun(run_id, found.info.experiment_id)
-    epochs: dict[int, dict[str, float]] = {}
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"):
-        for metric in client.get_metric_history(run_id, name):
-            epochs.setdefault(metric.step, {})[name] = metric.value
-    run.history = [epochs[epoch] for epoch in sorted(epochs)]
+    run.remember(client.get_metric_history(run_id, name) for name in found.data.metrics)
     return run
 
 

@@ -14,6 +14,8 @@ from mlflow.exceptions import MlflowException
 from convoy.errors import TrackingError
 
 _TIMEOUT_SECONDS = 5
+# MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
+_REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
 _SQLITE = "sqlite:///"
 
@@ -30,6 +32,8 @@ def connect(uri: str, create: bool = False) -> None:
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
+        for name, value in _REQUESTS.items():
+            os.environ.setdefault(name, value)
         try:
             requests.get(uri, timeout=_TIMEOUT_SECONDS)
         except requests.RequestException as error:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -161,6 +161,7 @@ class Report(keras.callbacks.Callback):
         self.emit, self.rows, self.epochs, self.global_batch = emit, rows, epochs, global_batch
         self.position = position
         self.begun = 0  # samples of the epoch that an earlier attempt has done
+        self.done: list[dict[str, Any]] = []  # the epoch events so far
         self.started = self.trained = self.emitted = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -192,7 +193,17 @@ class Report(keras.callbacks.Callback):
         metrics["images_per_second"] = (self.rows - self.begun) / (self.trained - self.started)
         metrics["learning_rate"] = rate_of_last_update(self.model.optimizer)
         seconds = time.monotonic() - self.started
-        self.emit({"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics})
+        event = {"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics}
+        self.done.append(event)
+        self.emit(event)
+
+    def state(self) -> dict[str, Any]:
+        """The epochs so far: a driver that was killed may not have logged the last of them."""
+        return {"done": self.done}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state``."""
+        self.done = list(state["done"])
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

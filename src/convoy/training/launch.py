@@ -28,6 +28,7 @@ from convoy.training.worker import TrainedModel, TrainTask, train
 
 _START_SECONDS = 120
 _STOP_SECONDS = 15  # that ranks have to end after a signal
+_PROGRESS = frozenset({"started", "resumed", "step", "alive", "epoch"})
 _LOOPBACK = "127.0.0.1"
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
@@ -125,7 +126,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     watch = _StallWatch(task.training.stall_timeout, stop)
 
     def dispatch(event: dict[str, Any]) -> None:
-        watch.alive()
+        watch.alive(event["type"])
         if event["type"] == "failure":
             failures.append(event)
         else:
@@ -160,8 +161,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
         threading.excepthook, gloo_run.register_shutdown_event = hook, register
         receiver.close()
     if problem is not None and watch.stalled:
-        timeout = task.training.stall_timeout
-        raise RankFailure(f"no rank made progress for {timeout:g} s (training.stall_timeout)") from problem
+        raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
     _raise_failure(failures, output, problem)
     model = results[0]
     assert isinstance(model, TrainedModel)
@@ -208,33 +208,43 @@ def _raise_failure(failures: list[dict[str, Any]], output: "_RankOutput", cause:
 
 
 class _StallWatch:
-    """Ends the ranks when none has said anything for too long; a context manager.
+    """Ends the ranks when none has made progress for too long; a context manager.
+
+    Until the first step they have as long as they have to start, at least: they load TensorFlow and build the graph.
 
     Args:
         timeout: Seconds.
         stop: Set to end the ranks.
+
+    Attributes:
+        limit: Seconds that count now.
+        stalled: Whether it has ended the ranks.
     """
 
     def __init__(self, timeout: float, stop: threading.Event) -> None:
         self._timeout, self._stop = timeout, stop
+        self.limit = max(timeout, _START_SECONDS)
         self._last = time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
         self.stalled = False
 
-    def alive(self) -> None:
-        """Note a sign of life."""
-        self._last = time.monotonic()
+    def alive(self, event: str) -> None:
+        """Note an event of that type; only those of the training itself are a sign of life."""
+        if event in _PROGRESS:
+            self._last = time.monotonic()
+        if event in ("step", "epoch"):
+            self.limit = self._timeout
 
     def _watch(self) -> None:
         while not self._done.wait(min(1.0, self._timeout / 4)):
-            if time.monotonic() - self._last > self._timeout:
+            if time.monotonic() - self._last > self.limit:
                 self.stalled = True
                 self._stop.set()
                 return
 
     def __enter__(self) -> "_StallWatch":
-        self.alive()
+        self._last = time.monotonic()
         self._thread.start()
         return self
 

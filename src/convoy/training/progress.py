@@ -72,19 +72,20 @@ class TrainingProgress:
             )
             self._progress.note("starting the ranks")
         elif event["type"] == "resumed":
+            for earlier in event["done"]:
+                if earlier["epoch"] not in self._history:
+                    self._take(earlier)
             self._progress.line(
                 f"going on from the checkpoint in epoch {event['epoch'] + 1}, after step {event['step']}"
             )
         elif event["type"] == "epoch" and event["epoch"] not in self._history:
-            metrics = dict(event["metrics"])
-            self._history[event["epoch"]] = metrics
+            metrics = self._take(event)
             self._progress.line(
                 f"epoch {event['epoch'] + 1}/{event['epochs']}"
                 f"  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.4f}"
                 f"  val_loss {metrics['val_loss']:.4f}  val_accuracy {metrics['val_accuracy']:.4f}"
                 f"  {metrics['images_per_second']:,.0f} images/s  {clock(event['seconds'])}"
             )
-            self._report(event["epoch"], metrics)
         elif event["type"] == "rank" and event["epoch"] not in self._complete:
             self._take_rank(event)
         elif event["type"] == "system":
@@ -97,6 +98,12 @@ class TrainingProgress:
             if event["stopped"] is not None:
                 kept = "" if self._best is None else f"; the weights are those of epoch {self._best + 1}"
                 self._progress.line(f"stopped early: {event['monitor']} no longer gets better{kept}")
+
+    def _take(self, event: Mapping[str, Any]) -> dict[str, float]:
+        metrics = dict(event["metrics"])
+        self._history[event["epoch"]] = metrics
+        self._report(event["epoch"], metrics)
+        return metrics
 
     def _take_rank(self, event: Mapping[str, Any]) -> None:
         epoch = event["epoch"]

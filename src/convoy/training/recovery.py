@@ -12,7 +12,7 @@ import numpy as np
 from convoy.config import Config, TrainingConfig
 from convoy.console import say
 from convoy.errors import TrainingError
-from convoy.training.callbacks import Emit, ExactOverRanks
+from convoy.training.callbacks import Emit, ExactOverRanks, Report
 from convoy.training.checkpoint import CheckpointStore
 from convoy.training.collective import Collective
 from convoy.training.patience import EarlyStopping, PlateauRate
@@ -79,7 +79,8 @@ class Recovery:
             restore_weights(model, checkpoint)
         restore_draws(model, self._state)
         self.start = (int(self._state["epoch"]), int(self._state["step"]))
-        emit({"type": "resumed", "epoch": self.start[0], "step": self.start[1]})
+        done = self._state["callbacks"].get(Report.__name__, {}).get("done", [])
+        emit({"type": "resumed", "epoch": self.start[0], "step": self.start[1], "done": done})
 
     def callbacks(
         self, position: Position, exact: ExactOverRanks, others: Sequence[keras.callbacks.Callback]
@@ -90,7 +91,7 @@ class Recovery:
         stateful: dict[str, Stateful] = {
             type(callback).__name__: callback
             for callback in others
-            if isinstance(callback, PlateauRate | EarlyStopping)
+            if isinstance(callback, Report | PlateauRate | EarlyStopping)
         }
         save = SaveCheckpoints(
             self._store, self._config, self._collective, position, exact, stateful, self._emit, self._identity

@@ -62,6 +62,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self.exact, self.callbacks, self.emit, self.identity = exact, callbacks, emit, dict(identity)
         self.saved, self.last = time.monotonic(), position.start[0] * position.steps + position.start[1]
         self.lowest = float("inf")
+        self._failing = False
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save within an epoch."""
@@ -111,7 +112,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self.store.save(Checkpoint(epoch * self.position.steps + step, arrays, state), best=best)
         except OSError as error:
             text = f"no checkpoint could be saved in {self.store.folder} ({error.strerror or error}); training goes on"
-            self.emit({"type": "warning", "text": text})
+            if not self._failing:  # once, not with each of them
+                self.emit({"type": "warning", "text": text})
+            self._failing = True
+            return
+        if self._failing:
+            self._failing = False
+            self.emit({"type": "warning", "text": "checkpoints can be saved again"})
 
 
 def random_states(model: keras.Model) -> list[Any]:
