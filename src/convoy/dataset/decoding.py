@@ -6,8 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from convoy.dataset.files import SplitFiles, damage_named
-from convoy.errors import DatasetError
-from convoy.images import BadImage, decode
+from convoy.images import BadImage, decode_stored
 
 _TASKS = 4  # per thread and call: few enough that starting them costs nothing, enough that all threads end together
 
@@ -44,13 +43,9 @@ class Decoder:
         self._pool.shutdown(cancel_futures=True)
 
     def _decode(self, values: Sequence[bytes], rows: np.ndarray, out: np.ndarray) -> None:
-        shape = out.shape[1:]
         for row, value, target in zip(rows, values, out, strict=True):
             try:
-                image = decode(value, shape[2])
-                if image.shape != shape:
-                    raise DatasetError(f"{self._files.path_of(row)} holds an image of {image.shape}, not {shape}")
-                target[:] = image
+                decode_stored(value, target)
             except BadImage:
                 with damage_named(self._files.path_of(row)):
                     raise

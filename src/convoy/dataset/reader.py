@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from convoy.dataset.buffers import Buffers
 from convoy.dataset.files import SplitFiles
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.plan import EpochPlan, Share, balanced_samples, epoch_order, rank_shares, stored_order
@@ -157,11 +158,15 @@ class SplitReader:
             with closing(self._stream.images(plan, planned)) as images:
                 yield from zip(planned, images, strict=True)
             return
-        assert self._arrays is not None
+        buffers = Buffers()
         for share in shares:
-            images = self._arrays.take(plan.order[share.own], axis=0)
-            mixed = None if share.partners is None else self._arrays.take(plan.order[share.partners], axis=0)
-            yield share, (images, mixed)
+            own = self._take(plan.order[share.own], buffers)
+            yield share, (own, None if share.partners is None else self._take(plan.order[share.partners], buffers))
+
+    def _take(self, rows: np.ndarray, buffers: Buffers) -> np.ndarray:
+        assert self._arrays is not None
+        out = buffers.empty((len(rows), *self._arrays.shape[1:]), self._arrays.dtype.name)
+        return self._arrays.take(rows, axis=0, out=out, mode="clip")  # others than "clip" copy twice
 
 
 def open_split(version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> SplitReader:

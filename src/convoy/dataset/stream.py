@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from convoy.dataset.buffers import Buffers
 from convoy.dataset.decoding import Decoder
 from convoy.dataset.files import SplitFiles
 from convoy.dataset.manifest import Manifest
@@ -47,6 +48,23 @@ class _Window:
         return here, places[here]
 
 
+@dataclass(frozen=True)
+class _Pending:
+    """A batch that is being decoded: its different images, and which of them are whose."""
+
+    tasks: list[Future[None]]
+    decoded: np.ndarray
+    own: np.ndarray | None
+    partners: np.ndarray | None
+
+    def images(self) -> Images:
+        for task in self.tasks:
+            task.result()
+        if self.own is None or self.partners is None:
+            return self.decoded, None
+        return self.decoded[self.own], self.decoded[self.partners]
+
+
 class Stream:
     """Reads the images of shares.
 
@@ -58,6 +76,7 @@ class Stream:
 
     def __init__(self, files: SplitFiles, manifest: Manifest, threads: int) -> None:
         self._files, self._manifest = files, manifest
+        self._buffers = Buffers()
         self._decoder = None if manifest.codec == "raw" else Decoder(files, threads)
 
     def images(self, plan: EpochPlan, shares: list[Share]) -> Generator[Images, None, None]:
@@ -68,7 +87,7 @@ class Stream:
                     partners = None if share.partners is None else self._gather(windows, plan.order[share.partners])
                     yield self._gather(windows, plan.order[share.own]), partners
             else:
-                yield from _decoded(self._decoder, plan.order, held, self._manifest.shape)
+                yield from self._decoded(self._decoder, plan.order, held)
 
     def close(self) -> None:
         """End the threads."""
@@ -76,9 +95,10 @@ class Stream:
             self._decoder.close()
 
     def _gather(self, windows: list[_Window], rows: np.ndarray) -> np.ndarray:
+        images = self._buffers.empty((len(rows), *self._manifest.shape), self._manifest.dtype)
         if len(windows) == 1:
-            return windows[0].images.take(np.searchsorted(windows[0].rows, rows), axis=0)
-        images = np.empty((len(rows), *self._manifest.shape), self._manifest.dtype)
+            places = np.searchsorted(windows[0].rows, rows)
+            return windows[0].images.take(places, axis=0, out=images, mode="clip")  # others than "clip" copy twice
         for window in windows:
             here, places = window.find(rows)
             images[here] = window.images[places]
@@ -132,53 +152,32 @@ class Stream:
                 encoded += (column if len(within) == len(column) else column.take(pa.array(within))).to_pylist()
         return _Window(end, rows, images, encoded)
 
-
-def _decoded(
-    decoder: Decoder, order: np.ndarray, held: Iterable[tuple[Share, list[_Window]]], shape: tuple[int, ...]
-) -> Iterator[Images]:
-    """Yield the images of shares from encoded files; the next batches are being decoded meanwhile."""
-    pending: deque[_Pending] = deque()
-    try:
-        for share, windows in held:
-            pending.append(_begin(decoder, order, share, windows, shape))
-            if len(pending) > _AHEAD:
+    def _decoded(
+        self, decoder: Decoder, order: np.ndarray, held: Iterable[tuple[Share, list[_Window]]]
+    ) -> Iterator[Images]:
+        """Yield the images of shares from encoded files; the next batches are being decoded meanwhile."""
+        pending: deque[_Pending] = deque()
+        try:
+            for share, windows in held:
+                pending.append(self._begin(decoder, order, share, windows))
+                if len(pending) > _AHEAD:
+                    yield pending.popleft().images()
+            while pending:
                 yield pending.popleft().images()
-        while pending:
-            yield pending.popleft().images()
-    finally:
-        for batch in pending:
-            for task in batch.tasks:
-                task.cancel()
+        finally:
+            for batch in pending:
+                for task in batch.tasks:
+                    task.cancel()
 
-
-@dataclass(frozen=True)
-class _Pending:
-    """A batch that is being decoded: its different images, and which of them are whose."""
-
-    tasks: list[Future[None]]
-    decoded: np.ndarray
-    own: np.ndarray | None
-    partners: np.ndarray | None
-
-    def images(self) -> Images:
-        for task in self.tasks:
-            task.result()
-        if self.own is None or self.partners is None:
-            return self.decoded, None
-        return self.decoded[self.own], self.decoded[self.partners]
-
-
-def _begin(
-    decoder: Decoder, order: np.ndarray, share: Share, windows: list[_Window], shape: tuple[int, ...]
-) -> _Pending:
-    rows = order[share.own]
-    own = partners = None
-    if share.partners is not None:  # with one rank they are the same samples: each is decoded once
-        rows, places = np.unique(np.concatenate([rows, order[share.partners]]), return_inverse=True)
-        own, partners = places[: len(share.own)], places[len(share.own) :]
-    values = [b""] * len(rows)
-    for window in windows:
-        for here, place in zip(*window.find(rows), strict=True):
-            values[here] = window.files[place]
-    decoded = np.empty((len(rows), *shape), np.uint8)
-    return _Pending(decoder.start(values, rows, decoded), decoded, own, partners)
+    def _begin(self, decoder: Decoder, order: np.ndarray, share: Share, windows: list[_Window]) -> _Pending:
+        rows = order[share.own]
+        own = partners = None
+        if share.partners is not None:  # with one rank they are the same samples: each is decoded once
+            rows, places = np.unique(np.concatenate([rows, order[share.partners]]), return_inverse=True)
+            own, partners = places[: len(share.own)], places[len(share.own) :]
+        values = [b""] * len(rows)
+        for window in windows:
+            for here, place in zip(*window.find(rows), strict=True):
+                values[here] = window.files[place]
+        decoded = self._buffers.empty((len(rows), *self._manifest.shape), "uint8")
+        return _Pending(decoder.start(values, rows, decoded), decoded, own, partners)

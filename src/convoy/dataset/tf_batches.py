@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convoy.dataset.buffers import Buffers
 from convoy.dataset.reader import Batch
 from convoy.errors import DatasetError
 
@@ -48,9 +49,12 @@ def to_tf(
 
     def elements() -> Iterator[dict[str, np.ndarray]]:
         filled = (batch if len(batch.rows) else first for batch in batches())
-        for group in _chunks(filled) if chunked else ([batch] for batch in filled):
-            columns = {name: [getattr(batch, name) for batch in group] for name in sample}
-            yield {name: np.stack(parts) if chunked else parts[0] for name, parts in columns.items()}
+        if not chunked:
+            yield from ({name: getattr(batch, name) for name in sample} for batch in filled)
+            return
+        buffers = Buffers()
+        for group in _chunks(filled):
+            yield {name: _stacked([getattr(batch, name) for batch in group], buffers) for name in sample}
 
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     dataset = dataset.unbatch() if chunked else dataset
@@ -72,6 +76,10 @@ def reading_errors() -> Iterator[None]:
         if reason := re.search(r"\bDatasetError: (.+)", error.message):
             raise DatasetError(reason[1]) from None
         raise
+
+
+def _stacked(parts: list[np.ndarray], buffers: Buffers) -> np.ndarray:
+    return np.stack(parts, out=buffers.empty((len(parts), *parts[0].shape), parts[0].dtype.name))
 
 
 def _chunks(batches: Iterator[Batch]) -> Iterator[list[Batch]]:

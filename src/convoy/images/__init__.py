@@ -8,6 +8,7 @@ from convoy.images.geometry import ArraySpec, Geometry
 from convoy.images.header import ImageInfo, identify
 from convoy.images.prepare import prepare, prepare_measured
 from convoy.images.propose import propose
+from convoy.images.stored import decode_stored
 
 __all__ = [
     "REASONS",
@@ -17,6 +18,7 @@ __all__ = [
     "ImageInfo",
     "check_array",
     "decode",
+    "decode_stored",
     "encode_jpeg",
     "encode_png",
     "fits",
