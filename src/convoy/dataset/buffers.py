@@ -1,6 +1,6 @@
 """Arrays for batches: aligned, so that TensorFlow takes them without a copy, and used again, so that their pages exist.
 
-Both matter for photographs: a copy and new pages together cost about a sixth of what decoding a small JPEG costs.
+A batch of photographs has megabytes, for which the system maps and clears new pages every time.
 """
 
 import math
