@@ -28,7 +28,7 @@ chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes)
 bench-ingest: setup ## time ingest beside its peers, into docs/benchmarks.md (25 minutes): make bench-ingest MNIST=~/mnist
 	@$(PYTHON) benchmarks/ingest.py $(if $(MNIST),--mnist "$(MNIST)")
 
-bench-train: setup ## time training beside its peers, into docs/benchmarks.md (2 hours): make bench-train MNIST=~/mnist
+bench-train: setup ## time training beside its peers, into docs/benchmarks.md (over an hour): make bench-train MNIST=~/mnist
 	@$(PYTHON) benchmarks/training.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-train MNIST=~/mnist))"
 
 ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
