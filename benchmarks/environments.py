@@ -11,6 +11,9 @@ _OPENCV = "opencv-python-headless==4.11.0.86"
 REQUIREMENTS = {
     "litdata": ["torch==2.13.0", "litdata==0.2.76", _OPENCV],
     "streaming": ["torch==2.15.0", "torchvision==0.29.2", "mosaicml-streaming==0.13.0", _OPENCV],
+    # Keras 3 does not know MultiWorkerMirroredStrategy (keras-team/keras issue 20585), Keras 2 does.
+    "mirrored": ["tensorflow-cpu==2.18.1", "tf-keras==2.18.0"],
+    "webdataset": ["torch==2.13.0", "webdataset==1.0.2"],
 }
 _TIMEOUT = 1800
 

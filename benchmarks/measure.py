@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def interleaved(
-    runs: Mapping[str, Run], repetitions: int, scratch: Path, failures: type[Exception]
+    runs: Mapping[str, Run], repetitions: int, scratch: Path, failures: type[Exception], warm_up: bool = True
 ) -> tuple[dict[str, list[float]], list[str]]:
     """Run all once to warm up, then all once per round: A B C, A B C, ...
 
@@ -32,13 +32,14 @@ def interleaved(
         repetitions: Rounds that count.
         scratch: Folder for what is written; it is emptied after each run.
         failures: An exception of this type leaves a run out, with its message as a remark.
+        warm_up: False for runs that warm up by themselves.
 
     Returns:
         Name -> seconds of each round, of those that did not fail; and a remark for each of those that did.
     """
     remarks = []
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(repetitions + 1):
+    for round_ in range(0 if warm_up else 1, repetitions + 1):
         for name in [name for name in runs if name in seconds]:
             try:
                 took = timed(runs[name], scratch)

@@ -1,0 +1,40 @@
+"""Convoy's engine: train_convoy.py VERSION MODEL EPOCHS RANKS. Prints each epoch's images per second, as JSON."""
+
+import json
+import os
+import sys
+
+from epochs import own_stdout
+
+from convoy.config import ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
+from convoy.models.registry import build
+from convoy.spark import session
+from convoy.training.launch import launch, threads_per_rank
+from convoy.training.worker import TrainTask
+
+BATCH = 128
+
+
+def main(version: str, model: str, epochs: str, ranks: str) -> None:
+    result = own_stdout()
+    rates: list[float] = []
+    training = TrainingConfig(
+        num_workers=int(ranks),
+        epochs=int(epochs),
+        global_batch_size=BATCH,
+        optimizer=OptimizerConfig(name="adam", learning_rate=0.001),
+    )
+
+    def handle(event) -> None:
+        if event["type"] == "epoch":
+            rates.append(event["metrics"]["images_per_second"])
+
+    with session("benchmark", SparkConfig(master=f"local[{ranks}]")) as spark:
+        threads = threads_per_rank(spark, int(ranks))
+        launch(spark, TrainTask(version, ModelConfig(model), training, build, threads), handle)
+    print(json.dumps({"rates": rates}), file=result)
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.path.dirname(__file__), os.environ.get("PYTHONPATH")]))
+    main(*sys.argv[1:])
