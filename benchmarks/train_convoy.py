@@ -1,6 +1,5 @@
 """Convoy's engine: train_convoy.py VERSION MODEL EPOCHS RANKS CACHE. Prints each epoch's images per second, as JSON."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -20,13 +19,12 @@ def main(version: str, model: str, epochs: str, ranks: str, cache: str) -> None:
     result = own_stdout()
     rates: list[float] = []
     # Before there was the field, Convoy kept all in memory.
-    known = {"cache": cache} if "cache" in {field.name for field in dataclasses.fields(TrainingConfig)} else {}
     training = TrainingConfig(
         num_workers=int(ranks),
         epochs=int(epochs),
         global_batch_size=BATCH,
         optimizer=OptimizerConfig(name="adam", learning_rate=0.001),
-        **known,
+        cache=cache,
     )
 
     def handle(event) -> None:
