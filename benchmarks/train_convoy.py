@@ -18,7 +18,6 @@ BATCH = 128
 def main(version: str, model: str, epochs: str, ranks: str, cache: str) -> None:
     result = own_stdout()
     rates: list[float] = []
-    # Before there was the field, Convoy kept all in memory.
     training = TrainingConfig(
         num_workers=int(ranks),
         epochs=int(epochs),
