@@ -117,7 +117,7 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert tags["world_size"] == "2"
     assert tags["spark.application_id"].startswith("local-")
     assert (tags["dataset.name"], tags["dataset.version"]) == ("digits", ingested[0]["version"])
-    assert len(tags["dataset.fingerprint"]) == 64
+    assert len(tags["dataset.fingerprint"]) == 32
     [dataset_input] = run.inputs.dataset_inputs
     assert (dataset_input.dataset.name, dataset_input.dataset.digest) == ("digits", ingested[0]["version"])
     assert "training_curves.png" in {file.path for file in client.list_artifacts(result["run_id"])}
