@@ -117,7 +117,7 @@ def test_a_bug_on_a_rank_comes_back_with_its_traceback(spark, dataset):
         launch(spark, task, lambda event: None)
 
 
-def batch_normalised(name, shape, classes, mean, std):
+def batch_normalised(name, shape, classes, mean, std, dtype):
     image = keras.Input(shape, dtype="uint8")
     x = keras.layers.Flatten()(normalise(image, mean, std))
     x = keras.layers.BatchNormalization(momentum=0.5)(keras.layers.Dense(8)(x))
