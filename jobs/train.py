@@ -40,8 +40,8 @@ def run(config: Config) -> dict[str, Any]:
             rows, epochs = manifest.split("train").rows, config.training.epochs
             with TrainingProgress(rows, epochs, tracked.log_epoch) as progress:
                 trained = launch(spark, task, progress.handle)
+            tracked.flush()  # first: it waits for a store that is away
             tracked.set_tags({"weights.sha256": trained.weights_sha256})
-            tracked.flush()
             tracked.log_curves()
             examples = read_examples(path, manifest, "validation")
             model = load_trained(trained)
