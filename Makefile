@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit chaos-ingest bench-ingest bench-train ui lint format clean distclean
+.PHONY: help setup demo test test-unit chaos-ingest chaos-train bench-ingest bench-train ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
 	@$(PYTHON) tools/chaos_ingest.py --output docs/chaos.md
+
+chaos-train: setup ## take a rank, an executor, the driver, the disk, the server from a training; into docs/chaos-train.md
+	@$(PYTHON) tools/chaos_train.py --output docs/chaos-train.md
 
 bench-ingest: setup ## time ingest beside its peers, into docs/benchmarks.md (25 minutes): make bench-ingest MNIST=~/mnist
 	@$(PYTHON) benchmarks/ingest.py $(if $(MNIST),--mnist "$(MNIST)")

@@ -48,8 +48,8 @@ def run(config: Config) -> dict[str, Any]:
             reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample
             with TrainingProgress(rows, epochs, *reporters) as progress:
                 trained = launch(spark, task, progress.handle)
+            tracked.flush()  # first: it waits for a store that is away
             tracked.set_tags({"weights.sha256": trained.weights_sha256})
-            tracked.flush()
             tracked.log_curves()
             examples = read_examples(path, manifest, "validation")
             model = load_trained(trained)

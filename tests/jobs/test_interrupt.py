@@ -41,6 +41,13 @@ def family(process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended
+        return []
+
+
 def run_status(database: Path) -> str | None:
     with sqlite3.connect(database) as connection:
         row = connection.execute("select status from runs").fetchone()
@@ -81,6 +88,19 @@ def test_training_on_ranks_ends_and_its_run_says_how(digits, tmp_path, whole_gro
     assert "interrupted" in text.splitlines()[-3:]  # Horovod's threads in Spark's workers may complain before it
     assert run_status(database) == "KILLED"
     psutil.wait_procs(others, timeout=10)
+    assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(digits, tmp_path):
+    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(digits))
+    try:
+        wait_for(lambda: epochs_logged(tmp_path / "work" / "mlflow.db") >= 1)
+        others = family(process)
+        assert sum("horovod.spark.task.gloo_exec_fn" in command_of(other) for other in others) == 2
+    finally:
+        process.kill()
+    process.communicate(timeout=30)
+    psutil.wait_procs(others, timeout=30)
     assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
 
 
