@@ -72,6 +72,7 @@ class Training:
 
     def __init__(self, folder: Path, arguments: Sequence[str], environment: dict[str, str] | None = None) -> None:
         self.mark, self.log = uuid.uuid4().hex, folder / "log.txt"
+        self.started = time.monotonic()
         self.begin = self.log.stat().st_size if self.log.exists() else 0
         command = [sys.executable, str(ROOT / "jobs" / "train.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
         with open(self.log, "ab") as log:
@@ -294,7 +295,8 @@ class Chaos:
             if f"{newest.name} is damaged" not in training.text():
                 raise Broken(f"the damaged checkpoint {newest.name} is not named")
             remarks.append(f"{newest.name} named, {_resumed(training)}")
-        seconds = training.wait(self.limit)
+        gone = time.monotonic() - training.started
+        seconds = gone + training.wait(self.limit - gone)
         self.check(name)
         return Outcome(seconds, "; ".join(remarks))
 
