@@ -1,5 +1,6 @@
 """A training that is cut off and goes on from a checkpoint ends as one that was not, bit by bit."""
 
+import sys
 from pathlib import Path
 
 import keras
@@ -127,6 +128,20 @@ def test_another_run_is_not_gone_on_with(dataset, tmp_path, options, message):
     run(dataset, tmp_path, epochs=1)
     with pytest.raises(TrainingError, match=message):
         run(dataset, tmp_path, resume=True, **options)
+
+
+def narrow(name, shape, classes, mean, std, dtype="uint8"):
+    image = keras.Input(shape, dtype=dtype)
+    x = keras.layers.Flatten()(normalise(image, mean, std))
+    return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
+
+
+def test_a_checkpoint_of_another_network_is_refused(dataset, tmp_path, monkeypatch):
+    """The name in the configuration may be the same, and the code behind it another."""
+    run(dataset, tmp_path, epochs=1)
+    monkeypatch.setattr(sys.modules[__name__], "network", narrow)
+    with pytest.raises(TrainingError, match=r"at step 7 has other weights than the configured model: .*expected"):
+        run(dataset, tmp_path, resume=True)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(dataset, tmp_path, every_step):

@@ -6,17 +6,18 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from convoy import __version__
@@ -24,6 +25,7 @@ from convoy.config import DatasetConfig
 from convoy.console import say
 from convoy.dataset import catalog, raw
 from convoy.dataset.auto_geometry import propose_image
+from convoy.dataset.checks import check_inventory, check_reports
 from convoy.dataset.durable import disk_errors
 from convoy.dataset.inventory import Inventory, take_inventory
 from convoy.dataset.layout import Layout, lay_out, spread
@@ -32,12 +34,11 @@ from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.petastorm_metadata import add_petastorm_metadata
 from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
-from convoy.dataset.sources.listing import lookalikes
 from convoy.dataset.splits import SPLITS
-from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics, split_entries
+from convoy.dataset.summary import class_weights, pixel_statistics, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
 from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
-from convoy.errors import ConfigError, SourceError
+from convoy.errors import ConfigError
 from convoy.images import ArraySpec, Geometry
 from convoy.spark import stage_progress
 
@@ -112,7 +113,7 @@ def _ingest(
     with listing_progress, disk_errors(config.root, Path(config.root)):
         inventory = take_inventory(spark, source, config)
     try:
-        _check_inventory(inventory, classes)
+        check_inventory(inventory, classes)
         array = source.array_spec()
         if array is None and config.image.resize == "auto":
             config, reason = propose_image(_with_content(spark, inventory.samples, source), source, config)
@@ -134,7 +135,7 @@ def _ingest(
             )
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, inventory.total)):
                 reports = _write(spark, inventory.samples, layouts, task)
-            bad = _check_reports(reports, classes, inventory, config.max_bad_fraction)
+            bad = check_reports(reports, classes, inventory, config.max_bad_fraction)
             manifest = _manifest(reports, bad, classes, geometry, spec, version, inventory, source, config)
             for split, entry in manifest.splits.items():
                 row_groups = {file.name: len(file.row_groups) for file in entry.files}
@@ -175,35 +176,6 @@ def version_id(fingerprint: str, config: DatasetConfig, array: ArraySpec | None 
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _check_inventory(inventory: Inventory, classes: list[str]) -> None:
-    if not inventory.total:
-        raise SourceError("the source has no images; expected some of every class")
-    if not any(split == "train" for split, _ in inventory.counts):
-        raise SourceError(
-            "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
-        )
-    if len(classes) < 2:
-        raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
-    if inventory.duplicates.across_splits:
-        say(f"warning: images in more than one split: {inventory.duplicates.across_splits:,}; see dataset.on_leakage")
-    if inventory.duplicates.across_classes:
-        say(f"warning: images under more than one class: {inventory.duplicates.across_classes:,}")
-    for alike in lookalikes(classes)[:3]:
-        say(f"warning: are the classes {' and '.join(map(repr, alike))} one? They differ in case or spaces alone")
-    if not any(split == "validation" for split, _ in inventory.counts):
-        say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
-    empty = sorted(set(classes) - {name for _, name in inventory.counts})
-    if empty:
-        raise SourceError(f"class {empty[0]!r} has no images; add some, or leave the class out")
-    trained = {name for split, name in inventory.counts if split == "train"}
-    if unseen := sorted(set(classes) - trained):
-        where = ", ".join(
-            f"{count:,} {split}" for (split, name), count in inventory.counts.items() if name == unseen[0]
-        )
-        more = f", nor have {len(unseen) - 1:,} other classes" if len(unseen) > 1 else ""
-        say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
-
-
 def _layouts(inventory: Inventory, spec: ArraySpec, row_group_mb: float) -> dict[str, Layout]:
     row_bytes = len(raw.header(spec.shape, spec.dtype)) + spec.nbytes
     rows = Counter[str]()
@@ -223,42 +195,21 @@ def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> Da
 
 def _write(spark: SparkSession, samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
     """Send every sample to the task that writes its file, in the order of the keys (the same shuffle every time)."""
-    files = sum(layout.files for layout in layouts.values())
-    of_split = F.create_map(*(F.lit(x) for split, layout in layouts.items() for x in (split, layout.files)))
-    before = F.create_map(
-        *(
-            F.lit(x)
-            for i, split in enumerate(layouts)
-            for x in (split, sum(layout.files for layout in list(layouts.values())[:i]))
-        )
-    )
+    counts = [layout.files for layout in layouts.values()]
+    *before, files = accumulate(counts, initial=0)
     share = F.conv(F.substring("key", 1, 8), 16, 10).cast("long")  # of 2**32
-    file = F.shiftrightunsigned(share * of_split[F.col("split")], 32).cast("int")
-    partition = F.element_at(F.array(*map(F.lit, spread(files))), file + before[F.col("split")] + 1)
+    file = F.shiftrightunsigned(share * _of_split(layouts, counts), 32).cast("int")
+    partition = F.element_at(F.array(*map(F.lit, spread(files))), file + _of_split(layouts, before) + 1)
     placed = _with_content(spark, samples.withColumn("file", file), task.source)
     placed = placed.repartition(files, partition).sortWithinPartitions("split", "file", "key").drop("key")
     reports = placed.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
     return sorted((FileReport(**json.loads(row.report)) for row in reports), key=lambda r: (r.split, r.file))
 
 
-def _check_reports(
-    reports: list[FileReport], classes: list[str], inventory: Inventory, max_bad_fraction: float
-) -> list[dict[str, Any]]:
-    """Return the samples that could not be used; raise when they are too many or leave a class empty."""
-    bad = [row for report in reports for row in report.bad]
-    for label, name in enumerate(classes):
-        if not any(report.per_class[label] for report in reports):
-            why = reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or leave the class out")
-    if not any(report.row_groups for report in reports if report.split == "train"):
-        raise SourceError(f"no training image can be read ({reasons(bad)}); mend the files")
-    if len(bad) > max_bad_fraction * inventory.total:
-        raise SourceError(
-            f"{len(bad):,} of {inventory.total:,} files cannot be used ({reasons(bad)}), more than"
-            f" dataset.max_bad_fraction {max_bad_fraction:g}; nothing was published. For example"
-            f" {bad[0]['path']!r}: {bad[0]['detail']}"
-        )
-    return bad
+def _of_split(splits: Iterable[str], values: Iterable[int]) -> Column:
+    """The value of each row's split."""
+    pairs = zip(splits, values, strict=True)
+    return F.create_map(*(F.lit(part) for pair in pairs for part in pair))[F.col("split")]
 
 
 def _manifest(

@@ -127,7 +127,7 @@ class ExactOverRanks(keras.callbacks.Callback):
         return [variable for metric in self.model.metrics for variable in metric.variables]
 
     def _remember(self) -> None:
-        """Note what a borrowed sample would change (see ``convoy.dataset.read``), its gradients apart."""
+        """Note what a borrowed sample would change (see ``convoy.dataset.tf_batches``), its gradients apart."""
         variables = [*self._metric_variables(), *self.model.non_trainable_variables]
         self._remembered = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
 
