@@ -18,11 +18,12 @@ _START = None
 
 def network(version: str, name: str):
     """Convoy's network for the dataset, so that all contenders train the same."""
+    from convoy.config import ModelConfig
     from convoy.dataset.manifest import Manifest
     from convoy.models.registry import build
 
     manifest = Manifest.load(version)
-    return build(name, manifest.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)
+    return build(ModelConfig(name), manifest.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)
 
 
 def remember(start) -> None:

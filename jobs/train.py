@@ -32,7 +32,7 @@ def run(config: Config) -> dict[str, Any]:
     manifest.split("validation")
     workers = config.training.num_workers
     statistics = manifest.pixel_mean, manifest.pixel_std
-    build(config.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+    build(config.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)

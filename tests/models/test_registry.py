@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from convoy.cli import parse
+from convoy.config import ModelConfig
 from convoy.errors import ModelError
 from convoy.models.registry import ARCHITECTURES, build
 from tests.conftest import noise
@@ -18,7 +19,7 @@ MEAN, STD = [10.0, 127.5, 200.0], [3.0, 70.25, 0.5]
 
 
 def grey(name, height, width, classes=10):
-    return build(name, (height, width, 1), classes, [33.0], [78.0])
+    return build(ModelConfig(name), (height, width, 1), classes, [33.0], [78.0])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_parameters_are_those_of_the_source(name, height, width, parameters):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize(("shape", "classes"), [((33, 40, 3), 2), ((32, 32, 1), 17)])
 def test_raw_images_become_probabilities(name, shape, classes):
-    model = build(name, shape, classes, [100.0] * shape[2], [50.0] * shape[2])
+    model = build(ModelConfig(name), shape, classes, [100.0] * shape[2], [50.0] * shape[2])
     probabilities = model(noise(5, *shape)).numpy()
     assert model.inputs[0].dtype == "uint8"
     assert probabilities.dtype == np.float32
@@ -72,7 +73,7 @@ def test_unknown_name_suggests_the_nearest_and_lists_all():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_normalisation_is_inside_the_network(channels):
     mean, std = MEAN[:channels], STD[:channels]
-    model = build("lenet5", (32, 32, channels), 10, mean, std)
+    model = build(ModelConfig("lenet5"), (32, 32, channels), 10, mean, std)
     images = noise(4, 32, 32, channels)
     normalised = keras.Model(model.input, model.get_layer("normalise").output)(images).numpy()
     np.testing.assert_allclose(normalised, (images - np.array(mean)) / np.array(std), rtol=1e-5, atol=1e-5)
@@ -82,7 +83,7 @@ def test_normalisation_is_inside_the_network(channels):
 def test_samples_of_every_type_are_normalised(dtype):
     images = (noise(20, 32, 32, 2) % 2 if dtype == "bool" else noise(20, 32, 32, 2) // 2).astype(dtype)
     mean, std = (getattr(images.astype(np.float64), name)(axis=(0, 1, 2)) for name in ("mean", "std"))
-    model = build("lenet5", (32, 32, 2), 10, mean.tolist(), std.tolist(), dtype)
+    model = build(ModelConfig("lenet5"), (32, 32, 2), 10, mean.tolist(), std.tolist(), dtype)
     assert model.inputs[0].dtype == dtype
     normalised = keras.Model(model.input, model.get_layer("normalise").output)(tf.constant(images)).numpy()
     assert normalised.dtype == np.float32
@@ -93,7 +94,7 @@ def test_samples_of_every_type_are_normalised(dtype):
 def test_values_of_any_magnitude_become_about_one(scale, tmp_path):
     images = ((noise(20, 32, 32, 2) / 64 - 1.5) * [scale, 1] + [5 * scale, 0]).astype(np.float32)
     mean, std = (getattr(images.astype(np.float64), name)(axis=(0, 1, 2)) for name in ("mean", "std"))
-    model = build("lenet5", (32, 32, 2), 10, mean.tolist(), std.tolist(), "float32")
+    model = build(ModelConfig("lenet5"), (32, 32, 2), 10, mean.tolist(), std.tolist(), "float32")
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     for network in (model, loaded):
@@ -106,19 +107,19 @@ def test_values_of_any_magnitude_become_about_one(scale, tmp_path):
 def test_samples_that_are_no_images_are_refused_in_one_line(name, shape):
     said = f"model {name} takes images (height, width, channels); the dataset's samples are {shape}"
     with pytest.raises(ModelError) as caught:
-        build(name, shape, 10, [0.0] * shape[-1], [1.0] * shape[-1], "float32")
+        build(ModelConfig(name), shape, 10, [0.0] * shape[-1], [1.0] * shape[-1], "float32")
     assert str(caught.value) == said
 
 
 def test_channel_that_is_the_same_everywhere_gives_no_nan():
-    model = build("lenet5", (32, 32, 3), 10, [0.0, 128.0, 255.0], [0.0, 20.0, 0.0])
+    model = build(ModelConfig("lenet5"), (32, 32, 3), 10, [0.0, 128.0, 255.0], [0.0, 20.0, 0.0])
     images = np.stack([np.zeros((32, 32, 3)), np.full((32, 32, 3), 255)]).astype(np.uint8)
     assert np.isfinite(model(images).numpy()).all()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_saved_network_loads_in_safe_mode_and_predicts_the_same(name, tmp_path):
-    model = build(name, (28, 28, 3), 10, MEAN, STD)
+    model = build(ModelConfig(name), (28, 28, 3), 10, MEAN, STD)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     images = noise(3, 28, 28, 3)
@@ -130,4 +131,4 @@ def test_saved_network_loads_in_safe_mode_and_predicts_the_same(name, tmp_path):
 def test_every_experiment_of_the_project_builds_its_network(file):
     config = parse("train", "", ["--config", str(file)])
     shape = config.dataset.image.shape
-    assert build(config.model.name, shape, 10, [0.0] * shape[2], [1.0] * shape[2]).output_shape == (None, 10)
+    assert build(config.model, shape, 10, [0.0] * shape[2], [1.0] * shape[2]).output_shape == (None, 10)

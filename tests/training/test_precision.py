@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from convoy.config import OptimizerConfig
+from convoy.config import ModelConfig, OptimizerConfig
 from convoy.models.registry import build
 from convoy.training.collective import SingleProcess
 from convoy.training.losses import accuracy, crossentropy
@@ -16,7 +16,7 @@ MIXED = ["mixed_bfloat16", "mixed_float16"]
 
 
 def lenet():
-    return build("lenet5", (32, 32, 1), 3, [128.0], [74.0])
+    return build(ModelConfig("lenet5"), (32, 32, 1), 3, [128.0], [74.0])
 
 
 @pytest.mark.parametrize("precision", MIXED)

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from convoy.config.augmentation import AugmentationConfig
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
+from convoy.config.model import ModelConfig
 from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
 from convoy.config.recovery import CheckpointConfig
-from convoy.config.training import ModelConfig, TrainingConfig
+from convoy.config.training import TrainingConfig
 
 __all__ = [
     "AugmentationConfig",

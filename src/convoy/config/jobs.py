@@ -14,6 +14,8 @@ class TrackingConfig:
     """Tracking (and registry) URI: a SQLite file, http(s)://server, or `databricks`."""
     experiment: str = "convoy"
     """Experiment that collects the runs."""
+    report: bool = True
+    """Log `report.html` and the pictures in it to each training run: where the network errs, what it looks at."""
     registered_model: str | None = None
     """Name under which each trained model is registered as a new version; null registers none."""
 

@@ -1,4 +1,4 @@
-"""Sections ``model`` and ``training``."""
+"""Section ``training``."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,14 +13,6 @@ from convoy.config.optimization import (
     ScheduleConfig,
 )
 from convoy.config.recovery import CheckpointConfig
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network."""
-
-    name: str = "lenet5"
-    """Architecture: `lenet5` or `mnist_cnn`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,9 @@ class TrainingConfig:
     stall_timeout: float = 300.0
     """Seconds without any progress, counted from the first step, after which the ranks are ended (and started again,
     while max_restarts lasts)."""
+    find_learning_rate: bool = False
+    """Instead of training, sweep the learning rate upwards over one epoch at most, and log the curve with a
+    proposal."""
     resume: str | None = None
     """MLflow run to go on with, from its newest checkpoint; `--resume <run id>` is the same."""
     seed: int = 0

@@ -2,10 +2,11 @@
 
 import keras
 
+from convoy.config import ModelConfig
 from convoy.models.blocks import KerasTensor, conv2d, pad_to, pool2d
 
 
-def lenet5(x: KerasTensor, num_classes: int) -> KerasTensor:
+def lenet5(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
     """LeNet-5: 61,706 parameters at 32x32x1 and ten classes.
 
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document Recognition",
@@ -25,7 +26,7 @@ def lenet5(x: KerasTensor, num_classes: int) -> KerasTensor:
     return keras.layers.Dense(num_classes, activation="softmax", name="output")(x)
 
 
-def mnist_cnn(x: KerasTensor, num_classes: int) -> KerasTensor:
+def mnist_cnn(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
     """The CNN of Keras' classic MNIST example: 1,199,882 parameters at 28x28x1 and ten classes.
 
     https://github.com/keras-team/keras/blob/2.3.0/examples/mnist_cnn.py (99.25 % after 12 epochs, it says).

@@ -4,15 +4,19 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from convoy.config import ModelConfig
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor, normalise
 from convoy.models.classic import lenet5, mnist_cnn
 
-ARCHITECTURES: dict[str, Callable[[KerasTensor, int], KerasTensor]] = {"lenet5": lenet5, "mnist_cnn": mnist_cnn}
+ARCHITECTURES: dict[str, Callable[[KerasTensor, int, ModelConfig], KerasTensor]] = {
+    "lenet5": lenet5,
+    "mnist_cnn": mnist_cnn,
+}
 
 
 def build(
-    name: str,
+    config: ModelConfig,
     shape: Sequence[int],
     num_classes: int,
     pixel_mean: Sequence[float],
@@ -22,7 +26,7 @@ def build(
     """Build an untrained network.
 
     Args:
-        name: An architecture's name.
+        config: Section ``model``.
         shape: Of the samples: (H, W, C) of images.
         num_classes: Number of classes.
         pixel_mean: Mean of each channel; it becomes part of the network.
@@ -35,6 +39,7 @@ def build(
     Raises:
         ModelError: No architecture of that name, or it does not take samples of that shape.
     """
+    name = config.name
     if name not in ARCHITECTURES:
         raise ModelError(
             f"model.name {name!r} is unknown; expected one of {', '.join(ARCHITECTURES)}"
@@ -46,7 +51,7 @@ def build(
         )
     images = keras.Input(tuple(shape), dtype=dtype, name="image")
     try:
-        output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes)
+        output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes, config)
     except ModelError as error:
         size = "x".join(map(str, shape))
         raise ModelError(

@@ -35,7 +35,8 @@ class TrainTask:
         version_path: Folder of the dataset version, which every rank can read.
         model: Section ``model``.
         training: Section ``training``.
-        build: Builds the network from (model name, shape, classes, pixel mean, pixel std); a module-level function.
+        build: Builds the network from (section ``model``, shape, classes, pixel mean, pixel std, dtype); a module-level
+            function.
         threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
         checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
         resume: Whether to go on from the newest checkpoint, if there is one.
@@ -91,7 +92,7 @@ def _train_on(
 
     def build() -> keras.Model:
         statistics = manifest.pixel_mean, manifest.pixel_std
-        return task.build(task.model.name, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+        return task.build(task.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
     model = in_precision(build(), config.precision)
     rate = learning_rate(config, data.rows)

@@ -1,0 +1,51 @@
+"""Section ``model``."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Activation = Literal["relu", "leaky_relu", "maxout", "elu", "gelu", "tanh", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    name: str = "lenet5"
+    """Architecture, or `package.module:function`: a function of the input shape and the number of classes that returns
+    a Keras model."""
+    layers: list[dict[str, Any]] | None = None
+    """An own network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`; `name` is then only what
+    it is called."""
+    variant: Literal["auto", "paper", "small"] = "auto"
+    """`paper` is the network as published, `small` its variant for images of about 32x32, without early pooling; `auto`
+    takes `small` for sides of up to 64 pixels, where there is such a variant."""
+    activation: Activation | None = None
+    """Of the hidden layers, instead of the network's own."""
+    dropout: float | None = None
+    """Share of the values that are dropped while training, instead of the network's own; a network without dropout
+    gets it before its last layer."""
+    batch_norm: bool | None = None
+    """true puts batch normalisation between each hidden layer and its activation where there is none, false takes it
+    out; null leaves the network as it is."""
+    initialiser: str | None = None
+    """Keras initialiser of the hidden layers' weights, e.g. `he_normal`, instead of the network's own."""
+    l2: float = 0.0
+    """L2 penalty on the weights of convolutions and dense layers: this times the sum of their squares is added to the
+    loss."""
+    head: Literal["paper", "softmax"] = "paper"
+    """`softmax` replaces the network's own classifier by an average over all places and one softmax layer."""
+    grouped: bool = False
+    """`alexnet`: in two groups, as in its paper, which had two GPUs."""
+    auxiliary_heads: bool = False
+    """`googlenet`: trains with the paper's two auxiliary classifiers; the saved network does not have them."""
+    strict_geometry: bool = True
+    """Of own networks: refuse filters and strides that leave a rest at the border, which Keras would not look at."""
+    preprocessing: Literal["dataset", "imagenet"] = "dataset"
+    """What the network does with pixels first: `dataset` brings each channel to the dataset's mean 0 and deviation 1,
+    `imagenet` does what `keras.applications` does for this architecture, as its published weights expect."""
+    initial_weights: str | None = None
+    """Weights to start from: a model URI (runs:/<id>/model, models:/name/3, models:/name@champion), or a `.keras` or
+    `.weights.h5` file, `keras.applications`' own included. Layers whose shapes differ are refused, except for the last
+    one where the classes differ: it starts anew."""
+    freeze_to: str | None = None
+    """Name of the last layer that is not trained: it and all before it keep their initial weights."""
