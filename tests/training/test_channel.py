@@ -10,6 +10,7 @@ from multiprocessing.connection import Client, Listener
 
 import pytest
 
+from convoy.training import channel
 from convoy.training.channel import Address, Receiver
 
 HOST = "127.0.0.1"
@@ -114,7 +115,8 @@ def test_stranger_that_speaks_another_protocol_does_no_harm(events, receiver):
     assert [event["sender"] for event in events] == ["rank"]
 
 
-def test_stranger_that_says_nothing_holds_nobody_up(events):
+def test_stranger_that_says_nothing_holds_nobody_up(events, monkeypatch):
+    monkeypatch.setattr(channel, "_LAST_WORDS_SECONDS", 0.5)
     receiver = Receiver(HOST, HOST, events.append)
     with socket.create_connection((HOST, receiver.address.port)):
         connected = in_thread(lambda: send(receiver.address, "rank"), 3)

@@ -1,5 +1,7 @@
 """A training that is cut off and goes on from a checkpoint ends as one that was not, bit by bit."""
 
+import functools
+import shutil
 import sys
 from pathlib import Path
 
@@ -34,11 +36,32 @@ def dataset(tmp_path_factory) -> Path:
     return write_version(tmp_path_factory.mktemp("data"), "aaa", samples, pixels=np.random.default_rng(0), **statistics)
 
 
-@pytest.fixture(autouse=True)
-def _one_process(monkeypatch):
+@pytest.fixture(scope="module")
+def whole(dataset, tmp_path_factory):
+    """Name of settings -> model and events of a training that nothing cuts off, of three epochs; run once each."""
+
+    @functools.cache
+    def trained(settings):
+        return run(dataset, tmp_path_factory.mktemp("whole"), **SETTINGS[settings])
+
+    return trained
+
+
+@pytest.fixture(scope="module")
+def trained_once(dataset, tmp_path_factory) -> Path:
+    """The checkpoints of a training of one epoch, to look at."""
+    folder = tmp_path_factory.mktemp("once")
+    run(dataset, folder, epochs=1)
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_process():
     """TensorFlow's threads can be set once per process only."""
-    monkeypatch.setattr(worker.tf.config.threading, "set_intra_op_parallelism_threads", lambda _: None)
-    monkeypatch.setattr(worker.tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker.tf.config.threading, "set_intra_op_parallelism_threads", lambda _: None)
+        patch.setattr(worker.tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
+        yield
 
 
 def network(name, shape, classes, mean, std, dtype="uint8"):
@@ -81,39 +104,46 @@ def epochs(events):
 
 SETTINGS = {
     "plain": {},
-    "schedule": {"schedule": ScheduleConfig("cosine", warmup_epochs=1), "accumulation_steps": 2},
+    "schedule, average": {
+        "schedule": ScheduleConfig("cosine", warmup_epochs=1),
+        "accumulation_steps": 2,
+        "optimizer": OptimizerConfig("nesterov", 0.05, ema_momentum=0.8),
+    },
     "plateau": {"schedule": ScheduleConfig("plateau", patience=1), "optimizer": OptimizerConfig("momentum", 0.5)},
-    "average": {"optimizer": OptimizerConfig("nesterov", 0.05, ema_momentum=0.8)},
     "stopping": {"early_stopping": EarlyStoppingConfig(patience=5, min_delta=0.5)},
 }
 
 
 @pytest.mark.parametrize(
     ("settings", "kill_after"),
-    [("plain", 2), ("plain", 5), ("schedule", 9), ("plateau", 20), ("average", 14), ("stopping", 8), ("stopping", 20)],
+    [
+        *[("plain", 2), ("plain", 5), ("schedule, average", 9), ("schedule, average", 14)],
+        *[("plateau", 20), ("stopping", 8), ("stopping", 20)],
+    ],
 )
-def test_a_killed_training_that_goes_on_ends_with_the_same_bits(dataset, tmp_path, every_step, settings, kill_after):
+def test_a_killed_training_that_goes_on_ends_with_the_same_bits(
+    dataset, tmp_path, every_step, whole, settings, kill_after
+):
     options = SETTINGS[settings]
-    expected, whole = run(dataset, tmp_path / "whole", **options)
+    expected, undisturbed = whole(settings)
     with pytest.raises(Killed):
         run(dataset, tmp_path / "cut", kill_after=kill_after, **options)
     trained, rest = run(dataset, tmp_path / "cut", resume=True, **options)
     assert trained.weights_sha256 == expected.weights_sha256
     for epoch, metrics in epochs(rest).items():
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
-            assert metrics[name] == pytest.approx(epochs(whole)[epoch][name], rel=1e-5), (epoch, name)
+            assert metrics[name] == pytest.approx(epochs(undisturbed)[epoch][name], rel=1e-5), (epoch, name)
     if kill_after > 4:
         assert rest[0]["type"] == "resumed"
         done = [event["epoch"] for event in rest[0]["done"]] + list(epochs(rest))
         assert done == list(range(3))  # a driver that knows nothing hears of each epoch once
 
 
-def test_a_finished_run_can_be_made_longer(dataset, tmp_path):
-    expected, _ = run(dataset, tmp_path / "whole", epochs=4)
-    run(dataset, tmp_path / "short", epochs=2)
-    trained, rest = run(dataset, tmp_path / "short", epochs=4, resume=True)
-    assert trained.weights_sha256 == expected.weights_sha256
-    assert sorted(epochs(rest)) == [2, 3]
+def test_a_finished_run_can_be_made_longer(dataset, tmp_path, whole, trained_once):
+    shutil.copytree(trained_once, tmp_path / "longer")
+    trained, rest = run(dataset, tmp_path / "longer", resume=True)
+    assert trained.weights_sha256 == whole("plain")[0].weights_sha256
+    assert sorted(epochs(rest)) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +154,9 @@ def test_a_finished_run_can_be_made_longer(dataset, tmp_path):
         ({"optimizer": OptimizerConfig("sgd")}, r"training\.optimizer\.name 'adam', not 'sgd'"),
     ],
 )
-def test_another_run_is_not_gone_on_with(dataset, tmp_path, options, message):
-    run(dataset, tmp_path, epochs=1)
+def test_another_run_is_not_gone_on_with(dataset, trained_once, options, message):
     with pytest.raises(TrainingError, match=message):
-        run(dataset, tmp_path, resume=True, **options)
+        run(dataset, trained_once, resume=True, **options)
 
 
 def narrow(name, shape, classes, mean, std, dtype="uint8"):
@@ -136,16 +165,14 @@ def narrow(name, shape, classes, mean, std, dtype="uint8"):
     return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
 
 
-def test_a_checkpoint_of_another_network_is_refused(dataset, tmp_path, monkeypatch):
+def test_a_checkpoint_of_another_network_is_refused(dataset, trained_once, monkeypatch):
     """The name in the configuration may be the same, and the code behind it another."""
-    run(dataset, tmp_path, epochs=1)
     monkeypatch.setattr(sys.modules[__name__], "network", narrow)
     with pytest.raises(TrainingError, match=r"at step 7 has other weights than the configured model: .*expected"):
-        run(dataset, tmp_path, resume=True)
+        run(dataset, trained_once, resume=True)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(dataset, tmp_path, every_step):
-    expected, _ = run(dataset, tmp_path / "whole")
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(dataset, tmp_path, every_step, whole):
     with pytest.raises(Killed):
         run(dataset, tmp_path / "cut", kill_after=20)
     newest = sorted((tmp_path / "cut").glob("step-*"))[-1]
@@ -154,7 +181,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(dataset, tmp_p
     trained, rest = run(dataset, tmp_path / "cut", resume=True)
     assert rest[0]["type"] == "warning"
     assert f"checkpoint {newest} is damaged" in rest[0]["text"]
-    assert trained.weights_sha256 == expected.weights_sha256
+    assert trained.weights_sha256 == whole("plain")[0].weights_sha256
 
 
 def test_training_goes_on_without_checkpoints_when_none_can_be_saved(dataset, tmp_path):
