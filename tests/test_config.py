@@ -39,6 +39,7 @@ def test_configuration_cannot_be_changed():
     ("section", "field", "value"),
     [
         (ImageConfig, "height", 0),
+        (ImageConfig, "width", 16385),
         (ImageConfig, "width", -1),
         (ImageConfig, "channels", 2),
         (StorageConfig, "row_group_mb", 0.0),

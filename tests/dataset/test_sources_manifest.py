@@ -161,6 +161,32 @@ def test_row_that_is_wrong_is_named(spark, tmp_path, write, case):
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("kind", ["manifest", "table"])
+@pytest.mark.parametrize(
+    ("row", "over"), [("a, b.png,cat,train", "train"), ("b.png,cat,train,,,left", "left"), ('b.png,c,"",d,e,f', "d")]
+)
+def test_row_with_more_fields_than_the_header_is_named(spark, tmp_path, kind, row, over):
+    """Spark alone would take `a` for the path and ` b.png` for the label, and leave the rest out."""
+    path = tmp_path / "m.csv"
+    path.write_text(f"path,label,split\n1.png,cat,train\n{row}\n2.png,dog,test\n")
+    source = source_of(SourceConfig(kind, str(path), "csv" if kind == "table" else None))
+    said = rf"row '{row.partition(',')[0]}' has more fields than the header has columns \(3\), '{over}' is left over"
+    with pytest.raises(SourceError, match=said) as caught:
+        source.classes(spark)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("kind", ["manifest", "table"])
+def test_rows_with_fewer_fields_or_blank_ones_at_the_end_are_read(spark, tmp_path, kind):
+    path = tmp_path / "m.csv"
+    path.write_text('path,label,split\n"a, b.png",cat\n2.png,dog,test,,\n')
+    source = source_of(SourceConfig(kind, str(path), "csv" if kind == "table" else None))
+    assert source.classes(spark) == ["cat", "dog"]
+    assert [row[1:] for row in listed(spark, source)] == [("a, b.png", "cat", None), ("2.png", "dog", "test")]
+
+
+@pytest.mark.spark
 @pytest.mark.parametrize("write", [write_csv, write_parquet])
 def test_manifest_without_rows_is_said(spark, tmp_path, write):
     path = write(tmp_path / "m", ["path", "label"])

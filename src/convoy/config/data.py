@@ -10,6 +10,9 @@ ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 Codec = Literal["raw", "png", "jpeg", "keep"]
 
+MAX_SIDE = 1 << 14
+"""Height and width of a stored image, at most: one of that size takes 768 MiB in RGB."""
+
 
 @dataclass(frozen=True)
 class ColumnsConfig:
@@ -50,9 +53,9 @@ class ImageConfig:
     """Target geometry of every stored image; arrays that are no 8-bit images are stored as they are."""
 
     height: int = 32
-    """Height in pixels."""
+    """Height in pixels, at most 16,384."""
     width: int = 32
-    """Width in pixels."""
+    """Width in pixels, at most 16,384."""
     channels: int = 3
     """1 (grey) or 3 (RGB); images are converted."""
     resize: ResizePolicy = "stretch"
@@ -63,8 +66,9 @@ class ImageConfig:
     """How pixels are interpolated; all but `nearest` with antialiasing when images are made smaller."""
 
     def __post_init__(self) -> None:
-        require(self.height > 0, "dataset.image.height", self.height, "a positive number of pixels")
-        require(self.width > 0, "dataset.image.width", self.width, "a positive number of pixels")
+        expected = f"a number of pixels from 1 to {MAX_SIDE:,}"
+        require(0 < self.height <= MAX_SIDE, "dataset.image.height", self.height, expected)
+        require(0 < self.width <= MAX_SIDE, "dataset.image.width", self.width, expected)
         require(self.channels in (1, 3), "dataset.image.channels", self.channels, "1 (grey) or 3 (RGB)")
 
     @property

@@ -15,6 +15,7 @@ from convoy.config import ColumnsConfig
 from convoy.dataset.sources.paths import absolute, is_url, read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
+    check_fields,
     check_paths,
     check_weights,
     classes_of,
@@ -82,6 +83,8 @@ class ManifestSource:
         """The labels, sorted; raises ``SourceError`` for the first row that is wrong."""
         with self._spark_errors():
             rows = self._rows(spark)
+            if not self._is_parquet():
+                check_fields(spark, self._file, self._column_names(), self.columns.path, self._what)
             names = classes_of(rows, self._what)
             check_paths(rows, self._what)
             if "weight" in rows.columns:
@@ -140,6 +143,11 @@ class ManifestSource:
     def _has_splits(self) -> bool:
         return self.columns.split in self._column_names()
 
+    @property
+    def _file(self) -> str:
+        """The file, as Spark reads it."""
+        return glob_escaped(f"file://{absolute(self.path)}")
+
     def _is_parquet(self) -> bool:
         with open(absolute(self.path), "rb") as file:
             return file.read(4) == b"PAR1"
@@ -152,13 +160,12 @@ class ManifestSource:
 
     def _rows(self, spark: SparkSession) -> DataFrame:
         """``path``, ``class_name`` and ``split`` as written; ``weight`` and ``given_weight`` if there are weights."""
-        file = glob_escaped(f"file://{absolute(self.path)}")
         if self._is_parquet():
-            frame = spark.read.parquet(file)
+            frame = spark.read.parquet(self._file)
         else:
             names = self._column_names()
             schema = StructType([StructField(name, StringType()) for name in names])
-            frame = spark.read.options(**CSV_OPTIONS).schema(schema).csv(file)
+            frame = spark.read.options(**CSV_OPTIONS).schema(schema).csv(self._file)
         types = {part.name: part.dataType for part in frame.schema}
 
         def values(name: str) -> Any:

@@ -7,7 +7,7 @@ from itertools import chain
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
@@ -18,6 +18,7 @@ from pyspark.sql.types import (
     MapType,
     NumericType,
     StringType,
+    StructField,
     StructType,
 )
 
@@ -28,6 +29,7 @@ from convoy.errors import SourceError, did_you_mean
 CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}
 """RFC 4180: quotes are doubled within quotes, a backslash is a backslash, and a quoted field may hold newlines."""
 
+_FURTHER = 8  # fields after the last column that are looked at
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also take 1d, 0x1p3 and Infinity
 
 
@@ -123,6 +125,31 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
             near = did_you_mean(group.split.strip().lower(), SPLIT_ALIASES)
             raise SourceError(f"{row} has the split {group.split!r}; expected one of {', '.join(SPLIT_ALIASES)}{near}")
     return found
+
+
+def check_fields(spark: SparkSession, path: str, names: list[str], first: str, what: str) -> None:
+    """Raise ``SourceError`` when a row of a CSV has more fields than its header, blank ones at its end apart.
+
+    Spark leaves them out and says nothing; the usual cause is a comma in a name without quotes, so that each of the
+    fields after it is in the wrong column.
+
+    Args:
+        spark: The session.
+        path: As Spark reads it.
+        names: The columns.
+        first: The one to name a row by.
+        what: The source, for messages.
+    """
+    fields = [f"_{number}" for number in range(len(names) + _FURTHER)]
+    schema = StructType([StructField(name, StringType()) for name in fields])
+    rows = spark.read.options(**CSV_OPTIONS).schema(schema).csv(path)
+    further = F.coalesce(*fields[len(names) :])
+    wrong = rows.where(further.isNotNull()).select(fields[names.index(first)], further)
+    if (row := wrong.first()) is not None:
+        raise SourceError(
+            f"{what}: row {row[0]!r} has more fields than the header has columns ({len(names)}), {row[1]!r} is left"
+            " over; put fields that hold commas into double quotes"
+        )
 
 
 def check_paths(rows: DataFrame, what: str) -> None:

@@ -17,6 +17,7 @@ from convoy.config import ColumnsConfig
 from convoy.dataset.sources.paths import absolute, read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
+    check_fields,
     check_paths,
     check_weights,
     classes_of,
@@ -70,6 +71,8 @@ class TableSource:
         """The labels, sorted; raises ``SourceError`` when the table or a column is missing, or a row is wrong."""
         with self._spark_errors():
             frame, there = self._load(spark)
+            if (self.format or "").lower() == "csv":
+                check_fields(spark, self._escaped(), frame.columns, self.columns.path, self._what)
             rows = self._survey_rows(frame, there)
             names = classes_of(rows, self._what)
             if there.content is None:
@@ -139,13 +142,17 @@ class TableSource:
     def _is_path(self) -> bool:
         return self.format is not None or "/" in self.path or os.path.exists(self.path)
 
+    def _escaped(self) -> str:
+        """The path as Spark reads it: a pattern, unless there is a file of that name."""
+        path = os.path.expanduser(self.path)
+        return glob_escaped(path) if os.path.exists(path) else path
+
     def _load(self, spark: SparkSession) -> tuple[DataFrame, _Columns]:
         if not self._is_path():
             frame = spark.table(self.path)
             return frame, self._find(frame)
         kind = self.format or "parquet"
-        path = os.path.expanduser(self.path)
-        path = glob_escaped(path) if os.path.exists(path) else path
+        path = self._escaped()
         reader = spark.read.format(kind).options(**(CSV_OPTIONS if kind.lower() == "csv" else {}))
         frame = reader.load(path)
         if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
