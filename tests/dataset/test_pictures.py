@@ -26,6 +26,15 @@ def test_every_class_is_shown_though_it_be_rare(version):
     assert rows_of(sample_sheet(version, Manifest.load(version))) == {"cat": 8, "dog": 3}
 
 
+def test_the_rows_fill_the_sheet(version):
+    figure = sample_sheet(version, Manifest.load(version))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        place = axes.get_position()
+        assert 0.01 < place.x0 < place.x1 < 0.99
+        assert place.width > 0.94
+
+
 def test_only_so_many_row_groups_are_searched(version, monkeypatch):
     monkeypatch.setattr("convoy.dataset.pictures._LABEL_GROUPS", 15)
     assert rows_of(sample_sheet(version, Manifest.load(version))) == {"cat": 8, "dog": 0}

@@ -48,11 +48,15 @@ def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
                     draw_array(axes, sample)
         first_of_rows = grid[:, 0]
     else:  # one picture per row: eight axes would take eight times as long
-        figure = Figure(figsize=size)
-        first_of_rows = figure.subplots(len(found), 1, squeeze=False)[:, 0]
-        figure.subplots_adjust(0.02, 0.02, 0.98, 1 - 0.25 / size[1], hspace=0.3)
-        for samples, axes in zip(found, first_of_rows, strict=True):
-            axes.imshow(strip(samples, manifest.image), cmap="gray", vmin=0, vmax=255)
+        strips = [strip(samples, manifest.image) for samples in found]
+        bottom, top, gap = 0.02, 1 - 0.25 / size[1], 0.3
+        row = size[1] * (top - bottom) / (len(strips) + gap * (len(strips) - 1))
+        width = row * strips[0].shape[1] / strips[0].shape[0] / 0.96  # what the rows fill, within what can be looked at
+        figure = Figure(figsize=(min(max(3.0, width), 16.0), size[1]))
+        first_of_rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+        figure.subplots_adjust(0.02, bottom, 0.98, top, hspace=gap)
+        for pixels, axes in zip(strips, first_of_rows, strict=True):
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
             axes.set_axis_off()
             axes.set_anchor("W")
     for name, axes in zip(manifest.classes, first_of_rows, strict=False):
