@@ -83,15 +83,15 @@ def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0
 
 
 @pytest.mark.parametrize(
-    ("ranks", "rows", "validation_rows"),
+    ("ranks", "rows", "validation_rows", "options"),
     [
-        (2, 21, 11),  # the last batches are shared 2 + 3 and 1 + 2
-        (3, 17, 9),  # no batch can be shared evenly, and two ranks have no part in the last ones
+        (2, 21, 11, {}),  # the last batches are shared 2 + 3 and 1 + 2
+        (3, 17, 9, {"soft": True}),  # no batch can be shared evenly, and two ranks have no part in the last ones
     ],
 )
-def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, rows, validation_rows):
-    alone, expected = fit(SingleProcess(), rows, validation_rows)
-    together = on_ranks(ranks, lambda rank: fit(rank, rows, validation_rows))
+def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, rows, validation_rows, options):
+    alone, expected = fit(SingleProcess(), rows, validation_rows, **options)
+    together = on_ranks(ranks, lambda rank: fit(rank, rows, validation_rows, **options))
     for model, history in together:
         assert history.keys() == expected.keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
         for name, values in expected.items():
@@ -123,10 +123,9 @@ def test_small_steps_on_two_ranks_train_as_the_large_batch_does_in_one_process(o
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"smoothing": 0.1}, {"soft": True}])
-def test_soft_and_smoothed_labels_and_weights_are_exact_over_ranks(on_ranks, options):
-    _, expected = fit(SingleProcess(), 17, 9, **options)
-    for _, history in on_ranks(3, lambda rank: fit(rank, 17, 9, **options)):
+def test_smoothed_labels_are_exact_over_ranks(on_ranks):
+    _, expected = fit(SingleProcess(), 17, 9, smoothing=0.1)
+    for _, history in on_ranks(3, lambda rank: fit(rank, 17, 9, smoothing=0.1)):
         for name, values in expected.items():
             np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
@@ -174,3 +173,12 @@ def test_diverging_loss_ends_training_on_every_rank_with_the_epoch_and_a_remedy(
         return True
 
     assert on_ranks(2, diverge) == [True, True]
+
+
+@pytest.mark.parametrize("sample", ["cats/17.npy", None])
+def test_a_loss_that_is_no_number_names_the_sample_that_is_to_blame(sample):
+    """See ``tests/dataset/test_finite.py`` for how it is found."""
+    said = "'cats/17.npy', or its weight, is not finite in float32; leave it out" if sample else "; lower training"
+    with pytest.raises(TrainingError, match=rf"the loss is nan in epoch 3.*{said}"):
+        StopOnNonFiniteLoss(lambda: sample).on_epoch_end(2, {"loss": math.nan})
+    StopOnNonFiniteLoss(lambda: sample).on_epoch_end(2, {"loss": 1.0})

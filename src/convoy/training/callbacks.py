@@ -207,13 +207,24 @@ class Report(keras.callbacks.Callback):
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Ends training with ``TrainingError`` when the loss of an epoch is not a number; all ranks see the same loss."""
+    """Ends training with ``TrainingError`` when the loss of an epoch is not a number; all ranks see the same loss.
+
+    Args:
+        find: Looks for a training sample that is to blame, and returns its path (see ``dataset.finite``).
+    """
+
+    def __init__(self, find: Callable[[], str | None] = lambda: None) -> None:
+        super().__init__()
+        self.find = find
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Check the loss."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} in epoch {epoch + 1}; lower training.optimizer.learning_rate, or look for"
-                " unusable images"
-            )
+            told, sample = f"the loss is {loss} in epoch {epoch + 1}", self.find()
+            if sample is not None:
+                raise TrainingError(
+                    f"{told}: training sample {sample!r}, or its weight, is not finite in float32; leave it out, and"
+                    " ingest the dataset again"
+                )
+            raise TrainingError(f"{told}; lower training.optimizer.learning_rate, or look for unusable images")
