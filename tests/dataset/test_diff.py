@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoy.dataset.diff import diff
@@ -110,6 +110,7 @@ SAMPLES = st.lists(
 )
 
 
+@settings(max_examples=20)  # each writes two datasets
 @given(before=SAMPLES, after=SAMPLES)
 def test_counts_add_up_and_mirror(tmp_path_factory, before, after):
     root = tmp_path_factory.mktemp("datasets")

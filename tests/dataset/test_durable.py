@@ -151,7 +151,7 @@ def test_writers_killed_at_any_moment_leave_only_whole_versions(root, shared):
         wait_for(lambda: catalog.versions(root, "digits"))
     usual = min(0.05, time.monotonic() - started)  # of one version, on this machine, now
     seen = set()
-    for number in range(60):
+    for number in range(30):
         with contextlib.ExitStack() as stack:
             for writer in range(2):
                 stack.enter_context(child(write_forever, root, f"{number}-{writer}", shared))

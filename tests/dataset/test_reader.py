@@ -10,51 +10,16 @@ import pytest
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.dataset import reader as reader_module
 from convoy.dataset.ingest import ingest
-from convoy.dataset.petastorm_reader import petastorm_batches
 from convoy.dataset.plan import steps_per_epoch
 from convoy.dataset.read import read_split
 from convoy.dataset.reader import ReadSettings, open_split
 from convoy.dataset.sources import source_of
-from convoy.dataset.tf_batches import reading_errors, to_tf
+from convoy.dataset.tf_batches import to_tf
 from convoy.errors import DatasetError
 from tests.conftest import noise
+from tests.dataset.epochs import BATCH, IMAGES, LABELS, NAMES, ROWS, WEIGHTS, WINDOW, epoch_of, joined, modes, opened
 from tests.dataset.versions import write_arrays
 from tests.spark_support import write_images
-
-ROWS, BATCH = 47, 8  # the last batch has 7; row groups have 5, the last one 2
-IMAGES = noise(ROWS, 6, 5, 3)
-LABELS = np.random.default_rng(1).choice([0, 1, 4], ROWS, p=[0.6, 0.3, 0.1]).astype(np.int32)
-WEIGHTS = np.random.default_rng(2).uniform(0.5, 2, ROWS).astype(np.float32)
-WINDOW = 12 * 90 / 2**20  # MiB of 12 samples: three row groups
-
-
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory):
-    """Codec -> folder and manifest of the same pixels."""
-    folder = tmp_path_factory.mktemp("versions")
-    return {
-        codec: (folder / codec, write_arrays(folder / codec, "train", IMAGES, LABELS, WEIGHTS, codec))
-        for codec in ("raw", "png")
-    }
-
-
-def opened(versions, codec="raw", cache="none", **settings):
-    return open_split(
-        *versions[codec], "train", ReadSettings(cache, window_mb=settings.pop("window_mb", WINDOW), **settings)
-    )
-
-
-def epoch_of(reader, epoch=0, ranks=1, first_step=0, batch=BATCH):
-    """[step][rank] -> Batch, of copies: what the reader gives must not change afterwards."""
-    return list(zip(*(list(reader.batches(epoch, batch, r, ranks, first_step)) for r in range(ranks)), strict=True))
-
-
-def joined(parts, name):
-    return np.concatenate([getattr(part, name) for part in parts])
-
-
-NAMES = ("images", "labels", "weights", "rows", "partners", "partner_labels")
-modes = pytest.mark.parametrize(("codec", "cache"), [(c, m) for c in ("raw", "png") for m in ("memory", "none")])
 
 
 @modes
@@ -184,13 +149,17 @@ def test_streaming_holds_two_windows_and_what_is_read_ahead(tmp_path, codec, ran
     reader = open_split(tmp_path, manifest, "train", settings)
     tracemalloc.start()
     try:
-        count = sum(len(part.rows) for part in reader.batches(0, batch, 0, ranks))
-        peak = tracemalloc.get_traced_memory()[1]
+        before, count, arrow = pa.total_allocated_bytes(), 0, 0
+        for part in reader.batches(0, batch, 0, ranks):
+            count += len(part.rows)
+            arrow = max(arrow, pa.total_allocated_bytes() - before)  # where encoded images are
+        peak = tracemalloc.get_traced_memory()[1] + arrow
     finally:
         tracemalloc.stop()
     assert count == rows // ranks
     # The third window is the one that is read ahead while a batch lies in two; random pixels do not compress.
-    assert peak < 3 * window * sample / ranks + 5 * batch * sample / ranks + 20 * sample + 2**17
+    stored = sample if codec == "raw" else sample + 400  # with a PNG's headers, and the object that views it
+    assert peak < 3 * window * stored / ranks + 5 * batch * sample / ranks + 20 * stored + 2**17
     assert peak > window * sample / ranks  # that it was measured
 
 
@@ -228,54 +197,6 @@ def test_a_split_larger_than_memory_is_refused_with_what_to_do(versions, monkeyp
     assert len(epoch_of(opened(versions))) == 6
 
 
-def damaged(folder, how):
-    """Damage the second file: in the middle of its pages, or at its end."""
-    path = folder / "train" / "part-00001.parquet"
-    content = bytearray(path.read_bytes())
-    if how == "truncated":
-        content = content[: len(content) // 2]
-    elif how == "lengths":  # of the values in the first page of the image column: they have no checksum
-        at = content.index(b"\x93NUMPY") - 4
-        content[at : at + 4] = b"\xff\xff\xff\x7f"
-    elif how == "pixels":
-        content[content.index(b"IDAT") + 12] ^= 0xFF
-    elif how == "exchanged":
-        content = bytearray((folder / "train" / "part-00004.parquet").read_bytes())
-    path.write_bytes(content)
-    return path
-
-
-@pytest.mark.parametrize("cache", ["memory", "none"])
-@pytest.mark.parametrize(
-    ("codec", "how"), [("raw", "truncated"), ("raw", "lengths"), ("png", "pixels"), ("raw", "exchanged")]
-)
-def test_a_damaged_file_is_named(tmp_path, cache, codec, how):
-    manifest = write_arrays(tmp_path, "train", IMAGES, LABELS, None, codec)
-    path = damaged(tmp_path, how)
-    with pytest.raises(DatasetError, match=f"^{path} .*ingest the dataset again") as caught:
-        epoch_of(open_split(tmp_path, manifest, "train", ReadSettings(cache, window_mb=WINDOW)))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_damaged_while_training_is_named(tmp_path):
-    manifest = write_arrays(tmp_path, "train", IMAGES, LABELS, None, "png")
-    reader = open_split(tmp_path, manifest, "train", ReadSettings("none", window_mb=WINDOW))
-    path = damaged(tmp_path, "pixels")
-    with pytest.raises(DatasetError, match=str(path)):
-        epoch_of(reader)
-    with pytest.raises(DatasetError, match=f"^{path} .*ingest the dataset again$"), reading_errors():
-        list(to_tf(lambda: reader.batches(0, BATCH, 0, 1), reader.first()))
-
-
-def test_a_label_beyond_the_classes_is_refused(tmp_path):
-    manifest = write_arrays(tmp_path, "train", IMAGES, LABELS)
-    manifest.classes.remove("9")
-    assert len(read_split(tmp_path, manifest, "train")) == ROWS
-    del manifest.classes[4:]
-    with pytest.raises(DatasetError, match="labels beyond the 4 classes"):
-        read_split(tmp_path, manifest, "train")
-
-
 @pytest.mark.parametrize("codec", ["raw", "png"])
 def test_an_epoch_that_is_given_up_leaves_no_thread(versions, codec):
     before = set(threading.enumerate())
@@ -286,46 +207,6 @@ def test_an_epoch_that_is_given_up_leaves_no_thread(versions, codec):
     batches.close()
     reader.close()
     assert not set(threading.enumerate()) - before
-
-
-@modes
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_tensorflow_gets_the_same_batches_and_none_is_empty(versions, codec, cache, ranks):
-    reader = opened(versions, codec, cache, partners=True)
-    for rank in range(ranks):
-        expected = list(reader.batches(0, 9, rank, ranks))  # the last batch has two samples: one rank has none
-        dataset = to_tf(lambda rank=rank: reader.batches(0, 9, rank, ranks), reader.first(), 6)
-        assert len(dataset) == 6
-        assert all(spec.shape[0] is None for spec in dataset.element_spec.values())
-        for _ in range(2):  # it can be iterated over again
-            got = list(dataset.as_numpy_iterator())
-            assert len(got) == len(expected) == 6
-            for batch, part in zip(got, expected, strict=True):
-                assert batch.keys() == set(NAMES)
-                for name in NAMES if len(part.rows) else ():
-                    np.testing.assert_array_equal(batch[name], getattr(part, name))
-        if not len(expected[-1].rows):
-            assert got[-1]["rows"].tolist() == [0]
-            np.testing.assert_array_equal(got[-1]["images"], IMAGES[:1])
-            np.testing.assert_array_equal(got[-1]["partners"], IMAGES[:1])
-            np.testing.assert_array_equal(got[-1]["weights"], WEIGHTS[:1])
-
-
-def test_large_samples_reach_tensorflow_too(tmp_path):
-    images = noise(12, 90, 70, 3)
-    manifest = write_arrays(tmp_path, "train", images, np.arange(12, dtype=np.int32) % 5)
-    reader = open_split(tmp_path, manifest, "train", ReadSettings("memory"))
-    for batch in to_tf(lambda: reader.batches(0, 5, 0, 1), reader.first()).as_numpy_iterator():
-        np.testing.assert_array_equal(batch["images"], images[batch["rows"]])
-        np.testing.assert_array_equal(batch["labels"], batch["rows"] % 5)
-
-
-def test_giving_up_a_tensorflow_dataset_leaves_no_thread_of_the_reader(versions):
-    reader = opened(versions)
-    iterator = iter(to_tf(lambda: reader.batches(0, 2, 0, 1), reader.first(), prefetch=1))
-    next(iterator)
-    del iterator
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 @pytest.mark.spark
@@ -344,29 +225,6 @@ def test_an_ingested_dataset_is_read_as_it_was_stored(spark, tmp_path, codec, ki
         assert sorted(rows) == list(range(len(expected)))
         np.testing.assert_array_equal(joined(parts, "images"), expected.images[rows])
         np.testing.assert_array_equal(joined(parts, "labels"), expected.labels[rows])
-
-
-@pytest.mark.parametrize("codec", ["raw", "png"])
-def test_petastorm_reads_the_samples_of_its_shard(versions, codec):
-    folder, manifest = versions[codec]
-    pixels = {image.tobytes(): row for row, image in enumerate(IMAGES)}
-    shards = []
-    for rank in range(2):
-        batches = petastorm_batches(folder, manifest, "train", BATCH, rank, 2, threads=1)
-        seen = [next(batches) for _ in range(12)]
-        batches.close()
-        assert {part.images.shape for part in seen} == {(4, 6, 5, 3)}
-        rows = [pixels[image.tobytes()] for image in joined(seen, "images")]
-        np.testing.assert_array_equal(joined(seen, "labels"), LABELS[rows])
-        np.testing.assert_array_equal(joined(seen, "weights"), WEIGHTS[rows])
-        shards.append(set(rows))
-    assert shards[0] | shards[1] == set(range(ROWS))
-    assert not shards[0] & shards[1]
-
-
-def test_petastorm_cannot_share_few_row_groups(versions):
-    with pytest.raises(DatasetError, match="fewer row groups than the 11 ranks"):
-        next(petastorm_batches(*versions["raw"], "train", 22, 10, 11))
 
 
 def test_arrow_reads_no_more_than_a_row_group_at_a_time(tmp_path):

@@ -10,10 +10,11 @@ from tests.conftest import encoded, noise
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("encode", [encode_png, lambda image: encode_jpeg(image, 90)])
-def test_pixels_are_those_of_decode(channels, encode):
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_pixels_are_those_of_decode(channels, encode, kind):
     content = encode(noise(20, 30, channels))
     place = np.zeros((3, 20, 30, channels), np.uint8)
-    decode_stored(content, place[1])
+    decode_stored(kind(content), place[1])
     np.testing.assert_array_equal(place[1], decode(content, channels))
     assert not place[[0, 2]].any()  # nothing is written beside it
 

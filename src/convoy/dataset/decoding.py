@@ -23,7 +23,7 @@ class Decoder:
         self._files, self._threads = files, threads
         self._pool = ThreadPoolExecutor(threads, "decode")
 
-    def start(self, values: Sequence[bytes], rows: np.ndarray, out: np.ndarray) -> list[Future[None]]:
+    def start(self, values: Sequence[memoryview], rows: np.ndarray, out: np.ndarray) -> list[Future[None]]:
         """Begin to decode files into an array.
 
         Args:
@@ -42,7 +42,7 @@ class Decoder:
         """End the threads; what they have not begun is dropped."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _decode(self, values: Sequence[bytes], rows: np.ndarray, out: np.ndarray) -> None:
+    def _decode(self, values: Sequence[memoryview], rows: np.ndarray, out: np.ndarray) -> None:
         for row, value, target in zip(rows, values, out, strict=True):
             try:
                 decode_stored(value, target)

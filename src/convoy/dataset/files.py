@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,24 @@ class SplitFiles:
         with damage_named(group.path):
             chunks = raw.view(column, self._manifest.shape, self._manifest.dtype)
             return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+
+    def encoded_images(self, group: RowGroup, within: np.ndarray | None = None) -> list[memoryview]:
+        """View the encoded images of a row group, without copying them into objects one by one, under Python's lock.
+
+        Args:
+            group: One of ``groups``.
+            within: int64 (n,), which of its rows; None for all. Only these stay in memory.
+        """
+        column = self.column(group)
+        if within is not None and len(within) < len(column):
+            column = column.take(pa.array(within))
+        files: list[memoryview] = []
+        for chunk in column.chunks:
+            _, offset_buffer, data = chunk.buffers()
+            offsets = np.frombuffer(offset_buffer, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
+            content = memoryview(data).cast("B") if data else memoryview(b"")
+            files += [content[start:end] for start, end in pairwise(offsets)]
+        return files
 
     def _open(self, path: Path) -> pq.ParquetFile:
         # Mapped: the image column is stored as it is, so its pages need not be copied before they are parsed.

@@ -60,7 +60,7 @@ def read_split(version_path: Path, manifest: Manifest, split: str, threads: int 
                 images[part] = files.raw_images(group)
                 continue
             # The next row group is read while this one is decoded.
-            values = files.column(group).to_pylist()
+            values = files.encoded_images(group)
             for future in decoding:
                 future.result()
             decoding = decoder.start(values, np.arange(part.start, part.stop), images[part])

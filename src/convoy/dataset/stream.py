@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from convoy.dataset.buffers import Buffers
 from convoy.dataset.decoding import Decoder
@@ -19,6 +18,7 @@ from convoy.dataset.files import SplitFiles
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.plan import EpochPlan, Share
 
+_NOTHING = memoryview(b"")
 _AHEAD = 2  # batches that are being decoded while one is used
 
 Images = tuple[np.ndarray, np.ndarray | None]
@@ -33,13 +33,13 @@ class _Window:
         end: Position in the epoch's order behind the window's last sample.
         rows: int64 (n,), numbers of the samples, ascending.
         images: (n, *shape), with codec ``raw``.
-        files: n encoded files, with others.
+        files: n encoded files, with others; views of what was read.
     """
 
     end: int
     rows: np.ndarray
     images: np.ndarray
-    files: list[bytes]
+    files: list[memoryview]
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which of the samples are here, as indices of ``rows``, and their places."""
@@ -137,7 +137,7 @@ class Stream:
         rows = np.unique(rows)
         raw = self._decoder is None
         images = np.empty((len(rows) if raw else 0, *self._manifest.shape), self._manifest.dtype)
-        encoded: list[bytes] = []
+        encoded: list[memoryview] = []
         for number in np.sort(groups):
             group = self._files.groups[number]
             part = slice(*np.searchsorted(rows, [group.first, group.first + group.rows]))
@@ -148,8 +148,7 @@ class Stream:
                 stored = self._files.raw_images(group)
                 images[part] = stored if len(within) == len(stored) else stored[within]
             else:
-                column = self._files.column(group)
-                encoded += (column if len(within) == len(column) else column.take(pa.array(within))).to_pylist()
+                encoded += self._files.encoded_images(group, within)
         return _Window(end, rows, images, encoded)
 
     def _decoded(
@@ -175,7 +174,7 @@ class Stream:
         if share.partners is not None:  # with one rank they are the same samples: each is decoded once
             rows, places = np.unique(np.concatenate([rows, order[share.partners]]), return_inverse=True)
             own, partners = places[: len(share.own)], places[len(share.own) :]
-        values = [b""] * len(rows)
+        values = [_NOTHING] * len(rows)
         for window in windows:
             for here, place in zip(*window.find(rows), strict=True):
                 values[here] = window.files[place]
