@@ -106,8 +106,16 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
             yield spark
     finally:
         with contextlib.suppress(Exception):  # the JVM may be gone, e.g. by a signal to the whole process group
-            spark.sparkContext.setLogLevel("OFF")  # tasks that were cancelled complain when their executor goes
+            _silence(spark)
+        with contextlib.suppress(Exception):
             spark.stop()
+
+
+def _silence(spark: SparkSession) -> None:
+    """Let nothing more be logged: tasks that were cancelled complain when their executor goes."""
+    spark.sparkContext.setLogLevel("OFF")  # of all loggers but those that ``log4j2.properties`` names
+    log4j = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
+    log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
 
 
 def _defaults(master: str, submitted: bool) -> dict[str, str]:
