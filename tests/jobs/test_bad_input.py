@@ -1,8 +1,8 @@
 """What the user gets wrong: one line, exit status 2, nothing half-written."""
 
 import importlib
-import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,11 +36,11 @@ def refused(spark, tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def digits(spark, tmp_path, monkeypatch, capsys) -> str:
+def digits(ingested_digits, tmp_path) -> str:
     """The embedded digits as a dataset version under ``tmp_path``; returns the version."""
-    monkeypatch.chdir(tmp_path)
-    assert importlib.import_module("jobs.ingest").main(["--config", str(ROOT / "conf" / "digits.yaml")]) == 0
-    return json.loads(capsys.readouterr().out)["version"]
+    shutil.copytree(ingested_digits, tmp_path / "work" / "datasets")
+    (version,) = (path.parent.name for path in ingested_digits.glob("*/*/manifest.json"))
+    return version
 
 
 FOLDER = ("--source.kind", "folder", "--source.path")

@@ -184,8 +184,9 @@ def test_nothing_but_useful_lines_is_printed(ingested, trained, evaluated, score
             assert flood not in text, text
 
 
-def test_all_jobs_run_under_spark_submit_whose_master_wins(place, scored):
-    for job in ("ingest", "evaluate", "score"):
+def test_the_jobs_run_under_spark_submit_whose_master_wins(place, scored):
+    """Ingest does in ``test_ingest_cluster``."""
+    for job in ("evaluate", "score"):
         result, text = place.run(job, launcher=[str(SPARK_SUBMIT)])
         assert result["job"] == job
         assert " INFO " not in text
@@ -209,11 +210,6 @@ def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(p
     [run] = client.search_runs([client.get_experiment_by_name("diverging").experiment_id])
     assert run.info.status == "FAILED"
     assert "the loss is nan" in run.data.tags["convoy.failure"]
-
-
-def test_training_in_the_drivers_process_needs_no_ranks(place, ingested):
-    result, _ = place.run("train", "--training.num_workers", "0", "--training.epochs", "1")
-    assert result["epochs"] == 1
 
 
 def test_everything_is_written_where_the_configuration_says(place, scored, evaluated):

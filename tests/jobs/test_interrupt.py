@@ -64,17 +64,9 @@ def epochs_logged(database: Path) -> int:
         return 0
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> Path:
-    """A root with the embedded digits."""
-    folder = tmp_path_factory.mktemp("digits")
-    assert start("ingest", folder).wait(120) == 0
-    return folder / "work" / "datasets"
-
-
 @pytest.mark.parametrize("whole_group", [False, True], ids=["SIGINT to the driver", "SIGTERM to the whole group"])
-def test_training_on_ranks_ends_and_its_run_says_how(digits, tmp_path, whole_group):
-    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(digits))
+def test_training_on_ranks_ends_and_its_run_says_how(ingested_digits, tmp_path, whole_group):
+    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(ingested_digits))
     database = tmp_path / "work" / "mlflow.db"
     wait_for(lambda: epochs_logged(database) >= 2)
     assert run_status(database) == "RUNNING"
@@ -91,8 +83,8 @@ def test_training_on_ranks_ends_and_its_run_says_how(digits, tmp_path, whole_gro
     assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(digits, tmp_path):
-    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(digits))
+def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(ingested_digits, tmp_path):
+    process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(ingested_digits))
     try:
         wait_for(lambda: epochs_logged(tmp_path / "work" / "mlflow.db") >= 1)
         others = family(process)
