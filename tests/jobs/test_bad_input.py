@@ -99,6 +99,26 @@ def test_unknown_model(refused, digits, tmp_path):
     assert not (tmp_path / "work" / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model.layers", "[{conv: {filters: 3}}]"), "layer 1 of model.layers (conv) is no layer that is known"),
+        (
+            ("--model.layers", "[flatten, {dense: {activation: rellu}}]"),
+            "unknown activation 'rellu'; did you mean 'relu'?",
+        ),
+        (("--model.activation", "rellu"), "model.activation"),
+        (("--model.initialiser", "he"), "model.initialiser 'he' is unknown"),
+        (("--model.name", "nosuchnets:build"), "there is no module 'nosuchnets'"),
+        (("--model.name", "json:loads"), "model.name 'json:loads' fails for samples of (32, 32, 1)"),
+        (("--model.name", "operator:is_"), "'operator:is_' returns bool; expected a Keras model"),
+    ],
+)
+def test_network_of_the_users_own_that_is_none(refused, digits, tmp_path, arguments, said):
+    assert said in refused("train", *arguments)
+    assert not (tmp_path / "work" / "mlflow.db").exists()
+
+
 def test_geometry_that_the_network_cannot_take(refused, capsys, tmp_path, spark):
     small = ["--dataset.image.height", "4", "--dataset.image.width", "4"]
     assert importlib.import_module("jobs.ingest").main(["--config", str(ROOT / "conf" / "digits.yaml"), *small]) == 0

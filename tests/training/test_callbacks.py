@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convoy.config import OptimizerConfig
+from convoy.config import ModelConfig, OptimizerConfig
 from convoy.dataset.plan import epoch_order, rank_batches, steps_per_epoch
 from convoy.dataset.read import SplitArrays
 from convoy.dataset.reader import Batch
 from convoy.dataset.tf_batches import to_tf
 from convoy.errors import TrainingError
 from convoy.models.blocks import conv2d, normalise, pool2d
+from convoy.models.options import with_options
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss
 from convoy.training.collective import SingleProcess
 from convoy.training.losses import accuracy, crossentropy
@@ -56,9 +57,9 @@ def network():
 
 def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0.1, batch=BATCH, steps=1, **options):
     """Train as a rank does, ``steps`` of ``batch`` samples an update; returns its model and the history of its logs."""
-    smoothing, soft = options.pop("smoothing", 0.0), options.pop("soft", False)
+    smoothing, soft, l2 = options.pop("smoothing", 0.0), options.pop("soft", False), options.pop("l2", 0.0)
     train, validation = data(rows, 1), data(validation_rows, 2)
-    model = network()
+    model = with_options(network(), ModelConfig(l2=l2), 3)
     model.set_weights(initial_weights())
     optimizer = distribute(build_optimizer(OptimizerConfig(name, rate, **options)), collective, steps)
     model.compile(optimizer, crossentropy(smoothing), metrics=[accuracy], jit_compile=False)
@@ -111,6 +112,7 @@ def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, row
     "options",
     [
         {"smoothing": 0.1, "clip_norm": 0.05},
+        {"l2": 0.03},
         {"soft": True, "smoothing": 0.2, "ema_momentum": 0.5, "weight_decay": 0.01},
     ],
 )
@@ -128,6 +130,21 @@ def test_smoothed_labels_are_exact_over_ranks(on_ranks):
     for _, history in on_ranks(3, lambda rank: fit(rank, 17, 9, smoothing=0.1)):
         for name, values in expected.items():
             np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
+
+
+def test_l2_penalty_counts_once_however_many_ranks_there_are(on_ranks):
+    plain, _ = fit(SingleProcess(), 17, 9)
+    alone, expected = fit(SingleProcess(), 17, 9, l2=0.03)
+    assert not np.allclose(plain.get_weights()[-2], alone.get_weights()[-2], atol=1e-3)
+    for model, history in on_ranks(3, lambda rank: fit(rank, 17, 9, l2=0.03)):
+        for name, values in expected.items():
+            np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
+        for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    images, labels = (validation := data(9, 2)).images, validation.labels
+    loss = -np.log(model(images).numpy()[np.arange(9), labels]).mean()
+    penalty = 0.03 * sum(np.sum(model.get_layer(name).kernel.numpy() ** 2) for name in ("c1", "c2", "output"))
+    assert history["val_loss"][-1] == pytest.approx(loss + penalty, rel=1e-5)
 
 
 def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():

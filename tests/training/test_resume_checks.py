@@ -1,9 +1,11 @@
 """A run that cannot be gone on with is refused on the driver, before anything starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from convoy.config import CheckpointConfig, Config, TrainingConfig
+from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.errors import TrainingError
 from convoy.training.checkpoint import Checkpoint, CheckpointStore
 from convoy.training.recovery import check_resumable, identity_of
@@ -14,7 +16,7 @@ RUN = "0123456789abcdef"
 @pytest.fixture
 def saved(tmp_path):
     """A run that has done three of five epochs."""
-    state = {"epoch": 3, "identity": identity_of(TrainingConfig(), "lenet5", "f" * 32)}
+    state = {"epoch": 3, "identity": identity_of(TrainingConfig(), ModelConfig(), "f" * 32)}
     store = CheckpointStore(tmp_path / RUN, 2, pytest.fail)
     store.save(Checkpoint(30, {"weights/0000": np.zeros(3)}, state))
     return tmp_path
@@ -41,3 +43,16 @@ def test_a_run_with_epochs_left_is_gone_on_with(saved):
 def test_others_are_refused(saved, options, fingerprint, message):
     with pytest.raises(TrainingError, match=message):
         check_resumable(config(saved, **options), fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ModelConfig("mnist_cnn"), r"model\.name 'lenet5', not 'mnist_cnn'"),
+        (ModelConfig(dropout=0.5), r"model\.dropout None, not 0\.5; resume it with that"),
+        (ModelConfig("lenet5", layers=["flatten"]), r"model\.name 'lenet5', not 'own'"),
+    ],
+)
+def test_another_network_is_refused(saved, model, message):
+    with pytest.raises(TrainingError, match=message):
+        check_resumable(replace(config(saved), model=model), "f" * 32)

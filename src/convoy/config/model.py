@@ -1,21 +1,29 @@
 """Section ``model``."""
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from convoy.config.checks import require
+
 Activation = Literal["relu", "leaky_relu", "maxout", "elu", "gelu", "tanh", "sigmoid"]
+
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_DEFAULT_NAME = "lenet5"
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The network."""
 
-    name: str = "lenet5"
+    name: str = _DEFAULT_NAME
     """Architecture, or `package.module:function`: a function of the input shape and the number of classes that returns
     a Keras model."""
-    layers: list[dict[str, Any]] | None = None
-    """An own network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`; `name` is then only what
-    it is called."""
+    layers: list[dict[str, Any] | str] | None = None
+    """An own network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`, or the layer alone where
+    it needs no arguments; `name` is then only what it is called, `own` by default. The last is a softmax over the
+    classes, `{dense: {activation: softmax}}`; its units may be left out."""
     variant: Literal["auto", "paper", "small"] = "auto"
     """`paper` is the network as published, `small` its variant for images of about 32x32, without early pooling; `auto`
     takes `small` for sides of up to 64 pixels, where there is such a variant."""
@@ -49,3 +57,43 @@ class ModelConfig:
     one where the classes differ: it starts anew."""
     freeze_to: str | None = None
     """Name of the last layer that is not trained: it and all before it keep their initial weights."""
+
+    def __post_init__(self) -> None:
+        name, layers, dropout = self.name, self.layers, self.dropout
+        require(bool(name.strip()), "model.name", name, "an architecture, or package.module:function")
+        is_function = _FUNCTION.fullmatch(name) is not None
+        require(is_function or ":" not in name, "model.name", name, "package.module:function, e.g. mynets.small:build")
+        if layers is not None:
+            require(not is_function, "model.layers", layers, f"null where model.name is a function, {name}")
+            if name == _DEFAULT_NAME:
+                object.__setattr__(self, "name", "own")
+            expected = "a list of layers, first to last, e.g. [{conv2d: {filters: 8, kernel_size: 5}}, flatten, ...]"
+            require(bool(layers), "model.layers", layers, expected)
+            for number, layer in enumerate(layers, 1):
+                expected = "{<Keras layer>: {<argument>: value}}, e.g. {conv2d: {filters: 8, kernel_size: 5}}"
+                require(_is_layer(layer), f"layer {number} of model.layers", layer, expected)
+        require(dropout is None or 0 <= dropout < 1, "model.dropout", dropout, "a share from 0 to less than 1, or null")
+        require(0 <= self.l2 < math.inf, "model.l2", self.l2, "0 or more")
+        for field in ("initialiser", "initial_weights", "freeze_to"):
+            require(getattr(self, field) != "", f"model.{field}", "", "a name, or null")
+        for field, architecture in (("grouped", "alexnet"), ("auxiliary_heads", "googlenet")):
+            fits = name == architecture and layers is None
+            require(
+                fits or not getattr(self, field), f"model.{field}", True, f"false with {name}; it is {architecture}'s"
+            )
+        require(
+            self.head == "paper" or not self.auxiliary_heads,
+            "model.auxiliary_heads",
+            True,
+            "false with model.head softmax, which replaces one classifier",
+        )
+
+
+def _is_layer(layer: Any) -> bool:
+    """Whether it is a layer's name, or a mapping of one name to arguments or null."""
+    if isinstance(layer, str):
+        return bool(layer)
+    ((kind, arguments),) = layer.items() if len(layer) == 1 else [(None, None)]
+    if isinstance(arguments, dict) and not all(isinstance(name, str) for name in arguments):
+        return False
+    return isinstance(kind, str) and (arguments is None or isinstance(arguments, dict))

@@ -23,6 +23,8 @@ class Predictor:
         import keras
         import tensorflow as tf
 
+        import convoy.models.maxout  # noqa: F401  (a network may have this layer)
+
         with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
             file = os.path.join(folder, "model.keras")
             with open(file, "wb") as out:

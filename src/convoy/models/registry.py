@@ -1,4 +1,4 @@
-"""Name -> network."""
+"""Section ``model`` -> network."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,6 +8,9 @@ from convoy.config import ModelConfig
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor, normalise
 from convoy.models.classic import lenet5, mnist_cnn
+from convoy.models.options import with_options
+from convoy.models.own import from_function, from_layers
+from convoy.models.rewiring import fresh_names
 
 ARCHITECTURES: dict[str, Callable[[KerasTensor, int, ModelConfig], KerasTensor]] = {
     "lenet5": lenet5,
@@ -37,25 +40,38 @@ def build(
         A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes).
 
     Raises:
-        ModelError: No architecture of that name, or it does not take samples of that shape.
+        ModelError: There is no such network, it does not take samples of that shape, or an option does not fit it.
     """
-    name = config.name
+    with fresh_names():
+        image = keras.Input(tuple(shape), dtype=dtype, name="image")
+        x = normalise(image, list(pixel_mean), list(pixel_std))
+        # A function's path is no name of a network: it has a colon.
+        model = keras.Model(image, _network(x, config, num_classes), name=config.name.rpartition(":")[2])
+        return with_options(model, config, num_classes)
+
+
+def _network(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTensor:
+    """Normalised samples -> class probabilities, as published or as the user has written it."""
+    name, shape = config.name, tuple(x.shape[1:])
+    size = "x".join(map(str, shape))
+    if config.layers is not None:
+        try:
+            return from_layers(x, config.layers, num_classes)
+        except ValueError as error:  # Keras', of a layer that does not take what reaches it
+            raise ModelError(f"model.layers does not fit samples of {size}: {str(error).splitlines()[0]}") from None
+    if ":" in name:
+        return from_function(x, name, num_classes)
     if name not in ARCHITECTURES:
         raise ModelError(
             f"model.name {name!r} is unknown; expected one of {', '.join(ARCHITECTURES)}"
             f"{did_you_mean(name, ARCHITECTURES)}"
         )
     if len(shape) != 3:  # which all architectures take so far
-        raise ModelError(
-            f"model {name} takes images (height, width, channels); the dataset's samples are {tuple(shape)}"
-        )
-    images = keras.Input(tuple(shape), dtype=dtype, name="image")
+        raise ModelError(f"model {name} takes images (height, width, channels); the dataset's samples are {shape}")
     try:
-        output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes, config)
+        return ARCHITECTURES[name](x, num_classes, config)
     except ModelError as error:
-        size = "x".join(map(str, shape))
         raise ModelError(
             f"{name} does not fit images of {size}: {error}; raise dataset.image.height and width, or choose another"
             " model.name"
         ) from None
-    return keras.Model(images, output, name=name)

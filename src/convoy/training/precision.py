@@ -21,7 +21,8 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        if id(layer) not in outputs and not isinstance(layer, keras.layers.Normalization):
+        computes = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.Normalization)
+        if computes and id(layer) not in outputs:  # what is no layer, but of keras.ops, follows its inputs
             config["dtype"] = precision
         return layer.__class__.from_config(config)
 

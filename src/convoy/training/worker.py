@@ -106,7 +106,7 @@ def _train_on(
 
     batch, rank = config.global_batch_size, collective.rank
     tell = emit if rank == 0 else _tell_nobody
-    identity = identity_of(config, task.model.name, manifest.fingerprint)
+    identity = identity_of(config, task.model, manifest.fingerprint)
     run = Recovery(task.checkpoints, task.resume, config, identity, model, collective, tell)
     position = Position(data.steps, *run.start)
     collective.broadcast([*model.weights, *optimizer.variables])
@@ -162,6 +162,8 @@ def _keras_bytes(model: keras.Model) -> bytes:
 
 def load_trained(trained: TrainedModel) -> keras.Model:
     """Load what ``train`` returned."""
+    import convoy.models.maxout  # noqa: F401  (a network may have this layer)
+
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")
         Path(file).write_bytes(trained.keras_file)
