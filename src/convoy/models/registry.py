@@ -8,6 +8,7 @@ from convoy.config import ModelConfig
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor, normalise
 from convoy.models.classic import lenet5, mnist_cnn
+from convoy.models.geometry import check_geometry, named_failures
 
 ARCHITECTURES: dict[str, Callable[[KerasTensor, int, ModelConfig], KerasTensor]] = {
     "lenet5": lenet5,
@@ -51,11 +52,14 @@ def build(
         )
     images = keras.Input(tuple(shape), dtype=dtype, name="image")
     try:
-        output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes, config)
+        with named_failures():
+            output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes, config)
     except ModelError as error:
         size = "x".join(map(str, shape))
         raise ModelError(
             f"{name} does not fit images of {size}: {error}; raise dataset.image.height and width, or choose another"
             " model.name"
         ) from None
-    return keras.Model(images, output, name=name)
+    model = keras.Model(images, output, name=name)
+    check_geometry(model, strict=False)
+    return model
