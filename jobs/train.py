@@ -7,10 +7,15 @@ from typing import Any
 
 from convoy.cli import run_job
 from convoy.config import Config
+from convoy.console import say
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
 from convoy.dataset.reader import samples_per_epoch
+from convoy.models.describe import describe
+from convoy.models.description_text import full_text, short_text
+from convoy.models.graph import without_weights
+from convoy.models.picture import network_picture
 from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
@@ -32,7 +37,8 @@ def run(config: Config) -> dict[str, Any]:
     manifest.split("validation")
     workers = config.training.num_workers
     statistics = manifest.pixel_mean, manifest.pixel_std
-    build(config.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+    given = config.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype
+    network = describe(without_weights(lambda: build(*given)), config.training)
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
@@ -43,6 +49,8 @@ def run(config: Config) -> dict[str, Any]:
         check_slots(spark, workers)
         check_executors(spark, workers, str(path), made_folder(config.training))
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
+            say(short_text(network))
+            tracked.log_network(full_text(network), network_picture(network))
             task = task_of(spark, config, path, build, tracked.run_id)
             rows, epochs = samples_per_epoch(manifest, config.training.class_balance), config.training.epochs
             reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample

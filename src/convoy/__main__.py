@@ -11,6 +11,7 @@ JOBS = {
     "train": "a dataset -> an MLflow run and a registered model version",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
     "score": "images -> the same rows with predictions",
+    "describe": "a network's layers: volumes, weights, multiply-adds, receptive fields, memory; and a picture",
     "datasets": "list, show, diff and verify versions of datasets",
 }
 

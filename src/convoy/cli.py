@@ -20,7 +20,8 @@ from convoy.errors import ConfigError, ConvoyError, did_you_mean
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
 
-Job = Callable[[Config], dict[str, Any]]
+Job = Callable[..., dict[str, Any]]
+"""Takes the configuration, and the job's own arguments where it has any; returns the fields of the JSON line."""
 
 _SHORT = {"--resume": "--training.resume"}
 _UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: --?([\w.]+)")
@@ -28,14 +29,17 @@ _UNKNOWN_KEY = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?
 _UNKNOWN_SECTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
 
 
-def run_job(name: str, job: Job, description: str, argv: Sequence[str] | None = None) -> int:
+def run_job(
+    name: str, job: Job, description: str, argv: Sequence[str] | None = None, arguments: type | None = None
+) -> int:
     """Run a job as a command: parse, call, print its result as one JSON line.
 
     Args:
         name: The job's name, as in ``jobs/<name>.py``.
-        job: Takes the configuration, returns the fields of the JSON line.
+        job: What it does.
         description: First line of ``--help``.
         argv: Arguments; ``sys.argv[1:]`` when None.
+        arguments: A dataclass of arguments that this job alone has.
 
     Returns:
         The exit status: 0 done, 2 the user can mend it (one line on stderr), 130 interrupted. Anything else
@@ -43,8 +47,7 @@ def run_job(name: str, job: Job, description: str, argv: Sequence[str] | None = 
     """
     quiet_libraries()
     try:
-        config = parse(name, description, argv)
-        result = job(config)
+        result = job(*parse_all(name, description, argv, (Config, *filter(None, [arguments]))))
     except ConvoyError as error:
         say("error: " + " ".join(str(error).split()))
         return 2
@@ -62,16 +65,25 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         ConfigError: An unknown field (the nearest known one is named), a wrong type or value, a missing file.
         SystemExit: After ``--help`` or ``--print_config``.
     """
+    config: Config = parse_all(name, description, argv, (Config,))[0]
+    return config
+
+
+def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Sequence[type]) -> list[Any]:
+    """Parse as ``parse`` does, into one object of each of the dataclasses."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=f"jobs/{name}.py", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment; see conf/.")
-    parser.add_class_arguments(Config)
+    for kind in kinds:
+        parser.add_class_arguments(kind)
     fields = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
-    arguments = [_in_full(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    flags = [f"--{name}" for kind in kinds for name, type_ in get_type_hints(kind).items() if type_ is bool]
+    arguments = _in_full(sys.argv[1:] if argv is None else argv, flags)
     try:
         _check_files(arguments)
         namespace = parser.parse_args(arguments)
-        _check_nulls(Config, namespace, "")
+        for kind in kinds:
+            _check_nulls(kind, namespace, "")
         values = parser.instantiate(namespace).as_dict()
     except ConvoyError:
         raise
@@ -80,14 +92,18 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         if isinstance(cause, ConvoyError):
             raise cause from None
         raise ConfigError(_explain(str(error), fields)) from None
-    values.pop("config", None)
-    return Config(**values)
+    return [kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)}) for kind in kinds]
 
 
-def _in_full(argument: str) -> str:
-    """Spell out the arguments that have a short form."""
-    name, equals, value = argument.partition("=")
-    return _SHORT[name] + equals + value if name in _SHORT else argument
+def _in_full(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """Spell out the arguments that have a short form, and flags without a value."""
+    full = []
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        full.append(_SHORT.get(name, name) + equals + value)
+        if argument in flags and "".join(arguments[i + 1 : i + 2]).lower() not in ("true", "false"):
+            full[-1] += "=true"
+    return full
 
 
 def _check_files(arguments: Sequence[str]) -> None:

@@ -123,6 +123,16 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert "training_curves.png" in {file.path for file in client.list_artifacts(result["run_id"])}
 
 
+def test_the_run_tells_what_the_network_is_and_its_model_is_found_beside_that(client, trained):
+    result, text = trained
+    there = {file.path for file in client.list_artifacts(result["run_id"], "model")}
+    assert {"model/description.txt", "model/network.png"} <= there
+    description = mlflow.artifacts.load_text(f"runs:/{result['run_id']}/model/description.txt")
+    assert "lenet5: 32x32x1 -> 10, 10 layers" in description
+    assert description in text
+    assert mlflow.keras.load_model(f"runs:/{result['run_id']}/model").count_params() == 61_706
+
+
 def test_the_model_is_registered_with_signature_and_example_and_loads_as_plain_keras(client, trained):
     result, _ = trained
     assert client.get_model_version("digits", "1").run_id == result["run_id"]
@@ -204,7 +214,8 @@ def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(p
     done = place.start("train", *arguments, "--tracking.experiment", "diverging")
     assert done.returncode == 2
     assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("epoch", "train "))]
+    lines = done.stderr[done.stderr.index("activations ") :].splitlines()[1:]  # after the network's description
+    lines = [line for line in lines if not line.startswith(("epoch", "train "))]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: the loss is nan in epoch 1; lower training.optimizer.learning_rate")
     [run] = client.search_runs([client.get_experiment_by_name("diverging").experiment_id])

@@ -2,6 +2,7 @@
 
 import mlflow
 import pytest
+from matplotlib.figure import Figure
 
 from convoy.tracking import store
 from convoy.tracking.runs import TrainingRun, flatten, without_secrets
@@ -60,3 +61,14 @@ def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_pat
     assert history("images_per_second") == [(1, 100.0), (2, 100.0), (3, 90.0)]
     assert history("val_loss") == [(2, 2.0), (3, 2.0)]
     assert [second.history[epoch]["loss"] for epoch in range(3)] == [1.0, 0.5, pytest.approx(1 / 3)]
+
+
+def test_what_the_network_is_becomes_two_artifacts(tmp_path):
+    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("network", f"{tmp_path}/artifacts")
+    run = TrainingRun(client.create_run(experiment).info.run_id, experiment)
+    run.log_network("32x32x3 -> 10", Figure(figsize=(1, 1)))
+    found = {path.name: path for path in tmp_path.glob("artifacts/*/artifacts/model/*")}
+    assert found["description.txt"].read_text() == "32x32x3 -> 10"
+    assert found["network.png"].read_bytes().startswith(b"\x89PNG")

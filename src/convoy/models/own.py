@@ -14,6 +14,7 @@ from keras.src.utils.naming import to_snake_case
 
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor
+from convoy.models.geometry import named_failures
 from convoy.models.maxout import Maxout
 from convoy.models.rewiring import Operation, is_softmax, replay
 
@@ -205,12 +206,13 @@ def _function(name: str) -> Callable[..., Any]:
 
 def _called(function: Callable[..., Any], name: str, shape: tuple[int, ...], num_classes: int) -> Any:
     try:
-        model = function(shape, num_classes)
-        if isinstance(model, keras.Sequential) and not model.built:
-            model.build((None, *shape))
+        with named_failures():
+            model = function(shape, num_classes)
+            if isinstance(model, keras.Sequential) and not model.built:
+                model.build((None, *shape))
         return model
-    except ModelError:
-        raise
+    except ModelError as error:
+        raise ModelError(f"model.name {name!r} does not fit samples of {shape}: {error}") from None
     except Exception as error:
         raise ModelError(f"model.name {name!r} fails for samples of {shape}: {_told(error)}") from None
 

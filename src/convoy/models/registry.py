@@ -8,6 +8,7 @@ from convoy.config import ModelConfig
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor, normalise
 from convoy.models.classic import lenet5, mnist_cnn
+from convoy.models.geometry import check_geometry, named_failures
 from convoy.models.options import with_options
 from convoy.models.own import from_function, from_layers
 from convoy.models.rewiring import fresh_names
@@ -42,11 +43,13 @@ def build(
     Raises:
         ModelError: There is no such network, it does not take samples of that shape, or an option does not fit it.
     """
+    own = config.layers is not None or ":" in config.name
     with fresh_names():
         image = keras.Input(tuple(shape), dtype=dtype, name="image")
         x = normalise(image, list(pixel_mean), list(pixel_std))
         # A function's path is no name of a network: it has a colon.
         model = keras.Model(image, _network(x, config, num_classes), name=config.name.rpartition(":")[2])
+        check_geometry(model, strict=own and config.strict_geometry)
         return with_options(model, config, num_classes)
 
 
@@ -56,8 +59,9 @@ def _network(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTens
     size = "x".join(map(str, shape))
     if config.layers is not None:
         try:
-            return from_layers(x, config.layers, num_classes)
-        except ValueError as error:  # Keras', of a layer that does not take what reaches it
+            with named_failures():
+                return from_layers(x, config.layers, num_classes)
+        except ValueError as error:  # Keras', which does not say of which layer
             raise ModelError(f"model.layers does not fit samples of {size}: {str(error).splitlines()[0]}") from None
     if ":" in name:
         return from_function(x, name, num_classes)
@@ -69,7 +73,8 @@ def _network(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTens
     if len(shape) != 3:  # which all architectures take so far
         raise ModelError(f"model {name} takes images (height, width, channels); the dataset's samples are {shape}")
     try:
-        return ARCHITECTURES[name](x, num_classes, config)
+        with named_failures():
+            return ARCHITECTURES[name](x, num_classes, config)
     except ModelError as error:
         raise ModelError(
             f"{name} does not fit images of {size}: {error}; raise dataset.image.height and width, or choose another"

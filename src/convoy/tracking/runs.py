@@ -144,6 +144,11 @@ class TrainingRun:
         """Log a picture as an artifact."""
         self._client.log_figure(self.run_id, figure, name)
 
+    def log_network(self, text: str, picture: Figure) -> None:
+        """Log what the network is: a description and a picture."""
+        self._client.log_text(self.run_id, text, "model/description.txt")
+        self.log_figure(picture, "model/network.png")
+
     def log_curves(self) -> None:
         """Log the training curves as a picture."""
         history = [self.history[epoch] for epoch in sorted(self.history)]
