@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
@@ -62,15 +62,56 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         ConfigError: An unknown field (the nearest known one is named), a wrong type or value, a missing file.
         SystemExit: After ``--help`` or ``--print_config``.
     """
+    parser = _parser(name, description)
+    arguments = [_in_full(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+
+    def read() -> Any:
+        _check_files(arguments)
+        return parser.parse_args(arguments)
+
+    return _checked(parser, read)
+
+
+def changed(config: Config, fields: Mapping[str, Any]) -> Config:
+    """Return a configuration with some fields changed, after the checks that the command line has.
+
+    Args:
+        config: The configuration.
+        fields: Name as on the command line, e.g. ``training.epochs`` -> its value, as a YAML file has it.
+
+    Raises:
+        ConfigError: An unknown field (the nearest known one is named), a wrong type or value.
+    """
+    parser = _parser("", "")
+    known = _fields(parser)
+    values = dataclasses.asdict(config)
+    for name, value in fields.items():
+        if name not in known:
+            raise ConfigError(_unknown(name, known))
+        *sections, field = name.split(".")
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        inner[field] = value
+    return _checked(parser, lambda: parser.parse_object(values))
+
+
+def _fields(parser: ArgumentParser) -> list[str]:
+    return [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=f"jobs/{name}.py", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment; see conf/.")
     parser.add_class_arguments(Config)
-    fields = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
-    arguments = [_in_full(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    return parser
+
+
+def _checked(parser: ArgumentParser, read: Callable[[], Any]) -> Config:
+    """Make a configuration of what was read; what is wrong with it becomes ``ConfigError``."""
     try:
-        _check_files(arguments)
-        namespace = parser.parse_args(arguments)
+        namespace = read()
         _check_nulls(Config, namespace, "")
         values = parser.instantiate(namespace).as_dict()
     except ConvoyError:
@@ -79,7 +120,7 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
         cause = _root_cause(error)
         if isinstance(cause, ConvoyError):
             raise cause from None
-        raise ConfigError(_explain(str(error), fields)) from None
+        raise ConfigError(_explain(str(error), _fields(parser))) from None
     values.pop("config", None)
     return Config(**values)
 
@@ -99,11 +140,14 @@ def _check_files(arguments: Sequence[str]) -> None:
         if name != "--config" or not path:
             continue
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            values = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"--config {path} is no YAML file: {error}") from None
+        if repeated := _repeated(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"--config {path} has {repeated}; keep one")
         if not isinstance(values, dict):
             raise ConfigError(f"--config {path} holds no sections; expected e.g. 'training: {{epochs: 5}}'")
         for section in sections & values.keys():
@@ -111,6 +155,23 @@ def _check_files(arguments: Sequence[str]) -> None:
                 raise ConfigError(
                     f"section {section} in {path} is {values[section]!r}; expected fields, e.g. '{section}: {{...}}'"
                 )
+
+
+def _repeated(node: yaml.Node | None) -> str:
+    """Say which name stands twice in one mapping, if any: YAML would keep the last one without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_repeated, node.value)), "")
+    if not isinstance(node, yaml.MappingNode):
+        return ""
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            return f"{key.value!r} twice in one section, in lines {lines[key.value]} and {line}"
+        lines[key.value] = line
+        if repeated := _repeated(value):
+            return repeated
+    return ""
 
 
 def _check_nulls(section: type, values: Any, prefix: str) -> None:
@@ -144,8 +205,11 @@ def _explain(message: str, fields: list[str]) -> str:
         unknown = match["key"]
     if unknown is None:
         return message
-    hint = did_you_mean(unknown, fields)
-    return f"unknown field {unknown!r}{hint or '; --help lists all of them'}"
+    return _unknown(unknown, fields)
+
+
+def _unknown(field: str, fields: list[str]) -> str:
+    return f"unknown field {field!r}{did_you_mean(field, fields) or '; --help lists all of them'}"
 
 
 def quiet_libraries() -> None:
