@@ -64,6 +64,14 @@ def test_failures_and_gaps_are_drawn(trials):
     assert ("nan" in texts) == any(trial.failure for trial in trials)
 
 
+def test_an_accuracy_of_100_percent_is_drawn_at_the_edge_of_its_axis():
+    figure = drawn(rows_of([trial("a", final=1.0), trial("b", final=0.9)], ["a", "b"]))
+    (curve,) = [line for line in figure.axes[3].lines if line.get_marker() == "o"]
+    bottom, top = figure.axes[3].get_ylim()
+    assert all(bottom < value < top for value in curve.get_ydata())
+    assert len(curve.get_ydata()) == 3
+
+
 def test_a_variant_that_ended_before_its_first_epoch_is_named():
     early = trial("a", failure="a rank failed")
     early.history.clear()

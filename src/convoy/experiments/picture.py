@@ -56,9 +56,9 @@ def comparison_picture(rows: Sequence[Row], title: str) -> Figure:
             axes.grid(alpha=0.25)
             if split == "validation":
                 labelled = ends
-        values = [value for axes in pair for drawn in axes.lines for value in np.asarray(drawn.get_ydata(), float)]
-        for axes in pair:
-            (_scale_loss if metric == "loss" else _scale_accuracy)(axes, np.array(values), rows, metric)
+        for axes, name in zip(pair, (metric, f"val_{metric}"), strict=True):
+            values = np.concatenate([np.asarray(drawn.get_ydata(), float) for drawn in axes.lines] or [np.empty(0)])
+            (_scale_loss if metric == "loss" else _scale_accuracy)(axes, values, rows, name)
         _label(pair[1], rows, styles, labelled)
     _final(figure.add_subplot(grid[:, 2]), rows, styles)
     return figure
@@ -124,6 +124,8 @@ def _scale_accuracy(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
+    for drawn in axes.lines:
+        drawn.set_ydata(np.clip(drawn.get_ydata(), _EDGE, 1 - _EDGE))
     odds = np.clip(values, _EDGE, 1 - _EDGE)
     odds = np.log(odds / (1 - odds))
     bottom, top = (1 / (1 + np.exp(-edge)) for edge in (odds.min() - 0.3, odds.max() + 0.3))
@@ -138,9 +140,8 @@ def _label(
     right = max((end[0] for end in ends if end), default=1.0)
     left = axes.get_xlim()[0]
     axes.set_xlim(left, right + (right - left) * 0.04)
-    wanted = [
-        (float(np.clip(to_axes.transform(end)[1], 0, 1)), i, end) for i, end in enumerate(ends) if end is not None
-    ]
+    shown = [end and (end[0], min(end[1], 1 - _EDGE) if axes.get_yscale() == "logit" else end[1]) for end in ends]
+    wanted = [(float(np.clip(to_axes.transform(end)[1], 0, 1)), i, end) for i, end in enumerate(shown) if end]
     wanted.sort(key=lambda item: item[0])
     heights = spread([height for height, _, _ in wanted], min(_LABEL_GAP, 1 / max(1, len(wanted) - 1)))
     for (own, i, end), height in zip(wanted, heights, strict=True):
@@ -239,7 +240,7 @@ def recall_picture(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
     recall = np.array([row.recall for row in rows])
     figure = Figure(figsize=(3 + 0.62 * len(classes), 1.9 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    lowest = min(0.5, float(recall.min()))
+    lowest = min(float(recall.min()), 0.99)
     axes.imshow(recall, cmap="Blues", vmin=lowest, vmax=1, aspect="auto")
     for (line, column), value in np.ndenumerate(recall):
         colour = "white" if value > 0.4 * lowest + 0.6 else "black"
