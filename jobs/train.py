@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convoy.cli import run_job
@@ -29,8 +29,8 @@ from convoy.training.recovery import check_resumable, made_folder
 from convoy.training.worker import load_trained
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train; returns the fields of the JSON line."""
+def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Train, in a run with these tags; returns the fields of the JSON line."""
     started = time.monotonic()
     path = catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
     manifest = Manifest.load(path)
@@ -48,7 +48,7 @@ def run(config: Config) -> dict[str, Any]:
     with session("train", config.spark) as spark:
         check_slots(spark, workers)
         check_executors(spark, workers, str(path), made_folder(config.training))
-        with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
+        with training_run(config, path, manifest, spark.sparkContext.applicationId, tags) as tracked:
             say(short_text(network))
             tracked.log_network(full_text(network), network_picture(network))
             task = task_of(spark, config, path, build, tracked.run_id)

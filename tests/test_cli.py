@@ -147,6 +147,18 @@ def test_value_out_of_range_in_a_file_is_named(yaml):
     assert "training.epochs is 0; expected at least 1" in refused(*yaml("training: {epochs: 0}\n"))
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("training: {epochs: 3, seed: 1, epochs: 4}\n", "epochs"),
+        ("training:\n  epochs: 3\nmodel:\n  name: lenet5\ntraining: {}\n", "training"),
+        ("model:\n  layers:\n    - Dense: {units: 3, units: 4}\n", "units"),
+    ],
+)
+def test_a_name_that_stands_twice_in_a_section_is_refused(yaml, text, name):
+    assert f"{name!r} twice in one section" in refused(*yaml(text))
+
+
 @pytest.mark.parametrize("text", ["training: 5\n", "training: [1]\n", "training: {optimizer: adam}\n"])
 def test_section_that_holds_no_fields_is_refused(yaml, text):
     assert "training" in refused(*yaml(text))

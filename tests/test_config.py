@@ -13,6 +13,7 @@ from convoy.config import (
     DatasetConfig,
     EarlyStoppingConfig,
     EvaluationConfig,
+    ExperimentConfig,
     HorovodConfig,
     ImageConfig,
     OptimizerConfig,
@@ -54,6 +55,7 @@ def test_configuration_cannot_be_changed():
         (DatasetConfig, "test_fraction", 1.5),
         (DatasetConfig, "test_fraction", NAN),
         (DatasetConfig, "max_bad_fraction", 2.0),
+        (ExperimentConfig, "repetitions", 0),
         (OptimizerConfig, "learning_rate", 0.0),
         (OptimizerConfig, "learning_rate", NAN),
         (OptimizerConfig, "learning_rate", float("inf")),
@@ -95,6 +97,12 @@ def test_value_out_of_range_is_named_with_what_is_expected(section, field, value
     assert field in message
     assert repr(value) in message
     assert "expected" in message
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, NAN])
+def test_a_share_of_a_class_is_above_0_and_at_most_1(share):
+    with pytest.raises(ConfigError, match=r"dataset\.class_fractions of class '9' is .*; expected a share above 0"):
+        DatasetConfig(class_fractions={"0": 1.0, 9: share})  # YAML reads 9 as a number
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -9,6 +9,7 @@ from convoy.errors import did_you_mean
 JOBS = {
     "ingest": "images -> a versioned Petastorm dataset",
     "train": "a dataset -> an MLflow run and a registered model version",
+    "experiment": "variants of a training, side by side -> a parent run with a chart",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
     "score": "images -> the same rows with predictions",
     "describe": "a network's layers: volumes, weights, multiply-adds, receptive fields, memory; and a picture",
@@ -23,7 +24,7 @@ def main() -> int:
         print("usage: convoy <job> --config FILE [--section.field value ...]")
         print("       convoy datasets list|show|diff|verify [--root FOLDER] [--name NAME] ...\n\njobs:")
         for name, text in JOBS.items():
-            print(f"  {name:<9} {text}")
+            print(f"  {name:<10} {text}")
         print("\n`convoy <job> --help` documents every field; `convoy datasets <command> --help` every argument.")
         return 0
     name, *rest = arguments

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
@@ -71,17 +71,59 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
 
 def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Sequence[type]) -> list[Any]:
     """Parse as ``parse`` does, into one object of each of the dataclasses."""
+    parser = _parser(name, description, kinds)
+    flags = [f"--{name}" for kind in kinds for name, type_ in get_type_hints(kind).items() if type_ is bool]
+    arguments = _in_full(sys.argv[1:] if argv is None else argv, flags)
+
+    def read() -> Any:
+        _check_files(arguments)
+        return parser.parse_args(arguments)
+
+    return _checked(parser, read, kinds)
+
+
+def changed(config: Config, fields: Mapping[str, Any]) -> Config:
+    """Return a configuration with some fields changed, after the checks that the command line has.
+
+    Args:
+        config: The configuration.
+        fields: Name as on the command line, e.g. ``training.epochs`` -> its value, as a YAML file has it.
+
+    Raises:
+        ConfigError: An unknown field (the nearest known one is named), a wrong type or value.
+    """
+    parser = _parser("", "", (Config,))
+    known = _fields(parser)
+    values = dataclasses.asdict(config)
+    for name, value in fields.items():
+        if name not in known:
+            raise ConfigError(_unknown(name, known))
+        *sections, field = name.split(".")
+        inner = values
+        for section in sections:
+            inner = inner[section]
+        inner[field] = value
+    result: Config = _checked(parser, lambda: parser.parse_object(values), (Config,))[0]
+    return result
+
+
+def _fields(parser: ArgumentParser) -> list[str]:
+    return [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
+
+
+def _parser(name: str, description: str, kinds: Sequence[type]) -> ArgumentParser:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=f"jobs/{name}.py", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment; see conf/.")
     for kind in kinds:
         parser.add_class_arguments(kind)
-    fields = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
-    flags = [f"--{name}" for kind in kinds for name, type_ in get_type_hints(kind).items() if type_ is bool]
-    arguments = _in_full(sys.argv[1:] if argv is None else argv, flags)
+    return parser
+
+
+def _checked(parser: ArgumentParser, read: Callable[[], Any], kinds: Sequence[type]) -> list[Any]:
+    """Make one object of each kind from what was read; what is wrong with it becomes ``ConfigError``."""
     try:
-        _check_files(arguments)
-        namespace = parser.parse_args(arguments)
+        namespace = read()
         for kind in kinds:
             _check_nulls(kind, namespace, "")
         values = parser.instantiate(namespace).as_dict()
@@ -91,7 +133,7 @@ def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Se
         cause = _root_cause(error)
         if isinstance(cause, ConvoyError):
             raise cause from None
-        raise ConfigError(_explain(str(error), fields)) from None
+        raise ConfigError(_explain(str(error), _fields(parser))) from None
     return [kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)}) for kind in kinds]
 
 
@@ -115,11 +157,14 @@ def _check_files(arguments: Sequence[str]) -> None:
         if name != "--config" or not path:
             continue
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
+            values = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"--config {path} is no YAML file: {error}") from None
+        if repeated := _repeated(yaml.compose(text, yaml.SafeLoader)):
+            raise ConfigError(f"--config {path} has {repeated}; keep one")
         if not isinstance(values, dict):
             raise ConfigError(f"--config {path} holds no sections; expected e.g. 'training: {{epochs: 5}}'")
         for section in sections & values.keys():
@@ -127,6 +172,23 @@ def _check_files(arguments: Sequence[str]) -> None:
                 raise ConfigError(
                     f"section {section} in {path} is {values[section]!r}; expected fields, e.g. '{section}: {{...}}'"
                 )
+
+
+def _repeated(node: yaml.Node | None) -> str:
+    """Say which name stands twice in one mapping, if any: YAML would keep the last one without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_repeated, node.value)), "")
+    if not isinstance(node, yaml.MappingNode):
+        return ""
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            return f"{key.value!r} twice in one section, in lines {lines[key.value]} and {line}"
+        lines[key.value] = line
+        if repeated := _repeated(value):
+            return repeated
+    return ""
 
 
 def _check_nulls(section: type, values: Any, prefix: str) -> None:
@@ -160,8 +222,11 @@ def _explain(message: str, fields: list[str]) -> str:
         unknown = match["key"]
     if unknown is None:
         return message
-    hint = did_you_mean(unknown, fields)
-    return f"unknown field {unknown!r}{hint or '; --help lists all of them'}"
+    return _unknown(unknown, fields)
+
+
+def _unknown(field: str, fields: list[str]) -> str:
+    return f"unknown field {field!r}{did_you_mean(field, fields) or '; --help lists all of them'}"
 
 
 def quiet_libraries() -> None:

@@ -16,7 +16,7 @@ from convoy.dataset.ingest import Ingested, ingest
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_split
 from convoy.dataset.sources import source_of
-from convoy.errors import DatasetError, SourceError
+from convoy.errors import ConfigError, DatasetError, SourceError
 from convoy.images import Geometry, prepare
 from tests.spark_support import write_images
 
@@ -200,3 +200,27 @@ def test_row_groups_are_class_mixed(spark, tmp_path):
         for group in range(parquet.num_row_groups):
             share = np.mean(parquet.read_row_group(group, columns=["label"]).column("label").to_numpy())
             assert 0.3 < share < 0.7
+
+
+def test_classes_are_made_rarer_in_the_training_split_alone(spark, tmp_path):
+    write_images(tmp_path / "images", {"0": 200, "rare": 200})
+    options = {"validation_fraction": 0.2, "test_fraction": 0.2}
+    whole = run_ingest(spark, tmp_path / "images", tmp_path / "data", **options)
+    thin = run_ingest(spark, tmp_path / "images", tmp_path / "data", **options, class_fractions={"rare": 0.1})
+    assert thin.manifest.version != whole.manifest.version
+    assert run_ingest(spark, tmp_path / "images", tmp_path / "data", **options, class_fractions={"rare": 0.1}).existed
+    before, after = members(whole), members(thin)
+    assert after.items() < before.items()
+    gone = before.keys() - after.keys()
+    assert all("rare" in path and before[path] == "train" for path in gone)
+    per_class = thin.manifest.splits["train"].per_class
+    assert per_class["0"] == whole.manifest.splits["train"].per_class["0"]
+    assert 4 <= per_class["rare"] <= 22  # a tenth of about 120
+    assert thin.manifest.class_weights["rare"] > 4 * thin.manifest.class_weights["0"]
+    assert thin.manifest.settings["class_fractions"] == {"rare": 0.1}
+
+
+def test_a_share_of_a_class_that_is_not_there_is_refused(spark, tmp_path):
+    write_images(tmp_path / "images", {"cat": 3, "dog": 3})
+    with pytest.raises(ConfigError, match=r"'dgo', which is no class of the source; did you mean 'dog'\?"):
+        run_ingest(spark, tmp_path / "images", tmp_path / "data", class_fractions={"dgo": 0.5})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convoy.dataset.inventory import hash_samples
 from convoy.dataset.sources.folder import FolderSource
-from convoy.dataset.splits import SPLIT_ALIASES, SPLITS, carve, fractions_for
+from convoy.dataset.splits import SPLIT_ALIASES, SPLITS, carve, fractions_for, kept
 
 DIGESTS = [hashlib.blake2b(str(i).encode(), digest_size=16).hexdigest() for i in range(20_000)]
 shares = st.floats(0, 0.5)
@@ -63,6 +63,23 @@ def test_a_larger_share_takes_more_samples_and_gives_none_back(digest, validatio
         assert carve(digest, validation, min(1.0, test + more)) == "test"
     if carve(digest, validation, test) == "validation":
         assert carve(digest, validation + more, test) == "validation"
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.999, 1.0])
+def test_a_share_of_a_class_is_kept(share):
+    count = sum(kept(digest, share) for digest in DIGESTS)
+    assert abs(count - share * len(DIGESTS)) <= 4.5 * math.sqrt(share * (1 - share) * len(DIGESTS))
+
+
+@given(st.sampled_from(DIGESTS), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_larger_share_of_a_class_keeps_what_a_smaller_one_does(digest, one, other):
+    assert kept(digest, max(one, other)) or not kept(digest, min(one, other))
+
+
+def test_what_is_kept_does_not_depend_on_the_split_that_would_be_carved():
+    training = [digest for digest in DIGESTS if carve(digest, 0.3, 0.3) == "train"]
+    count = sum(kept(digest, 0.2) for digest in training)
+    assert abs(count - 0.2 * len(training)) <= 4.5 * math.sqrt(0.2 * 0.8 * len(training))
 
 
 def test_copies_of_an_image_are_on_one_side(tmp_path):

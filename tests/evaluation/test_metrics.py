@@ -33,6 +33,9 @@ def test_metrics_equal_scikit_learns(rows, classes, data):
     expected = sklearn.metrics.top_k_accuracy_score(labels, probabilities, k=top_k, labels=names)
     assert result.top_k_accuracy == pytest.approx(expected)
     assert (result.rows, result.top_k) == (rows, top_k)
+    macro = sklearn.metrics.recall_score(labels, predictions, labels=names, average="macro", zero_division=0)
+    assert result.overall()["macro_recall"] == pytest.approx(macro)
+    assert result.overall()["min_recall"] == pytest.approx(per_class[1][per_class[3] > 0].min())
 
 
 @given(st.integers(1, 50), st.integers(2, 6), st.integers(0, 1000))

@@ -83,6 +83,20 @@ def test_training_on_ranks_ends_and_its_run_says_how(ingested_digits, tmp_path, 
     assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
 
 
+def test_an_experiment_ends_and_none_of_its_runs_is_left_running(ingested_digits, tmp_path):
+    variants = '{"long": {"training.epochs": 100000}, "never": {}}'
+    process = start("experiment", tmp_path, "--experiment.variants", variants, "--dataset.root", str(ingested_digits))
+    database = tmp_path / "work" / "mlflow.db"
+    wait_for(lambda: epochs_logged(database) >= 1)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=90)
+    assert process.returncode == 130, text
+    assert "interrupted" in text.splitlines()[-3:]
+    with sqlite3.connect(database) as connection:
+        runs = connection.execute("select name, status from runs order by start_time").fetchall()
+    assert runs == [("experiment-digits", "KILLED"), ("long", "KILLED")]
+
+
 def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(ingested_digits, tmp_path):
     process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(ingested_digits))
     try:

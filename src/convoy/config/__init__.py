@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from convoy.config.augmentation import AugmentationConfig
 from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
+from convoy.config.experiment import ExperimentConfig
 from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
 from convoy.config.model import ModelConfig
 from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
@@ -23,6 +24,7 @@ __all__ = [
     "DatasetConfig",
     "EarlyStoppingConfig",
     "EvaluationConfig",
+    "ExperimentConfig",
     "HorovodConfig",
     "ImageConfig",
     "ModelConfig",
@@ -49,3 +51,4 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     spark: SparkConfig = field(default_factory=SparkConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)

@@ -113,6 +113,9 @@ class DatasetConfig:
     """Share that is held out for the test, where the source has no splits at all."""
     max_bad_fraction: float = 0.01
     """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+    class_fractions: dict[str, float] = field(default_factory=dict)
+    """Class -> share of its training images that are kept, e.g. `{"0": 0.01}`, to make classes rarer than they are;
+    which ones depends on their content alone. Validation and test keep all."""
     on_leakage: Literal["report", "drop", "fail"] = "report"
     """What to do about images that stand in more than one of the given splits: `report` counts them, `drop` leaves the
     copies out of the training split (or of validation, where the other is in the test split), `fail` stops."""
@@ -123,6 +126,10 @@ class DatasetConfig:
         require(not bad, "dataset.name", self.name, "a plain folder name")
         for name in ("validation_fraction", "test_fraction", "max_bad_fraction"):
             require(0 <= getattr(self, name) <= 1, f"dataset.{name}", getattr(self, name), "a share from 0 to 1")
+        shares = {str(name): share for name, share in self.class_fractions.items()}  # YAML reads 0 as a number
+        object.__setattr__(self, "class_fractions", shares)
+        for name, share in shares.items():
+            require(0 < share <= 1, f"dataset.class_fractions of class {name!r}", share, "a share above 0, up to 1")
         held_out = self.validation_fraction + self.test_fraction
         require(
             held_out < 1, "dataset.validation_fraction + test_fraction", held_out, "less than 1, to leave training data"

@@ -38,7 +38,7 @@ from convoy.dataset.splits import SPLITS
 from convoy.dataset.summary import class_weights, pixel_statistics, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
 from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
-from convoy.errors import ConfigError
+from convoy.errors import ConfigError, did_you_mean
 from convoy.images import ArraySpec, Geometry
 from convoy.spark import stage_progress
 
@@ -86,6 +86,11 @@ def ingest(
             " codec for all but uint8 images with 1 or 3 channels"
         )
     classes = source.classes(spark)
+    if unknown := sorted(config.class_fractions.keys() - set(classes)):
+        raise ConfigError(
+            f"dataset.class_fractions has {unknown[0]!r}, which is no class of the source"
+            f"{did_you_mean(unknown[0], classes) or '; there are ' + ', '.join(classes[:10])}"
+        )
     with _few_at_a_time(spark, source):
         return _ingest(spark, source, classes, config, on_progress)
 
@@ -167,6 +172,7 @@ def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[s
         "validation_fraction": config.validation_fraction,
         "test_fraction": config.test_fraction,
         "on_leakage": config.on_leakage,
+        **({"class_fractions": config.class_fractions} if config.class_fractions else {}),
     }
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from convoy.config import DatasetConfig
 from convoy.dataset.manifest import Duplicates
 from convoy.dataset.sources import Source
-from convoy.dataset.splits import carve, fractions_for
+from convoy.dataset.splits import carve, fractions_for, kept
 from convoy.errors import SourceError
 
 _TEXTS = ("path", "name", "class_name", "split", "digest", "error", "key")
@@ -71,7 +71,8 @@ def take_inventory(spark: SparkSession, source: Source, config: DatasetConfig) -
     listing = source.listing(spark)
     if "content" not in listing.columns:  # names alone are cheap to spread evenly
         listing = listing.repartition(4 * spark.sparkContext.defaultParallelism, "name")
-    samples = listing.mapInArrow(functools.partial(hash_samples, source=source, shares=shares), SCHEMA).cache()
+    hashing = functools.partial(hash_samples, source=source, shares=shares, class_fractions=config.class_fractions)
+    samples = listing.mapInArrow(hashing, SCHEMA).cache()
     tally = _tally(samples)
     duplicates = tally.duplicates
     if duplicates.across_splits and config.on_leakage == "fail":
@@ -132,9 +133,19 @@ def _without_leakage(samples: DataFrame) -> DataFrame:
 
 
 def hash_samples(
-    batches: Iterable[pa.RecordBatch], source: Source, shares: tuple[float, float]
+    batches: Iterable[pa.RecordBatch],
+    source: Source,
+    shares: tuple[float, float],
+    class_fractions: Mapping[str, float] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read every sample once: digest, size, split and key. Runs on a worker."""
+    """Read every sample once: digest, size, split and key. Runs on a worker.
+
+    Args:
+        batches: Of the source's listing.
+        source: The source.
+        shares: Of validation and test, to carve out.
+        class_fractions: Class -> share of its training samples that are kept.
+    """
     for batch in batches:
         for start in range(0, batch.num_rows, _BATCH):
             part = batch.slice(start, _BATCH)
@@ -144,7 +155,17 @@ def hash_samples(
                 name: pa.array(values, _ARROW.field(name).type) for name, values in zip(_HASHED, hashed, strict=True)
             }
             columns.setdefault("weight", pa.nulls(part.num_rows, pa.float32()))
-            yield pa.RecordBatch.from_arrays([columns[name] for name in _ARROW.names], schema=_ARROW)
+            found = pa.RecordBatch.from_arrays([columns[name] for name in _ARROW.names], schema=_ARROW)
+            yield _thinned(found, class_fractions) if class_fractions else found
+
+
+def _thinned(samples: pa.RecordBatch, class_fractions: Mapping[str, float]) -> pa.RecordBatch:
+    rows = zip(*(samples.column(name).to_pylist() for name in ("split", "class_name", "digest", "name")), strict=True)
+    chosen = [
+        split != "train" or kept(digest or name, class_fractions.get(class_name, 1.0))
+        for split, class_name, digest, name in rows
+    ]
+    return samples.filter(pa.array(chosen, pa.bool_()))
 
 
 def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, str | None, str, int]:

@@ -30,10 +30,20 @@ def carve(digest: str, validation_fraction: float, test_fraction: float) -> str:
     Returns:
         ``"train"``, ``"validation"`` or ``"test"``.
     """
-    draw = int.from_bytes(hashlib.blake2b(f"split:{digest}".encode(), digest_size=8).digest(), "big") / 2**64
+    draw = _draw("split", digest)
     if draw < test_fraction:
         return "test"
     return "validation" if draw < test_fraction + validation_fraction else "train"
+
+
+def kept(digest: str, fraction: float) -> bool:
+    """Whether a sample is among a share of its class, by a hash of its content; a larger share keeps it too."""
+    return fraction >= 1 or _draw("keep", digest) < fraction
+
+
+def _draw(purpose: str, digest: str) -> float:
+    """A number from 0 to less than 1, as if at random, of a content and what it is drawn for."""
+    return int.from_bytes(hashlib.blake2b(f"{purpose}:{digest}".encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def fractions_for(given: set[str], validation_fraction: float, test_fraction: float) -> tuple[float, float]:

@@ -42,6 +42,8 @@ class Evaluation:
             f"top{self.top_k}_accuracy": self.top_k_accuracy,
             "log_loss": self.log_loss,
             "macro_f1": float(self.f1.mean()),
+            "macro_recall": float(self.recall.mean()),
+            "min_recall": float(self.recall[self.support > 0].min()),
         }
 
     def per_class(self) -> dict[str, list[float]]:

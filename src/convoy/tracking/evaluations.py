@@ -9,6 +9,8 @@ from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.figures import confusion_picture
 
+PER_CLASS = "evaluation/{split}/per_class.json"
+
 
 def log_evaluation(
     run_id: str | None,
@@ -43,7 +45,7 @@ def log_evaluation(
         client.log_metric(run_id, f"{split}_{name}", value)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
     # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
-    client.log_dict(run_id, table, f"evaluation/{split}/per_class.json")
+    client.log_dict(run_id, table, PER_CLASS.format(split=split))
     title = f"{split}: accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
     figure = confusion_picture(confusion, classes, title)
     client.log_figure(run_id, figure, f"evaluation/{split}/confusion_matrix.png")

@@ -156,7 +156,9 @@ class TrainingRun:
 
 
 @contextmanager
-def training_run(config: Config, path: Path, manifest: Manifest, spark_application: str) -> Iterator[TrainingRun]:
+def training_run(
+    config: Config, path: Path, manifest: Manifest, spark_application: str, tags: Mapping[str, str] | None = None
+) -> Iterator[TrainingRun]:
     """Open a run that says what it is made from, or one to go on with; it ends as FINISHED, or as FAILED with a reason.
 
     Args:
@@ -164,6 +166,7 @@ def training_run(config: Config, path: Path, manifest: Manifest, spark_applicati
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
+        tags: More tags; ``mlflow.runName`` is the run's name.
 
     Raises:
         TrackingError: There is no run of that id.
@@ -171,16 +174,24 @@ def training_run(config: Config, path: Path, manifest: Manifest, spark_applicati
     client = mlflow.MlflowClient()
     if config.training.resume is None:
         experiment = store.experiment_id(config.tracking.experiment)
-        name = f"{config.model.name}-{config.dataset.name}"
+        name = (tags or {}).get("mlflow.runName", f"{config.model.name}-{config.dataset.name}")
         run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
     else:
         run = _reopened(config.training.resume)
-    try:
+    with ending(run):
         if config.training.resume is None:
             run.log_config(config)
             run.log_dataset(manifest, path)
-        run.set_tags(provenance(manifest, spark_application, config.training.num_workers))
+        run.set_tags({**provenance(manifest, spark_application, config.training.num_workers), **(tags or {})})
         yield run
+
+
+@contextmanager
+def ending(run: TrainingRun) -> Iterator[None]:
+    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason."""
+    client = mlflow.MlflowClient()
+    try:
+        yield
     except BaseException as error:
         try:
             run.flush(_LAST_WORDS_SECONDS)

@@ -1,0 +1,134 @@
+"""An experiment in MLflow: a parent run, and a child run for each training, which are read back from there."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlflow
+from matplotlib.figure import Figure
+
+from convoy.config import Config
+from convoy.dataset.manifest import Manifest
+from convoy.tracking import store
+from convoy.tracking.evaluations import PER_CLASS
+from convoy.tracking.runs import TrainingRun, ending, provenance
+
+VARIANT = "convoy.variant"
+_PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
+_OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second")
+_TEST = "test_"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a variant.
+
+    Attributes:
+        variant: Its name.
+        seed: ``training.seed``.
+        run_id: MLflow's id.
+        status: MLflow's: FINISHED, FAILED, KILLED.
+        failure: Why it has no model; empty where it has one.
+        seconds: From the run's begin to its end.
+        history: Epoch, from 0 -> its metrics; of a training that diverged, the epochs before.
+        test: Name -> value on the test split; empty where it was not measured.
+        recall: Of each class there.
+    """
+
+    variant: str
+    seed: int
+    run_id: str
+    status: str
+    failure: str = ""
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    test: dict[str, float] = field(default_factory=dict)
+    recall: list[float] = field(default_factory=list)
+
+
+class ParentRun:
+    """The run that holds an experiment together.
+
+    Attributes:
+        run_id: MLflow's id.
+    """
+
+    def __init__(self, run_id: str, experiment_id: str) -> None:
+        self.run_id, self.experiment_id = run_id, experiment_id
+        self._client = mlflow.MlflowClient()
+
+    def tags_of_child(self, variant: str, name: str) -> dict[str, str]:
+        """Tags with which a training's run becomes a child of this one.
+
+        Args:
+            variant: Name of its variant.
+            name: Name of the run.
+        """
+        return {_PARENT: self.run_id, _NAME: name, VARIANT: variant}
+
+    def trials(self) -> list[Trial]:
+        """Read the children, in the order in which they began."""
+        found = self._client.search_runs(
+            [self.experiment_id], f"tags.`{_PARENT}` = '{self.run_id}'", order_by=["attributes.start_time ASC"]
+        )
+        return [self._trial(run) for run in found]
+
+    def _trial(self, run: mlflow.entities.Run) -> Trial:
+        info, data = run.info, run.data
+        epochs: dict[int, dict[str, float]] = {}
+        for name in _OF_EPOCHS:
+            for metric in self._client.get_metric_history(info.run_id, name) if name in data.metrics else []:
+                epochs.setdefault(metric.step - 1, {})[name] = metric.value
+        test = {name.removeprefix(_TEST): value for name, value in data.metrics.items() if name.startswith(_TEST)}
+        per_class = mlflow.artifacts.load_dict(f"{info.artifact_uri}/{PER_CLASS.format(split='test')}") if test else {}
+        return Trial(
+            variant=data.tags[VARIANT],
+            seed=int(data.params["training.seed"]),
+            run_id=info.run_id,
+            status=info.status,
+            failure=_reason(data.tags.get("convoy.failure", "")),
+            seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
+            history=[epochs[epoch] for epoch in sorted(epochs)],
+            test=test,
+            recall=per_class.get("recall", []),
+        )
+
+    def log(self, pictures: Mapping[str, Figure], texts: Mapping[str, str]) -> None:
+        """Log the comparison; it replaces the one before.
+
+        Args:
+            pictures: Name of a file -> the picture.
+            texts: Name of a file -> what it holds.
+        """
+        for name, picture in pictures.items():
+            self._client.log_figure(self.run_id, picture, name)
+        for name, text in texts.items():
+            self._client.log_text(self.run_id, text, name)
+
+
+def _reason(failure: str) -> str:
+    """The first line of a failure, without the exception's name."""
+    kind, colon, text = failure.partition(": ")
+    return (text if colon and kind.isidentifier() else failure).partition("\n")[0]
+
+
+@contextmanager
+def parent_run(config: Config, path: Path, manifest: Manifest, spark_application: str) -> Iterator[ParentRun]:
+    """Open the parent run; it ends as FINISHED, or as KILLED or FAILED with a reason.
+
+    Args:
+        config: Every field becomes a parameter, the variants' among them.
+        path: Folder of the dataset version.
+        manifest: Its manifest.
+        spark_application: Id of the Spark application.
+    """
+    client = mlflow.MlflowClient()
+    experiment = store.experiment_id(config.tracking.experiment)
+    run = TrainingRun(client.create_run(experiment, run_name=f"experiment-{manifest.name}").info.run_id, experiment)
+    with ending(run):
+        run.log_config(config)
+        run.log_dataset(manifest, path)
+        tags = provenance(manifest, spark_application, config.training.num_workers)
+        run.set_tags({**tags, "mlflow.source.name": "jobs/experiment.py"})
+        yield ParentRun(run.run_id, experiment)
