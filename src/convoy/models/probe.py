@@ -13,6 +13,7 @@ import numpy as np
 
 from convoy.models.blocks import KerasTensor
 
+_MISSING = object()
 _RELUS = {"relu", "relu6"}
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -71,9 +72,7 @@ def recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[int, KerasTe
                 outputs[id(layer)] = output
             return output
 
-        # Past Keras' own __setattr__, which would take note of it.
-        object.__setattr__(layer, "call", watched)
-        stack.callback(object.__delattr__, layer, "call")
+        stack.enter_context(_replaced(layer, "call", watched))
 
     with ExitStack() as stack:
         for layer in layers:
@@ -96,14 +95,31 @@ def logits_noted(model: keras.Model) -> Iterator[list[KerasTensor]]:
 
     with ExitStack() as stack:
         if getattr(getattr(last, "activation", None), "__name__", "") == "softmax":
-            original = last.activation
-            object.__setattr__(last, "activation", softmax)
-            stack.callback(object.__setattr__, last, "activation", original)
+            stack.enter_context(_replaced(last, "activation", softmax))
         elif isinstance(last, keras.layers.Softmax):
             call = last.call
-            object.__setattr__(last, "call", lambda x, *rest, **more: (noted.append(x), call(x, *rest, **more))[1])
-            stack.callback(object.__delattr__, last, "call")
+
+            def noting(x: KerasTensor, *rest: Any, **more: Any) -> Any:
+                noted.append(x)
+                return call(x, *rest, **more)
+
+            stack.enter_context(_replaced(last, "call", noting))
         yield noted
+
+
+@contextmanager
+def _replaced(layer: keras.layers.Layer, name: str, value: Any) -> Iterator[None]:
+    """Give a layer another attribute for a while, past Keras' own ``__setattr__``, which would take note of it."""
+    own = vars(layer)
+    before = own.get(name, _MISSING)
+    own[name] = value
+    try:
+        yield
+    finally:
+        if before is _MISSING:
+            del own[name]
+        else:
+            own[name] = before
 
 
 def plain_name(name: str) -> str:
