@@ -24,7 +24,7 @@ def explained(folder, samples, labels, classes, training=None, epochs=3) -> Trai
         name="<b>data</b>",
         classes=list(classes),
         splits=splits,
-        image=Geometry(*samples.shape[1:], "stretch") if is_image else None,
+        image=Geometry(samples.shape[1], samples.shape[2], samples.shape[3], "stretch") if is_image else None,
         pixel_mean=[0.0] * samples.shape[-1],
         pixel_std=[1.0] * samples.shape[-1],
     )

@@ -156,7 +156,7 @@ def test_paths_are_escaped_on_cards_and_in_tables(tmp_path):
 def test_a_report_that_fails_is_a_warning(tmp_path, capsys):
     trained = explained(tmp_path / "data", noise(10, 6, 6, 1), np.arange(10, dtype=np.int32) % 2, ["a", "b"])
     logged = []
-    log_report(trained, None, logged.append)  # type: ignore[arg-type]
+    log_report(trained, None, logged.append)
     assert logged == []
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: the run has no report.html (")

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from convoy.config import TrainingConfig
 from convoy.insight.calibration import Reliability
@@ -38,7 +39,7 @@ def rate_curve(config: TrainingConfig, rows: int, rates: Sequence[float]) -> Fig
     axes.plot(epochs, rates, marker="o", markersize=4, linestyle=line, color=_ORANGE, label="at the epoch's end")
     axes.set(xlabel="epoch", ylabel="learning rate")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
@@ -101,7 +102,7 @@ def layers_by_epoch(
     if log:
         axes.set_yscale("log")
     axes.set(xlabel="epoch", ylabel=ylabel)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if len(values) <= _LEGEND:
         figure.legend(frameon=False, loc="outside right upper", fontsize=9)

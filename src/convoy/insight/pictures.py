@@ -163,9 +163,9 @@ def sheet(cards: Sequence[Card], columns: int = 6) -> np.ndarray:
         x, y = (i % columns) * width + 8, (i // columns) * height + 6
         for j, picture in enumerate(card.pictures):
             scale = side / max(picture.shape[:2])
-            size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+            shown = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
             how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
-            page.paste(Image.fromarray(picture).resize(size, how), (x + j * (side + 8), y))
+            page.paste(Image.fromarray(picture).resize(shown, how), (x + j * (side + 8), y))
         room = width - 16
         for line, (text, size) in enumerate([(card.title, 12), (card.detail, 11), (card.path, 10)]):
             colour = _TEXT if line == 0 else _FAINT
