@@ -12,6 +12,7 @@ from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
 from convoy.dataset.reader import samples_per_epoch
+from convoy.insight.report import Trained, log_report
 from convoy.models.describe import describe
 from convoy.models.description_text import full_text, short_text
 from convoy.models.graph import without_weights
@@ -53,7 +54,7 @@ def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]
             tracked.log_network(full_text(network), network_picture(network))
             task = task_of(spark, config, path, build, tracked.run_id)
             rows, epochs = samples_per_epoch(manifest, config.training.class_balance), config.training.epochs
-            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample
+            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample, tracked.log_health
             with TrainingProgress(rows, epochs, *reporters) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.flush()  # first: it waits for a store that is away
@@ -61,6 +62,9 @@ def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]
             tracked.log_curves()
             examples = read_examples(path, manifest, "validation")
             model = load_trained(trained)
+            if config.tracking.report:
+                explained = Trained(config, path, manifest, tracked.run_id, tracked.history, tracked.health)
+                log_report(explained, model, tracked.log_folder)
             uri, version = log_model(model, manifest, examples, tracked.run_id, config.tracking.registered_model)
     return {
         "run_id": tracked.run_id,

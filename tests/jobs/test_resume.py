@@ -8,7 +8,7 @@ import pytest
 from tests.jobs.test_end_to_end import Place
 
 pytestmark = pytest.mark.e2e
-OPTIONS = ("--training.num_workers", "0", "--training.checkpoint.folder", "checkpoints")
+OPTIONS = ("--training.num_workers", "0", "--training.checkpoint.folder", "checkpoints", "--tracking.report", "false")
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +33,5 @@ def test_a_run_is_made_longer(place, ingested_digits):
     for name in ("loss", "val_accuracy", "images_per_second"):
         assert [metric.step for metric in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
     assert second["model_version"] == "2"
+    assert "report.html" not in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert not [name for name in run.data.metrics if name.startswith("gradient_norm")]
