@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ from convoy.models.registry import build
 from convoy.models.rewiring import KERNELS
 from tests.conftest import noise
 
-ACTIVATIONS = list(Activation.__args__)
+ACTIVATIONS = get_args(Activation)
 HIDDEN = {"lenet5": ["c1", "c3", "c5", "f6"], "mnist_cnn": ["conv1", "conv2", "dense"]}
 KINDS = {"lenet5": ModelConfig(), "mnist_cnn": ModelConfig("mnist_cnn")}
 
