@@ -155,7 +155,8 @@ def sheet(cards: Sequence[Card], columns: int = 6) -> np.ndarray:
     """Cards in rows, as one picture: uint8 (H, W, 3)."""
     side = 120
     width = max(len(card.pictures) for card in cards) * (side + 8) + 12
-    height = side + 62
+    words = 14 if any(any(card.captions) for card in cards) else 0
+    height = side + words + 62
     columns = min(columns, len(cards))
     page = Image.new("RGB", (columns * width, math.ceil(len(cards) / columns) * height), _BACKGROUND)
     draw = ImageDraw.Draw(page)
@@ -166,10 +167,12 @@ def sheet(cards: Sequence[Card], columns: int = 6) -> np.ndarray:
             shown = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
             how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
             page.paste(Image.fromarray(picture).resize(shown, how), (x + j * (side + 8), y))
+            caption = _fitted(card.captions[j], 10, side, False)
+            draw.text((x + j * (side + 8), y + side + 1), caption, _FAINT, _font(10))
         room = width - 16
-        for line, (text, size) in enumerate([(card.title, 12), (card.detail, 11), (card.path, 10)]):
+        for line, (text, size) in enumerate([(card.title, 12), (card.detail, 10), (card.path, 10)]):
             colour = _TEXT if line == 0 else _FAINT
-            draw.text((x, y + side + 4 + 16 * line), _fitted(text, size, room, line == 2), colour, _font(size))
+            draw.text((x, y + side + words + 4 + 16 * line), _fitted(text, size, room, line == 2), colour, _font(size))
     return np.asarray(page)
 
 

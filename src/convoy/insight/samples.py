@@ -71,7 +71,7 @@ def _cards(
         title = classes[true] if right else f"{classes[true]}, taken for {classes[predicted]}"
         detail = f"{found.confidence[row]:.1%} sure"
         if not right:
-            detail += f", true class {found.of_true[row]:.1%}"
+            detail += f", true {found.of_true[row]:.1%}"
         cards.append(Card(pictures[i], captions[i], title, detail, samples.paths[i], right))
     return cards
 
