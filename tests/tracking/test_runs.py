@@ -55,7 +55,14 @@ def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_pat
     second.remember(client.get_metric_history(run_id, name) for name in ("loss", "images_per_second"))
     for epoch in (1, 2):
         second.log_epoch(epoch, {"loss": 1.0 / (epoch + 1), "images_per_second": 90.0, "val_loss": 2.0})
+    first.log_health(0, {"dead_units/a": 0.25})
+    first.flush()
+    second.remember([client.get_metric_history(run_id, "dead_units/a")])
+    for epoch in (0, 1):
+        second.log_health(epoch, {"dead_units/a": 0.5})
+    assert second.health == {0: {"dead_units/a": 0.25}, 1: {"dead_units/a": 0.5}}
     second.flush()
+    assert history("dead_units/a") == [(1, 0.25), (2, 0.5)]
     assert history("loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert history("images_per_second") == [(1, 100.0), (2, 100.0), (3, 90.0)]
     assert history("val_loss") == [(2, 2.0), (3, 2.0)]

@@ -179,3 +179,11 @@ def test_epochs_of_before_a_resume_are_reported_without_a_line_and_count(capsys)
     assert progress.summary()["epochs"] == 3
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
     assert [line.split()[1] for line in lines] == ["3/3"]
+
+
+def test_how_the_layers_fare_is_told_once_per_epoch():
+    told = []
+    with TrainingProgress(10, 2, lambda *_: None, log_health=lambda *told_of: told.append(told_of)) as progress:
+        for number, share in ((0, 0.1), (0, 0.2), (1, 0.3)):
+            progress.handle({"type": "health", "epoch": number, "metrics": {"dead_units/a": share}})
+    assert told == [(0, {"dead_units/a": 0.1}), (1, {"dead_units/a": 0.3})]

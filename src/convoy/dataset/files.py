@@ -87,8 +87,12 @@ class SplitFiles:
 
     def column(self, group: RowGroup) -> pa.ChunkedArray:
         """Read the stored images of a row group."""
+        return self.table(group, ["image"]).column("image")
+
+    def table(self, group: RowGroup, columns: list[str]) -> pa.Table:
+        """Read some columns of a row group."""
         with damage_named(group.path):
-            return self._open(group.path).read_row_group(group.index, columns=["image"]).column("image")
+            return self._open(group.path).read_row_group(group.index, columns=columns)
 
     def raw_images(self, group: RowGroup) -> np.ndarray:
         """View the images of a row group of codec ``raw``: (rows, *shape) of the manifest's dtype."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from convoy.dataset.codec import decode_column
 from convoy.dataset.decoding import Decoder
-from convoy.dataset.files import SplitFiles
+from convoy.dataset.files import SplitFiles, damage_named
 from convoy.dataset.manifest import Manifest
 from convoy.errors import DatasetError
 
@@ -67,6 +67,56 @@ def read_split(version_path: Path, manifest: Manifest, split: str, threads: int 
         for future in decoding:
             future.result()
     return SplitArrays(images, labels, weights)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples of a split.
+
+    Attributes:
+        rows: int64 (n,), their numbers in the split.
+        images: uint8 (n, H, W, C), or arrays (n, ...) of the manifest's dtype.
+        labels: int32 (n,).
+        paths: Where each came from, as the source named it.
+    """
+
+    rows: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.ndarray) -> Samples:
+    """Read single samples by their numbers in the split's stored order, with their paths.
+
+    Args:
+        version_path: Folder of the version.
+        manifest: Of the version.
+        split: Name of the split.
+        rows: int (n,), each less than the split's rows; they come back in this order.
+
+    Raises:
+        DatasetError: No such split, or files that cannot be read.
+    """
+    rows = np.asarray(rows, np.int64)
+    files = SplitFiles(version_path, manifest, split)
+    images = np.empty((len(rows), *manifest.shape), manifest.dtype)
+    labels, paths = np.empty(len(rows), np.int32), [""] * len(rows)
+    for group in files.groups:
+        places = np.flatnonzero((rows >= group.first) & (rows < group.first + group.rows))
+        if not len(places):
+            continue
+        with damage_named(group.path):
+            found = files.table(group, ["image", "label", "path"]).take(rows[places] - group.first)
+            column = found.column("image")
+            images[places] = np.concatenate(decode_column(column, manifest.codec, manifest.shape, dtype=manifest.dtype))
+            labels[places] = found.column("label").to_numpy()
+        for place, path in zip(places, found.column("path").to_pylist(), strict=True):
+            paths[place] = path
+    return Samples(rows, images, labels, paths)
 
 
 def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:

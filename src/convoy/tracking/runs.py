@@ -31,6 +31,7 @@ from convoy.tracking.figures import training_curves
 _PARAM_LIMIT = 6000
 _BATCH = 100  # that MLflow takes in one request
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate")
+_OF_LAYERS = ("dead_units/", "gradient_norm/")
 _FLUSH_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _SECRET = re.compile(r"secret|password|token|credential|access[._-]?key", re.IGNORECASE)
@@ -68,11 +69,13 @@ class TrainingRun:
     Attributes:
         run_id: MLflow's id.
         history: Epoch, from 0 -> its metrics.
+        health: Epoch, from 0 -> metrics of the layers.
     """
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id, self.experiment_id = run_id, experiment_id
         self.history: dict[int, dict[str, float]] = {}
+        self.health: dict[int, dict[str, float]] = {}
         self._logged: set[tuple[str, int]] = set()
         self._samples_before = 0
         self._client = mlflow.MlflowClient()
@@ -113,6 +116,11 @@ class TrainingRun:
         """Log more metrics of an epoch, which are not part of ``history``."""
         self._queue(epoch + 1, metrics)
 
+    def log_health(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log how the layers fare after an epoch."""
+        self.health.setdefault(epoch, dict(metrics))
+        self._queue(epoch + 1, metrics)
+
     def log_sample(self, number: int, metrics: Mapping[str, float]) -> None:
         """Log the state of a machine: the sample of that number, counted on from those that the run has."""
         self._queue(self._samples_before + number, metrics)
@@ -131,6 +139,8 @@ class TrainingRun:
                 self._samples_before = max(self._samples_before, metric.step)
             if metric.key in _OF_EPOCHS and metric.step > 0:
                 self.history.setdefault(metric.step - 1, {})[metric.key] = metric.value
+            if metric.key.startswith(_OF_LAYERS) and metric.step > 0:
+                self.health.setdefault(metric.step - 1, {})[metric.key] = metric.value
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> None:
         """Wait until all metrics are logged.
@@ -143,6 +153,10 @@ class TrainingRun:
     def log_figure(self, figure: Figure, name: str) -> None:
         """Log a picture as an artifact."""
         self._client.log_figure(self.run_id, figure, name)
+
+    def log_folder(self, folder: Path) -> None:
+        """Log all files of a folder, under their names in it."""
+        self._client.log_artifacts(self.run_id, str(folder))
 
     def log_curves(self) -> None:
         """Log the training curves as a picture."""

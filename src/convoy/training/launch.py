@@ -96,7 +96,8 @@ def task_of(spark: SparkSession, config: Config, path: Path, build: Callable[...
     training = config.training
     folder = checkpoint_folder(training, run_id)
     threads = threads_per_rank(spark, training.num_workers)
-    return TrainTask(str(path), config.model, training, build, threads, folder, training.resume is not None)
+    resume, health = training.resume is not None, config.tracking.report
+    return TrainTask(str(path), config.model, training, build, threads, folder, resume, health)
 
 
 def check_slots(spark: SparkSession, workers: int) -> None:

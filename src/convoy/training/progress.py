@@ -30,6 +30,7 @@ class TrainingProgress:
         report: Takes every epoch's metrics, once, also where an epoch is repeated after a restart.
         log_ranks: Takes (epoch from 0, what the ranks measured), once all of them have told.
         log_sample: Takes (number of the sample, from 1, the metrics of a rank's machine).
+        log_health: Takes (epoch from 0, how the layers fare), once.
     """
 
     def __init__(
@@ -39,8 +40,11 @@ class TrainingProgress:
         report: Reporter,
         log_ranks: Reporter = lambda *_: None,
         log_sample: Reporter = lambda *_: None,
+        log_health: Reporter = lambda *_: None,
     ) -> None:
         self._rows, self._report, self._log_ranks, self._log_sample = rows, report, log_ranks, log_sample
+        self._log_health = log_health
+        self._healthy: set[int] = set()  # epochs whose layers have been told of
         self._progress = Progress("train", rows * epochs)
         self._history: dict[int, dict[str, float]] = {}
         self._ranks: dict[int, dict[int, dict[str, float]]] = {}
@@ -56,7 +60,7 @@ class TrainingProgress:
         self._progress.close()
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Take an event of ``callbacks.Report`` or ``timing.Timing``."""
+        """Take an event of ``callbacks.Report``, ``timing.Timing`` or ``health.Health``."""
         if event["type"] == "step":
             left = event["epochs"] - event["epoch"] - event["step"] / event["steps"]
             rate = event["images_per_second"]
@@ -86,6 +90,9 @@ class TrainingProgress:
                 f"  val_loss {metrics['val_loss']:.4f}  val_accuracy {metrics['val_accuracy']:.4f}"
                 f"  {metrics['images_per_second']:,.0f} images/s  {clock(event['seconds'])}"
             )
+        elif event["type"] == "health" and event["epoch"] not in self._healthy:
+            self._healthy.add(event["epoch"])
+            self._log_health(event["epoch"], event["metrics"])
         elif event["type"] == "rank" and event["epoch"] not in self._complete:
             self._take_rank(event)
         elif event["type"] == "system":

@@ -17,6 +17,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.tf_batches import reading_errors
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss, optimisation_callbacks
 from convoy.training.collective import Collective
+from convoy.training.health import Health, first_samples
 from convoy.training.losses import accuracy, crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
 from convoy.training.pipeline import Pipeline
@@ -40,6 +41,7 @@ class TrainTask:
         threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
         checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
         resume: Whether to go on from the newest checkpoint, if there is one.
+        health: Whether rank 0 measures the layers after each epoch (see ``health.Health``).
     """
 
     version_path: str
@@ -49,6 +51,7 @@ class TrainTask:
     threads: int
     checkpoints: str | None = None
     resume: bool = False
+    health: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ def _train_on(
     callbacks.append(Timing(emit, collective, data.rows, batch, position, fetching, optimizer.communication))
     callbacks += optimisation_callbacks(config, collective, data.rows, emit)
     callbacks += run.callbacks(position, exact, callbacks)
+    if task.health and rank == 0:
+        callbacks.append(Health(emit, first_samples(Path(task.version_path), manifest, batch // collective.size)))
     with reading_errors():
         model.fit(
             data.training(position.epoch, position.step),
