@@ -11,6 +11,7 @@ from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
 from convoy.dataset.reader import samples_per_epoch
+from convoy.insight.report import Trained, log_report
 from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
@@ -45,7 +46,7 @@ def run(config: Config) -> dict[str, Any]:
         with training_run(config, path, manifest, spark.sparkContext.applicationId) as tracked:
             task = task_of(spark, config, path, build, tracked.run_id)
             rows, epochs = samples_per_epoch(manifest, config.training.class_balance), config.training.epochs
-            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample
+            reporters = tracked.log_epoch, tracked.log_ranks, tracked.log_sample, tracked.log_health
             with TrainingProgress(rows, epochs, *reporters) as progress:
                 trained = launch(spark, task, progress.handle)
             tracked.flush()  # first: it waits for a store that is away
@@ -53,6 +54,9 @@ def run(config: Config) -> dict[str, Any]:
             tracked.log_curves()
             examples = read_examples(path, manifest, "validation")
             model = load_trained(trained)
+            if config.tracking.report:
+                explained = Trained(config, path, manifest, tracked.run_id, tracked.history, tracked.health)
+                log_report(explained, model, tracked.log_folder)
             uri, version = log_model(model, manifest, examples, tracked.run_id, config.tracking.registered_model)
     return {
         "run_id": tracked.run_id,

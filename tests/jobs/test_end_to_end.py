@@ -120,7 +120,11 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert len(tags["dataset.fingerprint"]) == 32
     [dataset_input] = run.inputs.dataset_inputs
     assert (dataset_input.dataset.name, dataset_input.dataset.digest) == ("digits", ingested[0]["version"])
-    assert "training_curves.png" in {file.path for file in client.list_artifacts(result["run_id"])}
+    assert {"training_curves.png", "report.html"} <= {file.path for file in client.list_artifacts(result["run_id"])}
+    pictures = {file.path for file in client.list_artifacts(result["run_id"], "report")}
+    assert {"report/confusion_matrix.png", "report/most_wrong.png", "report/grad_cam.png"} <= pictures
+    gradients = client.get_metric_history(result["run_id"], "gradient_norm/c1")
+    assert [metric.step for metric in gradients] == list(range(1, 9))
 
 
 def test_the_model_is_registered_with_signature_and_example_and_loads_as_plain_keras(client, trained):
@@ -190,7 +194,8 @@ def test_all_jobs_run_under_spark_submit_whose_master_wins(place, scored):
         assert result["job"] == job
         assert " INFO " not in text
     result, _ = place.run(
-        "train", "--training.epochs", "1", launcher=[str(SPARK_SUBMIT), "--master", "local-cluster[2,1,2048]"]
+        *("train", "--training.epochs", "1", "--tracking.report", "false"),
+        launcher=[str(SPARK_SUBMIT), "--master", "local-cluster[2,1,2048]"],
     )
     assert result["model_version"] == "2"
     mlflow.set_tracking_uri(place.uri)
@@ -212,8 +217,12 @@ def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(p
 
 
 def test_training_in_the_drivers_process_needs_no_ranks(place, ingested):
-    result, _ = place.run("train", "--training.num_workers", "0", "--training.epochs", "1")
+    options = ("--training.num_workers", "0", "--training.epochs", "1", "--tracking.report", "false")
+    result, _ = place.run("train", *options)
     assert result["epochs"] == 1
+    client = mlflow.MlflowClient(place.uri, place.uri)
+    assert "report.html" not in {file.path for file in client.list_artifacts(result["run_id"])}
+    assert not [name for name in client.get_run(result["run_id"]).data.metrics if name.startswith("gradient_norm")]
 
 
 def test_everything_is_written_where_the_configuration_says(place, scored, evaluated):

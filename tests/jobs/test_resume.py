@@ -6,7 +6,7 @@ import pytest
 from tests.jobs.test_end_to_end import Place
 
 pytestmark = pytest.mark.e2e
-OPTIONS = ("--training.num_workers", "0", "--training.checkpoint.folder", "checkpoints")
+OPTIONS = ("--training.num_workers", "0", "--training.checkpoint.folder", "checkpoints", "--tracking.report", "false")
 
 
 @pytest.fixture(scope="module")

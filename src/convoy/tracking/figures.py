@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -28,15 +29,9 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         best = [row.get(f"val_{metric}", np.nan) for row in history]
         if best and np.isfinite(best).any():
             where = int(np.nanargmin(best) if metric == "loss" else np.nanargmax(best))
-            below = metric == "accuracy"  # validation tends to be the lower of the two curves, or the upper of losses
-            axes.annotate(
-                f"{best[where]:.4f}",
-                (epochs[where], best[where]),
-                textcoords="offset points",
-                xytext=(0, -14 if below else 8),
-                ha="center",
-                color=_VALIDATION,
-            )
+            ring = {"marker": "o", "markersize": 10, "fillstyle": "none", "linestyle": "none", "color": _VALIDATION}
+            label = f"best: {best[where]:.4f}, epoch {epochs[where]}"  # in the legend it hides no curve
+            axes.plot(epochs[where], best[where], **ring, label=label)
         axes.set(xlabel="epoch", title=metric)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(y=0.15)
@@ -88,13 +83,14 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    # By the root of the share: else the few errors of a good model could not be seen.
+    image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     if count <= 30:
         for row in range(count):
             for column in range(count):
                 if confusion[row, column]:
-                    colour = "white" if share[row, column] > 0.5 else "black"
+                    colour = "white" if share[row, column] > 0.3 else "black"
                     text = f"{confusion[row, column]:,}"
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     if count <= 60:
