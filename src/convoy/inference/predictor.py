@@ -23,6 +23,8 @@ class Predictor:
         import keras
         import tensorflow as tf
 
+        import convoy.models.response  # noqa: F401  (registers its layer)
+
         with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
             file = os.path.join(folder, "model.keras")
             with open(file, "wb") as out:

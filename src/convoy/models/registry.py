@@ -1,18 +1,13 @@
 """Name -> network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 
 from convoy.config import ModelConfig
-from convoy.errors import ModelError, did_you_mean
-from convoy.models.blocks import KerasTensor, normalise
-from convoy.models.classic import lenet5, mnist_cnn
-
-ARCHITECTURES: dict[str, Callable[[KerasTensor, int, ModelConfig], KerasTensor]] = {
-    "lenet5": lenet5,
-    "mnist_cnn": mnist_cnn,
-}
+from convoy.errors import ModelError
+from convoy.models.architectures import choose
+from convoy.models.blocks import imagenet_preprocessing, normalise
 
 
 def build(
@@ -27,35 +22,33 @@ def build(
 
     Args:
         config: Section ``model``.
-        shape: Of the samples: (H, W, C) of images.
+        shape: Of the samples: (H, W, C) of images, (L, C) of signals, (D, H, W, C) of volumes.
         num_classes: Number of classes.
         pixel_mean: Mean of each channel; it becomes part of the network.
         pixel_std: Standard deviation of each channel, likewise.
         dtype: Of the samples' values.
 
     Returns:
-        A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes).
+        A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes); with
+        ``auxiliary_heads`` (N, 3, num_classes), those of the main classifier first.
 
     Raises:
-        ModelError: No architecture of that name, or it does not take samples of that shape.
+        ModelError: No architecture of that name, or it takes neither samples of that shape nor such options.
     """
-    name = config.name
-    if name not in ARCHITECTURES:
-        raise ModelError(
-            f"model.name {name!r} is unknown; expected one of {', '.join(ARCHITECTURES)}"
-            f"{did_you_mean(name, ARCHITECTURES)}"
-        )
-    if len(shape) != 3:  # which all architectures take so far
-        raise ModelError(
-            f"model {name} takes images (height, width, channels); the dataset's samples are {tuple(shape)}"
-        )
-    images = keras.Input(tuple(shape), dtype=dtype, name="image")
+    architecture, config = choose(config, shape)
+    image = keras.Input(tuple(shape), dtype=dtype, name="image")
     try:
-        output = ARCHITECTURES[name](normalise(images, list(pixel_mean), list(pixel_std)), num_classes, config)
+        if config.preprocessing == "imagenet" and architecture.imagenet:
+            x = imagenet_preprocessing(image, architecture.imagenet)
+        else:
+            x = normalise(image, list(pixel_mean), list(pixel_std))
+        output = architecture.function(x, num_classes, config)
     except ModelError as error:
         size = "x".join(map(str, shape))
+        samples, larger = "samples", ""
+        if len(shape) == 3:
+            samples, larger = "images", "raise dataset.image.height and width, or "
         raise ModelError(
-            f"{name} does not fit images of {size}: {error}; raise dataset.image.height and width, or choose another"
-            " model.name"
+            f"{config.name} does not fit {samples} of {size}: {error}; {larger}choose another model.name"
         ) from None
-    return keras.Model(images, output, name=name)
+    return keras.Model(image, output, name=config.name)

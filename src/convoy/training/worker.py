@@ -162,6 +162,8 @@ def _keras_bytes(model: keras.Model) -> bytes:
 
 def load_trained(trained: TrainedModel) -> keras.Model:
     """Load what ``train`` returned."""
+    import convoy.models.response  # noqa: F401  (registers its layer)
+
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")
         Path(file).write_bytes(trained.keras_file)
