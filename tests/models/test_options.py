@@ -277,7 +277,7 @@ def test_no_classifier_of_several_is_taken_for_a_hidden_layer(activation):
 
 LOADING = """
 import sys, keras, numpy as np
-import convoy.models.maxout
+import convoy.models.custom_layers
 model = keras.saving.load_model(sys.argv[1], safe_mode=True)
 np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())
 """

@@ -18,15 +18,16 @@ class ModelConfig:
     """The network."""
 
     name: str = _DEFAULT_NAME
-    """Architecture, or `package.module:function`: a function of the input shape and the number of classes that returns
-    a Keras model."""
+    """Architecture (`lenet5`, `alexnet`, `vgg11`, `vgg16`, `vgg19`, `googlenet`, `inception_v3`, `resnet18`,
+    `resnet34`, `resnet50`, `resnet20`, `resnet56`, `mnist_cnn`, `mlp`, `cnn1d` of signals, `cnn3d` of volumes), or
+    `package.module:function`: a function of the input shape and the number of classes that returns a Keras model."""
     layers: list[dict[str, Any] | str] | None = None
     """An own network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`, or the layer alone where
     it needs no arguments; `name` is then only what it is called, `own` by default. The last is a softmax over the
     classes, `{dense: {activation: softmax}}`; its units may be left out."""
     variant: Literal["auto", "paper", "small"] = "auto"
     """`paper` is the network as published, `small` its variant for images of about 32x32, without early pooling; `auto`
-    takes `small` for sides of up to 64 pixels, where there is such a variant."""
+    takes `small`, where there is such a variant, for sides of up to 64 pixels, and for sides too short for `paper`."""
     activation: Activation | None = None
     """Of the hidden layers, instead of the network's own."""
     dropout: float | None = None

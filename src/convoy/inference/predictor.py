@@ -23,7 +23,7 @@ class Predictor:
         import keras
         import tensorflow as tf
 
-        import convoy.models.maxout  # noqa: F401  (a network may have this layer)
+        import convoy.models.custom_layers  # noqa: F401  (a network may have them)
 
         with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
             file = os.path.join(folder, "model.keras")

@@ -1,11 +1,9 @@
-"""Layers that check their geometry before Keras does, and say which layer does not fit and why."""
+"""Layers as the architectures use them: square filters, normalisation inside the network."""
 
 import math
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import keras
-
-from convoy.errors import ModelError
 
 KerasTensor: TypeAlias = Any
 """A symbolic tensor (``keras.KerasTensor``); Keras comes without types."""
@@ -15,17 +13,34 @@ _TINY = 1e-37  # about the smallest number that a float32 holds in full
 
 
 def conv2d(x: KerasTensor, filters: int, size: int, *, name: str, **options: Any) -> KerasTensor:
-    """``keras.layers.Conv2D`` with square filters; raises ``ModelError`` where the filter is larger than its input."""
-    if options.get("padding", "valid") == "valid":
-        _check_fits(x, size, name, f"{size}x{size} filters")
+    """``keras.layers.Conv2D`` with square filters."""
     return keras.layers.Conv2D(filters, size, name=name, **options)(x)
 
 
-def pool2d(x: KerasTensor, size: int, *, kind: str, name: str) -> KerasTensor:
-    """Average or maximum (``kind`` ``average`` | ``max``) over windows of ``size`` x ``size``, without overlap."""
-    _check_fits(x, size, name, f"a {size}x{size} window")
+def conv3d(x: KerasTensor, filters: int, size: int, *, name: str, **options: Any) -> KerasTensor:
+    """``keras.layers.Conv3D`` with cubic filters, as ``conv2d``."""
+    return keras.layers.Conv3D(filters, size, name=name, **options)(x)
+
+
+def pool2d(
+    x: KerasTensor, size: int, *, kind: str, name: str, strides: int | None = None, padding: str = "valid"
+) -> KerasTensor:
+    """Average or maximum (``kind`` ``average`` | ``max``) over windows of ``size`` x ``size``.
+
+    Without ``strides`` the windows do not overlap.
+    """
     layer = keras.layers.AveragePooling2D if kind == "average" else keras.layers.MaxPooling2D
-    return layer(size, name=name)(x)
+    return layer(size, strides=strides, padding=padding, name=name)(x)
+
+
+def pool3d(x: KerasTensor, size: int, *, name: str) -> KerasTensor:
+    """Maximum over cubes of ``size``, without overlap."""
+    return keras.layers.MaxPooling3D(size, name=name)(x)
+
+
+def softmax(x: KerasTensor, num_classes: int, *, name: str = "output") -> KerasTensor:
+    """Dense layer to the probabilities (N, num_classes)."""
+    return keras.layers.Dense(num_classes, activation="softmax", name=name)(x)
 
 
 def normalise(x: KerasTensor, mean: list[float], std: list[float]) -> KerasTensor:
@@ -43,6 +58,25 @@ def normalise(x: KerasTensor, mean: list[float], std: list[float]) -> KerasTenso
     return keras.layers.Normalization(axis=-1, mean=mean, variance=variance, name="normalise")(x)
 
 
+def imagenet_preprocessing(x: KerasTensor, mode: Literal["caffe", "tf"]) -> KerasTensor:
+    """What ``keras.applications`` does with pixels for the networks whose weights it publishes, as layers that load.
+
+    Args:
+        x: Images (N, H, W, 3), RGB from 0 to 255.
+        mode: ``caffe`` subtracts ImageNet's mean of each channel and reverses the channels to BGR; ``tf`` brings pixels
+            to -1 to 1.
+    """
+    if mode == "tf":
+        return normalise(x, [127.5] * 3, [127.5] * 3)
+    x = normalise(x, [123.68, 116.779, 103.939], [1.0] * 3)
+    # Keras has no layer that picks channels: seen as channels first, the last axis is the columns, and can be cropped.
+    channels = [
+        keras.layers.Cropping2D(((0, 0), (i, 2 - i)), data_format="channels_first", name=name)(x)
+        for i, name in enumerate(("red", "green", "blue"))
+    ]
+    return keras.layers.Concatenate(name="bgr")(channels[::-1])
+
+
 def pad_to(x: KerasTensor, height: int, width: int, *, name: str) -> KerasTensor:
     """Zero-pad to at least (height, width), the image in the middle."""
     missing = (max(0, height - x.shape[1]), max(0, width - x.shape[2]))
@@ -50,9 +84,3 @@ def pad_to(x: KerasTensor, height: int, width: int, *, name: str) -> KerasTensor
         return x
     padding = tuple((m // 2, math.ceil(m / 2)) for m in missing)
     return keras.layers.ZeroPadding2D(padding, name=name)(x)
-
-
-def _check_fits(x: KerasTensor, size: int, name: str, what: str) -> None:
-    height, width = x.shape[1], x.shape[2]
-    if height < size or width < size:
-        raise ModelError(f"layer {name!r} has {what}, but what reaches it is {height}x{width}")

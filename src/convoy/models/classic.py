@@ -3,7 +3,7 @@
 import keras
 
 from convoy.config import ModelConfig
-from convoy.models.blocks import KerasTensor, conv2d, pad_to, pool2d
+from convoy.models.blocks import KerasTensor, conv2d, pad_to, pool2d, softmax
 
 
 def lenet5(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
@@ -23,7 +23,7 @@ def lenet5(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor
     x = conv2d(x, 120, 5, activation="tanh", name="c5")
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(84, activation="tanh", name="f6")(x)
-    return keras.layers.Dense(num_classes, activation="softmax", name="output")(x)
+    return softmax(x, num_classes)
 
 
 def mnist_cnn(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
@@ -38,4 +38,18 @@ def mnist_cnn(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTen
     x = keras.layers.Flatten(name="flatten")(x)
     x = keras.layers.Dense(128, activation="relu", name="dense")(x)
     x = keras.layers.Dropout(0.5, name="dropout2")(x)
-    return keras.layers.Dense(num_classes, activation="softmax", name="output")(x)
+    return softmax(x, num_classes)
+
+
+def mlp(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
+    """The multilayer perceptron of Keras' classic MNIST example: 669,706 parameters at 28x28x1 and ten classes.
+
+    https://github.com/keras-team/keras/blob/2.3.0/examples/mnist_mlp.py (98.40 % after 20 epochs, it says). It takes
+    samples of any shape.
+    """
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(512, activation="relu", name="dense1")(x)
+    x = keras.layers.Dropout(0.2, name="dropout1")(x)
+    x = keras.layers.Dense(512, activation="relu", name="dense2")(x)
+    x = keras.layers.Dropout(0.2, name="dropout2")(x)
+    return softmax(x, num_classes)

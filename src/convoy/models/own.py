@@ -14,8 +14,8 @@ from keras.src.utils.naming import to_snake_case
 
 from convoy.errors import ModelError, did_you_mean
 from convoy.models.blocks import KerasTensor
+from convoy.models.custom_layers import LocalResponseNormalization, Maxout
 from convoy.models.geometry import named_failures
-from convoy.models.maxout import Maxout
 from convoy.models.rewiring import Operation, is_softmax, replay
 
 # Layers that take one tensor, load in safe mode and compute on any device. Those that join tensors need a function.
@@ -260,11 +260,11 @@ def _inlined(model: keras.Model, x: KerasTensor, where: str) -> KerasTensor:
 
 def _check_loadable(operation: Operation, where: str) -> None:
     kind = type(operation)
-    is_own = isinstance(operation, Maxout)
+    is_own = isinstance(operation, (LocalResponseNormalization, Maxout))
     if isinstance(operation, keras.layers.Lambda) or not (is_own or kind.__module__.split(".")[0] == "keras"):
         raise ModelError(
             f"{where}: layer {operation.name!r} is a {kind.__name__}, which evaluation and scoring could not load"
-            " again; expected Keras' own layers, without Lambda, or convoy.models.maxout.Maxout"
+            " again; expected Keras' own layers, without Lambda, or those of convoy.models.custom_layers"
         )
     activation = getattr(operation, "activation", None)
     if activation is not None and activation.__module__.split(".")[0] != "keras":

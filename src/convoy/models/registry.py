@@ -1,22 +1,17 @@
 """Section ``model`` -> network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 
 from convoy.config import ModelConfig
-from convoy.errors import ModelError, did_you_mean
-from convoy.models.blocks import KerasTensor, normalise
-from convoy.models.classic import lenet5, mnist_cnn
+from convoy.errors import ModelError
+from convoy.models.architectures import Architecture, choose
+from convoy.models.blocks import KerasTensor, imagenet_preprocessing, normalise
 from convoy.models.geometry import check_geometry, named_failures
 from convoy.models.options import with_options
 from convoy.models.own import from_function, from_layers
 from convoy.models.rewiring import fresh_names
-
-ARCHITECTURES: dict[str, Callable[[KerasTensor, int, ModelConfig], KerasTensor]] = {
-    "lenet5": lenet5,
-    "mnist_cnn": mnist_cnn,
-}
 
 
 def build(
@@ -31,52 +26,59 @@ def build(
 
     Args:
         config: Section ``model``.
-        shape: Of the samples: (H, W, C) of images.
+        shape: Of the samples: (H, W, C) of images, (L, C) of signals, (D, H, W, C) of volumes.
         num_classes: Number of classes.
         pixel_mean: Mean of each channel; it becomes part of the network.
         pixel_std: Standard deviation of each channel, likewise.
         dtype: Of the samples' values.
 
     Returns:
-        A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes).
+        A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes); with
+        ``auxiliary_heads`` (N, 3, num_classes), those of the main classifier first.
 
     Raises:
         ModelError: There is no such network, it does not take samples of that shape, or an option does not fit it.
     """
-    own = config.layers is not None or ":" in config.name
+    architecture = None
+    if config.layers is None and ":" not in config.name:
+        architecture, config = choose(config, shape)
     with fresh_names():
         image = keras.Input(tuple(shape), dtype=dtype, name="image")
-        x = normalise(image, list(pixel_mean), list(pixel_std))
+        if architecture is not None and architecture.imagenet and config.preprocessing == "imagenet":
+            x = imagenet_preprocessing(image, architecture.imagenet)
+        else:
+            x = normalise(image, list(pixel_mean), list(pixel_std))
+        output = _own(x, config, num_classes) if architecture is None else _known(x, architecture, config, num_classes)
         # A function's path is no name of a network: it has a colon.
-        model = keras.Model(image, _network(x, config, num_classes), name=config.name.rpartition(":")[2])
-        check_geometry(model, strict=own and config.strict_geometry)
+        model = keras.Model(image, output, name=config.name.rpartition(":")[2])
+        check_geometry(model, strict=architecture is None and config.strict_geometry)
         return with_options(model, config, num_classes)
 
 
-def _network(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTensor:
-    """Normalised samples -> class probabilities, as published or as the user has written it."""
-    name, shape = config.name, tuple(x.shape[1:])
-    size = "x".join(map(str, shape))
-    if config.layers is not None:
-        try:
-            with named_failures():
-                return from_layers(x, config.layers, num_classes)
-        except ValueError as error:  # Keras', which does not say of which layer
-            raise ModelError(f"model.layers does not fit samples of {size}: {str(error).splitlines()[0]}") from None
-    if ":" in name:
-        return from_function(x, name, num_classes)
-    if name not in ARCHITECTURES:
-        raise ModelError(
-            f"model.name {name!r} is unknown; expected one of {', '.join(ARCHITECTURES)}"
-            f"{did_you_mean(name, ARCHITECTURES)}"
-        )
-    if len(shape) != 3:  # which all architectures take so far
-        raise ModelError(f"model {name} takes images (height, width, channels); the dataset's samples are {shape}")
+def _known(x: KerasTensor, architecture: Architecture, config: ModelConfig, num_classes: int) -> KerasTensor:
+    """Normalised samples -> class probabilities, as published."""
     try:
         with named_failures():
-            return ARCHITECTURES[name](x, num_classes, config)
+            return architecture.function(x, num_classes, config)
     except ModelError as error:
+        size, samples, larger = _size(x), "samples", ""
+        if len(x.shape) == 4:
+            samples, larger = "images", "raise dataset.image.height and width, or "
         raise ModelError(
-            f"{name} does not fit images of {size}: {error}; raise dataset.image.height and width, or choose another"
-            " model.name"
+            f"{config.name} does not fit {samples} of {size}: {error}; {larger}choose another model.name"
         ) from None
+
+
+def _own(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTensor:
+    """Normalised samples -> class probabilities, as the user has written it."""
+    if config.layers is None:
+        return from_function(x, config.name, num_classes)
+    try:
+        with named_failures():
+            return from_layers(x, config.layers, num_classes)
+    except ValueError as error:  # Keras', which does not say of which layer
+        raise ModelError(f"model.layers does not fit samples of {_size(x)}: {str(error).splitlines()[0]}") from None
+
+
+def _size(x: KerasTensor) -> str:
+    return "x".join(map(str, x.shape[1:]))

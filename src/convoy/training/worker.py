@@ -167,7 +167,7 @@ def _keras_bytes(model: keras.Model) -> bytes:
 
 def load_trained(trained: TrainedModel) -> keras.Model:
     """Load what ``train`` returned."""
-    import convoy.models.maxout  # noqa: F401  (a network may have this layer)
+    import convoy.models.custom_layers  # noqa: F401  (a network may have them)
 
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")
