@@ -126,7 +126,7 @@ def test_geometry_that_the_network_cannot_take(refused, capsys, tmp_path, spark)
     assert importlib.import_module("jobs.ingest").main(["--config", str(ROOT / "conf" / "digits.yaml"), *small]) == 0
     capsys.readouterr()
     line = refused("train")
-    assert "lenet5 does not fit images of 4x4x1: layer 'c1' has 5x5 filters, but what reaches it is 4x4" in line
+    assert "lenet5 does not fit images of 4x4x1: layer 'c1' (Conv2D): 4x4 with a 5x5 filter" in line
     assert not (tmp_path / "work" / "mlflow.db").exists()
 
 

@@ -11,6 +11,7 @@ from keras import layers
 
 from convoy.config import ModelConfig
 from convoy.errors import ConfigError, ModelError
+from convoy.models.architectures import ARCHITECTURES, Architecture
 from convoy.models.arithmetic import Field, Window, number, same, times, widest
 from convoy.models.geometry import check_geometry, named_failures, windows_of
 from convoy.models.registry import build
@@ -290,7 +291,7 @@ def test_architectures_say_it_too(monkeypatch):
     def tower(x, num_classes, config):
         return layers.Dense(num_classes)(layers.Flatten()(layers.Conv2D(4, 9, name="wide")(x)))
 
-    monkeypatch.setattr("convoy.models.registry.ARCHITECTURES", {"tower": tower})
+    monkeypatch.setitem(ARCHITECTURES, "tower", Architecture(tower))
     with pytest.raises(
         ModelError, match=r"tower does not fit images of 8x8x3: layer 'wide' \(Conv2D\): 8x8 with a 9x9"
     ):

@@ -80,7 +80,10 @@ class ModelConfig:
         for field, architecture in (("grouped", "alexnet"), ("auxiliary_heads", "googlenet")):
             fits = name == architecture and layers is None
             require(
-                fits or not getattr(self, field), f"model.{field}", True, f"false with {name}; it is {architecture}'s"
+                fits or not getattr(self, field),
+                f"model.{field}",
+                True,
+                f"false with {name}, or model.name {architecture}",
             )
         require(
             self.head == "paper" or not self.auxiliary_heads,

@@ -86,11 +86,6 @@ def choose(config: ModelConfig, shape: Sequence[int]) -> tuple[Architecture, Mod
     architecture = ARCHITECTURES[name]
     if architecture.rank is not None and len(shape) != architecture.rank + 1:
         raise ModelError(f"model {name} takes {SAMPLES[architecture.rank]}; the dataset's samples are {tuple(shape)}")
-    for option, only in (("grouped", "alexnet"), ("auxiliary_heads", "googlenet")):
-        if getattr(config, option) and name != only:
-            raise ModelError(
-                f"model.{option} is true, but {name} has no such option; expected false, or model.name {only}"
-            )
     if config.preprocessing == "imagenet":
         _check_imagenet(name, shape)
     variant = resolve_variant(name, config.variant, shape)
