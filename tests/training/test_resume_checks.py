@@ -1,9 +1,11 @@
 """A run that cannot be gone on with is refused on the driver, before anything starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from convoy.config import CheckpointConfig, Config, TrainingConfig
+from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.errors import TrainingError
 from convoy.training.checkpoint import Checkpoint, CheckpointStore
 from convoy.training.recovery import check_resumable, identity_of
@@ -14,7 +16,7 @@ RUN = "0123456789abcdef"
 @pytest.fixture
 def saved(tmp_path):
     """A run that has done three of five epochs."""
-    state = {"epoch": 3, "identity": identity_of(TrainingConfig(), "lenet5", "f" * 32)}
+    state = {"epoch": 3, "identity": identity_of(TrainingConfig(), ModelConfig(), "f" * 32)}
     store = CheckpointStore(tmp_path / RUN, 2, pytest.fail)
     store.save(Checkpoint(30, {"weights/0000": np.zeros(3)}, state))
     return tmp_path
@@ -26,6 +28,24 @@ def config(folder, run=RUN, **training):
 
 def test_a_run_with_epochs_left_is_gone_on_with(saved):
     check_resumable(config(saved, num_workers=3), "f" * 32)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ModelConfig("mnist_cnn"), r"model\.name 'lenet5', not 'mnist_cnn'"),
+        (ModelConfig(activation="relu"), r"model\.activation None, not 'relu'"),
+        (ModelConfig(freeze_to="c1"), r"model\.freeze_to None, not 'c1'"),
+        (ModelConfig(layers=[{"Dense": {"units": 3}}]), r"model\.layers None, not \[\{'Dense'"),
+    ],
+)
+def test_another_network_is_refused(saved, model, message):
+    with pytest.raises(TrainingError, match=message):
+        check_resumable(replace(config(saved), model=model), "f" * 32)
+
+
+def test_a_field_that_only_checks_may_change(saved):
+    check_resumable(replace(config(saved), model=ModelConfig(strict_geometry=False)), "f" * 32)
 
 
 @pytest.mark.parametrize(

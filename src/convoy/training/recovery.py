@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convoy.config import Config, TrainingConfig
+from convoy.config import Config, ModelConfig, TrainingConfig
 from convoy.console import say
 from convoy.errors import TrainingError
 from convoy.training.callbacks import Emit, ExactOverRanks, Report
@@ -26,6 +26,8 @@ from convoy.training.snapshots import (
     restore_draws,
     restore_weights,
 )
+
+_CHECKS = ("strict_geometry",)  # fields that change no network
 
 
 class Recovery:
@@ -162,7 +164,7 @@ def check_resumable(config: Config, fingerprint: str) -> None:
         raise TrainingError(
             f"run {training.resume!r} has no checkpoint in {folder}; mend training.resume or training.checkpoint.folder"
         )
-    identity = identity_of(training, config.model.name, fingerprint)
+    identity = identity_of(training, config.model, fingerprint)
     check_identity(newest.state["identity"], identity, f"run {training.resume}")
     if newest.state["epoch"] >= training.epochs:
         raise TrainingError(
@@ -171,11 +173,12 @@ def check_resumable(config: Config, fingerprint: str) -> None:
         )
 
 
-def identity_of(config: TrainingConfig, model: str, fingerprint: str) -> dict[str, Any]:
+def identity_of(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:
     """What makes a run the same run: its data, network, order of samples and optimizer; not its length or ranks."""
+    network = {f"model.{name}": value for name, value in asdict(model).items() if name not in _CHECKS}
     return {
         "dataset.fingerprint": fingerprint,
-        "model.name": model,
+        **network,
         "training.global_batch_size": config.global_batch_size,
         "training.accumulation_steps": config.accumulation_steps,
         "training.seed": config.seed,
