@@ -11,7 +11,7 @@ from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.initial_weights import initial_weights
-from convoy.tracking.recorded import train_model
+from convoy.tracking.recorded import find_learning_rate, train_model
 from convoy.tracking.runs import training_run
 from convoy.training.launch import check_slots, task_of
 from convoy.training.preflight import check_executors
@@ -34,7 +34,8 @@ def run(config: Config) -> dict[str, Any]:
             where_ranks_read(weights, checkpoint_folder(config.training, tracked.run_id)) as readable,
         ):
             task = task_of(spark, config, path, build, tracked.run_id, readable)
-            result = train_model(spark, task, manifest, tracked, config.tracking)
+            work = find_learning_rate if config.training.find_learning_rate else train_model
+            result = work(spark, task, manifest, tracked, config.tracking)
     return {
         "run_id": tracked.run_id,
         "experiment_id": tracked.experiment_id,

@@ -1,4 +1,4 @@
-"""Jobs that start from given weights."""
+"""Jobs that start from given weights, and the one that looks for a learning rate."""
 
 import importlib
 import json
@@ -152,3 +152,31 @@ def test_weights_and_layers_that_do_not_fit_are_one_line(files, refused, place, 
     name, value = arguments
     assert said in refused(f"--model.{name}", value)
     assert len(mlflow.search_runs(search_all_experiments=True)) == before
+
+
+def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run):
+    client = mlflow.MlflowClient()
+    versions = len(client.search_model_versions("name = 'digits'"))
+    result, said = run("train", "--training.find_learning_rate", "true", "--training.num_workers", "2")
+    rate = result["suggested_learning_rate"]
+    assert 1e-4 < rate < 1e-2  # LeNet-5 with Adam
+    assert f"suggested: --training.optimizer.learning_rate {rate:g}" in said
+    assert "model_uri" not in result
+    assert len(client.search_model_versions("name = 'digits'")) == versions
+    found = client.get_run(result["run_id"])
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["convoy.purpose"].startswith("learning-rate finder")
+    assert found.data.metrics["suggested_learning_rate"] == rate
+    rates = [metric.value for metric in client.get_metric_history(result["run_id"], "finder/learning_rate")]
+    assert len(rates) == result["updates"] <= 100
+    assert rates == sorted(rates)
+    picture = mlflow.artifacts.download_artifacts(run_id=result["run_id"], artifact_path="learning_rate_finder.png")
+    assert Path(picture).stat().st_size > 10_000
+    good, _ = run("train", "--training.epochs", "2", "--training.optimizer.learning_rate", str(rate))
+    slow, _ = run("train", "--training.epochs", "2", "--training.optimizer.learning_rate", "1e-5")
+    assert good["val_accuracy"] > slow["val_accuracy"] + 0.3
+
+
+def test_a_sweep_does_not_go_on_with_a_run(refused):
+    line = refused("--training.find_learning_rate", "true", "--resume", "0123456789abcdef")
+    assert "training.find_learning_rate is True; expected false with training.resume" in line

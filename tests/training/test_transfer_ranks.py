@@ -55,7 +55,7 @@ def task(dataset, tmp_path):
         config = ModelConfig(freeze_to=freeze_to, initial_weights="two.keras")
         return TrainTask(str(dataset), config, training, network, 1, weights=weights)
 
-    make.source = weights_of(source)  # type: ignore[attr-defined]
+    make.source = weights_of(source)
     return make
 
 

@@ -1,4 +1,4 @@
-"""Trainings whose course and results go into an open run."""
+"""Trainings and sweeps whose course and results go into an open run."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,15 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from convoy.config import TrackingConfig
+from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
 from convoy.dataset.reader import samples_per_epoch
 from convoy.tracking.package import log_model
+from convoy.tracking.rates import PICTURE, log_sweep
 from convoy.tracking.runs import TrainingRun
-from convoy.training.launch import launch
+from convoy.training.finder import find_rate
+from convoy.training.launch import launch, run_on_ranks
 from convoy.training.progress import TrainingProgress
 from convoy.training.worker import TrainTask, load_trained
 
@@ -29,3 +32,23 @@ def train_model(
     examples = read_examples(Path(task.version_path), manifest, "validation")
     uri, version = log_model(load_trained(trained), manifest, examples, run.run_id, config.registered_model)
     return {"model_uri": uri, "model_version": version, **progress.summary()}
+
+
+def find_learning_rate(
+    spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun, config: TrackingConfig
+) -> dict[str, Any]:
+    """Sweep the learning rate on the ranks and log the curve, no more; returns fields of the job's result."""
+    rows = samples_per_epoch(manifest, task.training.class_balance)
+    with TrainingProgress(rows, 1, lambda *_: None) as progress:
+        sweep = run_on_ranks(spark, task, progress.handle, find_rate)
+    log_sweep(run, sweep)
+    rate, updates = sweep.suggestion, len(sweep.losses)
+    if rate is None:
+        say(f"the loss has not fallen at any learning rate; look at {PICTURE} of run {run.run_id}")
+    else:
+        say(f"suggested: --training.optimizer.learning_rate {rate:g}; {PICTURE} of run {run.run_id} shows why")
+    return {
+        "suggested_learning_rate": rate,
+        "updates": updates,
+        "lowest_loss": float(min(sweep.smoothed, default=sweep.first)),
+    }
