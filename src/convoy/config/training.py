@@ -55,7 +55,7 @@ class TrainingConfig:
     """Seconds without any progress, counted from the first step, after which the ranks are ended (and started again,
     while max_restarts lasts)."""
     find_learning_rate: bool = False
-    """Instead of training, sweep the learning rate upwards over one epoch at most, and log the curve with a
+    """Instead of training, sweep the learning rate upwards over an epoch (100 to 300 updates), and log the curve with a
     proposal."""
     resume: str | None = None
     """MLflow run to go on with, from its newest checkpoint; `--resume <run id>` is the same."""
@@ -73,6 +73,12 @@ class TrainingConfig:
             "training.schedule.warmup_epochs",
             self.schedule.warmup_epochs,
             f"at most training.epochs, {self.epochs}",
+        )
+        require(
+            self.resume is None or not self.find_learning_rate,
+            "training.find_learning_rate",
+            self.find_learning_rate,
+            "false with training.resume: a sweep starts from initial weights",
         )
         steps, smoothing, ranks = self.accumulation_steps, self.label_smoothing, max(1, self.num_workers)
         require(steps >= 1, "training.accumulation_steps", steps, "1 or more steps")

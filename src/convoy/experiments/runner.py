@@ -19,6 +19,7 @@ from convoy.tracking.evaluations import log_evaluation
 from convoy.tracking.package import load_package
 from convoy.tracking.trials import ParentRun
 from convoy.training.launch import RankFailure
+from convoy.training.network import check_network
 
 Train = Callable[[Config, Mapping[str, str]], Mapping[str, Any]]
 """Takes a configuration and the run's tags; returns ``run_id`` and ``model_uri`` at least."""
@@ -39,8 +40,7 @@ def check_networks(variants: Sequence[Variant], manifest: Manifest) -> None:
         config = variant.configs[0]
         try:
             if config.model not in seen:
-                statistics = manifest.pixel_mean, manifest.pixel_std
-                build(config.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+                check_network(build, config.model, manifest)
             config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
         except (ConfigError, ModelError) as error:
             raise type(error)(f"experiment.variants: {variant.name!r}: {error}") from None

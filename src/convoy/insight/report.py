@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,6 +48,22 @@ class Trained:
     run_id: str
     history: Mapping[int, Mapping[str, float]]
     health: Mapping[int, Mapping[str, float]]
+
+
+def explainer(config: Config, path: Path, manifest: Manifest) -> Callable[[Any, keras.Model], None]:
+    """Return what makes the report of a trained network and logs it to its (open) run.
+
+    Args:
+        config: The configuration.
+        path: Folder of the dataset version.
+        manifest: Its manifest.
+    """
+
+    def explain(run: Any, model: keras.Model) -> None:
+        trained = Trained(config, path, manifest, run.run_id, run.history, run.health)
+        log_report(trained, model, run.log_folder)
+
+    return explain
 
 
 def log_report(trained: Trained, model: keras.Model, log: Callable[[Path], None]) -> None:

@@ -28,8 +28,8 @@ from convoy.tracking import registry
 if TYPE_CHECKING:
     import keras
 
-_METADATA = "convoy"
-_KERAS_FILE = "data/model.keras"
+METADATA = "convoy"
+KERAS_FILE = "data/model.keras"
 _EXAMPLE_VALUES = 1_000_000  # they are written as JSON
 
 
@@ -72,7 +72,7 @@ def log_model(
             signature=ModelSignature(inputs, outputs),
             input_example={"image": example} if len(example) else None,
             pip_requirements=_requirements(),
-            metadata={_METADATA: metadata},
+            metadata={METADATA: metadata},
         )
     if registered_model is None:
         return info.model_uri, None
@@ -111,12 +111,12 @@ def load_package(uri: str) -> ModelPackage:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
         description = Model.load(str(folder))
-        content = (folder / _KERAS_FILE).read_bytes()
+        content = (folder / KERAS_FILE).read_bytes()
     except FileNotFoundError:
-        raise ModelError(f"{uri} holds no {_KERAS_FILE}; expected a model logged with mlflow.keras") from None
+        raise ModelError(f"{uri} holds no {KERAS_FILE}; expected a model logged with mlflow.keras") from None
     except Exception as error:
         raise TrackingError(f"{uri} cannot be fetched: {str(error).splitlines()[0]}") from None
-    metadata: dict[str, Any] = (description.metadata or {}).get(_METADATA, {})
+    metadata: dict[str, Any] = (description.metadata or {}).get(METADATA, {})
     if not metadata:
         raise ModelError(f"{uri} has no class names and geometry; expected a model that jobs/train.py logged")
     geometry = Geometry(**metadata["geometry"]) if metadata["geometry"] else None

@@ -121,6 +121,10 @@ class TrainingRun:
         self.health.setdefault(epoch, dict(metrics))
         self._queue(epoch + 1, metrics)
 
+    def log_update(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics of an update, counted from 1."""
+        self._queue(number, metrics)
+
     def log_sample(self, number: int, metrics: Mapping[str, float]) -> None:
         """Log the state of a machine: the sample of that number, counted on from those that the run has."""
         self._queue(self._samples_before + number, metrics)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from pyspark.sql import SparkSession
@@ -21,10 +21,17 @@ from convoy.errors import ClusterError, ConvoyError
 from convoy.interrupt import interruptible
 from convoy.spark import is_local, slots
 from convoy.training.channel import Address, Receiver
-from convoy.training.collective import HorovodRanks, SingleProcess
+from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.exchange import check_reduction, horovod_environment
 from convoy.training.recovery import checkpoint_folder
+from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainedModel, TrainTask, train
+
+T = TypeVar("T")
+Handle = Callable[[dict[str, Any]], None]
+"""Takes an event."""
+Work = Callable[[TrainTask, Collective, Handle], T | None]
+"""What a rank does, a module-level function; its result counts on rank 0."""
 
 _START_SECONDS = 120
 _STOP_SECONDS = 15  # that ranks have to end after a signal
@@ -33,7 +40,7 @@ _LOOPBACK = "127.0.0.1"
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
 
-def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
+def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
     """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
 
     When ranks are lost, or stand still for ``task.training.stall_timeout`` seconds, they are started again, up to
@@ -52,16 +59,21 @@ def launch(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any
         ConvoyError: What a rank found that the user can mend.
         RankFailure: Ranks were lost too often, or fail for a reason that is no loss.
     """
+    return run_on_ranks(spark, task, handle, train)
+
+
+def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
+    """Call a function on the ranks, as ``launch`` does with ``worker.train``; returns what it returns on rank 0."""
     workers = task.training.num_workers
     if workers == 0:
-        model = train(task, SingleProcess(), handle)
-        assert model is not None
-        return model
+        result = work(task, SingleProcess(), handle)
+        assert result is not None
+        return result
     check_reduction(task.training.horovod)
     for attempt in range(task.training.max_restarts + 1):
         check_slots(spark, workers)
         try:
-            return _on_ranks(spark, task, handle)
+            return _on_ranks(spark, task, handle, work)
         except RankFailure as failure:
             if attempt == task.training.max_restarts or task.checkpoints is None or not failure.may_pass:
                 raise
@@ -83,7 +95,14 @@ class RankFailure(RuntimeError):
         self.reason, self.may_pass = reason, may_pass
 
 
-def task_of(spark: SparkSession, config: Config, path: Path, build: Callable[..., Any], run_id: str) -> TrainTask:
+def task_of(
+    spark: SparkSession,
+    config: Config,
+    path: Path,
+    build: Callable[..., Any],
+    run_id: str,
+    weights: InitialWeights | None = None,
+) -> TrainTask:
     """Describe a training for the ranks.
 
     Args:
@@ -92,12 +111,13 @@ def task_of(spark: SparkSession, config: Config, path: Path, build: Callable[...
         path: Folder of the dataset version.
         build: Builds the network; see ``TrainTask``.
         run_id: Of the tracked run; its checkpoints go into a folder of that name.
+        weights: What to start from, in a file that rank 0 can read.
     """
     training = config.training
     folder = checkpoint_folder(training, run_id)
     threads = threads_per_rank(spark, training.num_workers)
     resume, health = training.resume is not None, config.tracking.report
-    return TrainTask(str(path), config.model, training, build, threads, folder, resume, health)
+    return TrainTask(str(path), config.model, training, build, threads, folder, resume, weights, health)
 
 
 def check_slots(spark: SparkSession, workers: int) -> None:
@@ -115,7 +135,7 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
     return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
 
 
-def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, Any]], None]) -> TrainedModel:
+def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
     import horovod.spark
     from horovod.runner import gloo_run
 
@@ -145,7 +165,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
         with interruptible(stop.set, patience=_STOP_SECONDS), watch:
             results = horovod.spark.run(
                 run_rank,
-                args=(task, receiver.address),
+                args=(task, receiver.address, work),
                 num_proc=task.training.num_workers,
                 start_timeout=_START_SECONDS,
                 use_gloo=not mpi,
@@ -164,9 +184,8 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Callable[[dict[str, 
     if problem is not None and watch.stalled:
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
     _raise_failure(failures, output, problem)
-    model = results[0]
-    assert isinstance(model, TrainedModel)
-    return model
+    result: T = results[0]
+    return result
 
 
 def _loopback_interface() -> str:
@@ -177,14 +196,14 @@ def _loopback_interface() -> str:
     raise ClusterError(f"no network interface has the address {_LOOPBACK}; bring up the loopback interface")
 
 
-def run_rank(task: TrainTask, address: Address) -> TrainedModel | None:
+def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
     """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
     sender = address.connect()
     try:
         ranks = HorovodRanks(task.training.horovod)
         where = {"host": socket.gethostname(), "pid": os.getpid()}
         sender.send({"type": "started", "rank": ranks.rank, "world_size": ranks.size, **where})
-        return train(task, ranks, sender.send)
+        return work(task, ranks, sender.send)
     except Exception as error:
         kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
         text = str(error) if kind else traceback.format_exc()

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from convoy.config.optimization import Precision
+from convoy.models.rewiring import is_softmax
 
 
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
@@ -12,8 +13,8 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
 
     Weights stay float32 (P. Micikevicius et al., "Mixed Precision Training", 2018, section 3.1) and are listed in the
     same order, so ``set_weights`` carries them to the float32 network. Two kinds of layers compute in float32 still:
-    those that give the output, since 16 bits cannot tell small probabilities apart, and the normalisation of the
-    pixels. No global policy is set: the process may go on to build other networks.
+    those that give the output, or probabilities, since 16 bits cannot tell small ones apart, and the normalisation of
+    the pixels. No global policy is set: the process may go on to build other networks.
     """
     if precision == "float32":
         return model
@@ -22,7 +23,9 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     def clone(layer: Any) -> Any:
         config = layer.get_config()
         computes = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.Normalization)
-        if computes and id(layer) not in outputs:  # what is no layer, but of keras.ops, follows its inputs
+        if (
+            computes and id(layer) not in outputs and not is_softmax(layer)
+        ):  # what is no layer, but of keras.ops, follows its inputs
             config["dtype"] = precision
         return layer.__class__.from_config(config)
 

@@ -27,6 +27,8 @@ from convoy.training.snapshots import (
     restore_weights,
 )
 
+_CHECKS = ("strict_geometry",)  # fields that change no network
+
 
 class Recovery:
     """A rank's way back to where training was.
@@ -173,9 +175,10 @@ def check_resumable(config: Config, fingerprint: str) -> None:
 
 def identity_of(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:
     """What makes a run the same run: its data, network, order of samples and optimizer; not its length or ranks."""
+    network = {f"model.{name}": value for name, value in asdict(model).items() if name not in _CHECKS}
     return {
         "dataset.fingerprint": fingerprint,
-        **{f"model.{name}": value for name, value in asdict(model).items()},
+        **network,
         "training.global_batch_size": config.global_batch_size,
         "training.accumulation_steps": config.accumulation_steps,
         "training.seed": config.seed,

@@ -15,17 +15,19 @@ import tensorflow as tf
 from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.tf_batches import reading_errors
+from convoy.training.auxiliary import Function, has_auxiliary_heads, of_main_head, with_auxiliary_loss
 from convoy.training.callbacks import ExactOverRanks, Report, StopOnNonFiniteLoss, optimisation_callbacks
 from convoy.training.collective import Collective
 from convoy.training.health import Health, first_samples
 from convoy.training.losses import accuracy, crossentropy
+from convoy.training.network import network, trained_network
 from convoy.training.optimizer import build_optimizer, distribute
 from convoy.training.pipeline import Pipeline
 from convoy.training.position import Advance, Position
-from convoy.training.precision import in_precision
 from convoy.training.recovery import Recovery, identity_of
-from convoy.training.schedule import learning_rate
+from convoy.training.schedule import Schedule, learning_rate
 from convoy.training.timing import Timing, time_fetches
+from convoy.training.transfer import InitialWeights
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class TrainTask:
         threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
         checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
         resume: Whether to go on from the newest checkpoint, if there is one.
+        weights: What to start from otherwise, in a file that rank 0 can read; None draws initial weights.
         health: Whether rank 0 measures the layers after each epoch (see ``health.Health``).
     """
 
@@ -51,6 +54,7 @@ class TrainTask:
     threads: int
     checkpoints: str | None = None
     resume: bool = False
+    weights: InitialWeights | None = None
     health: bool = False
 
 
@@ -81,32 +85,38 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     Raises:
         ConvoyError: What the user can mend; every rank raises it.
     """
-    _set_up_tensorflow(task, collective)
+    set_up_tensorflow(task, collective)
     config = task.training
     manifest = Manifest.load(task.version_path)
     with Pipeline(Path(task.version_path), manifest, config, collective, task.threads) as data:
         return _train_on(data, task, manifest, collective, emit)
 
 
+def compiled_network(
+    task: TrainTask, manifest: Manifest, collective: Collective, rate: float | Schedule
+) -> keras.Model:
+    """Build the network, with its loss and its optimizer, variables included; their values are still the rank's own."""
+    config = task.training
+    weights = task.weights if collective.rank == 0 else None
+    model = network(task.build, task.model, manifest, config.precision, weights)
+    plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
+    optimizer = distribute(plain, collective, config.accumulation_steps)
+    loss: Function = crossentropy(config.label_smoothing)
+    metric: Function = accuracy
+    if has_auxiliary_heads(model):
+        loss, metric = with_auxiliary_loss(loss), of_main_head(metric)
+    # XLA has no kernels for Horovod's operations on CPU.
+    model.compile(optimizer, loss, metrics=[metric], jit_compile=False, auto_scale_loss=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
 def _train_on(
     data: Pipeline, task: TrainTask, manifest: Manifest, collective: Collective, emit: Callable[[dict[str, Any]], None]
 ) -> TrainedModel | None:
     config = task.training
-
-    def build() -> keras.Model:
-        statistics = manifest.pixel_mean, manifest.pixel_std
-        return task.build(task.model, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
-
-    model = in_precision(build(), config.precision)
-    rate = learning_rate(config, data.rows)
-    plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
-    optimizer = distribute(plain, collective, config.accumulation_steps)
-    # XLA has no kernels for Horovod's operations on CPU.
-    model.compile(
-        optimizer, crossentropy(config.label_smoothing), metrics=[accuracy], jit_compile=False, auto_scale_loss=False
-    )
-    optimizer.build(model.trainable_variables)
-
+    model = compiled_network(task, manifest, collective, learning_rate(config, data.rows))
+    optimizer = model.optimizer
     batch, rank = config.global_batch_size, collective.rank
     tell = emit if rank == 0 else _tell_nobody
     identity = identity_of(config, task.model, manifest.fingerprint)
@@ -136,8 +146,7 @@ def _train_on(
         )
     if rank != 0:
         return None
-    trained = build()  # a fresh network: nothing of Horovod, nor of this optimizer, gets into the file
-    trained.set_weights(model.get_weights())
+    trained = trained_network(task.build, task.model, manifest, model)
     return TrainedModel(_keras_bytes(trained), weights_sha256(trained))
 
 
@@ -145,7 +154,8 @@ def _tell_nobody(event: dict[str, Any]) -> None:
     """Take the events of ranks other than 0."""
 
 
-def _set_up_tensorflow(task: TrainTask, collective: Collective) -> None:
+def set_up_tensorflow(task: TrainTask, collective: Collective) -> None:
+    """Set threads, device, random numbers and determinism of this process; before TensorFlow does anything."""
     if task.threads:
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
         tf.config.threading.set_inter_op_parallelism_threads(task.threads)

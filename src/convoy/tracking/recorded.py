@@ -1,0 +1,75 @@
+"""Trainings and sweeps whose course and results go into an open run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+from pyspark.sql import SparkSession
+
+from convoy.config import TrackingConfig
+from convoy.console import say
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.read import read_examples
+from convoy.dataset.reader import samples_per_epoch
+from convoy.models.describe import NetworkDescription
+from convoy.models.description_text import full_text, short_text
+from convoy.models.picture import network_picture
+from convoy.tracking.package import log_model
+from convoy.tracking.rates import PICTURE, log_sweep
+from convoy.tracking.runs import TrainingRun
+from convoy.training.finder import find_rate
+from convoy.training.launch import launch, run_on_ranks
+from convoy.training.progress import TrainingProgress
+from convoy.training.worker import TrainTask, load_trained
+
+Explain = Callable[[TrainingRun, keras.Model], None]
+"""Logs what explains a trained network to its run."""
+
+
+def tell_network(run: TrainingRun, network: NetworkDescription) -> None:
+    """Tell the user, and the run, what is going to be trained."""
+    say(short_text(network))
+    run.log_network(full_text(network), network_picture(network))
+
+
+def train_model(
+    spark: SparkSession,
+    task: TrainTask,
+    manifest: Manifest,
+    run: TrainingRun,
+    config: TrackingConfig,
+    explain: Explain,
+) -> dict[str, Any]:
+    """Train on the ranks, log what they tell, and log and register the model; returns fields of the job's result."""
+    rows, epochs = samples_per_epoch(manifest, task.training.class_balance), task.training.epochs
+    reporters = run.log_epoch, run.log_ranks, run.log_sample, run.log_health
+    with TrainingProgress(rows, epochs, *reporters) as progress:
+        trained = launch(spark, task, progress.handle)
+    run.flush()  # first: it waits for a store that is away
+    run.set_tags({"weights.sha256": trained.weights_sha256})
+    run.log_curves()
+    examples = read_examples(Path(task.version_path), manifest, "validation")
+    model = load_trained(trained)
+    if config.report:
+        explain(run, model)
+    uri, version = log_model(model, manifest, examples, run.run_id, config.registered_model)
+    return {"model_uri": uri, "model_version": version, **progress.summary()}
+
+
+def find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun) -> dict[str, Any]:
+    """Sweep the learning rate on the ranks and log the curve, no more; returns fields of the job's result."""
+    rows = samples_per_epoch(manifest, task.training.class_balance)
+    with TrainingProgress(rows, 1, lambda *_: None) as progress:
+        sweep = run_on_ranks(spark, task, progress.handle, find_rate)
+    log_sweep(run, sweep)
+    rate, updates = sweep.suggestion, len(sweep.losses)
+    if rate is None:
+        say(f"the loss has not fallen at any learning rate; look at {PICTURE} of run {run.run_id}")
+    else:
+        say(f"suggested: --training.optimizer.learning_rate {rate:g}; {PICTURE} of run {run.run_id} shows why")
+    return {
+        "suggested_learning_rate": rate,
+        "updates": updates,
+        "lowest_loss": float(min(sweep.smoothed, default=sweep.first)),
+    }

@@ -1,0 +1,51 @@
+"""Networks with auxiliary classifiers, which help training and are left out of what is saved.
+
+C. Szegedy et al., "Going Deeper with Convolutions", 2015 (arXiv 1409.4842), section 5: "their loss gets added to the
+total loss of the network with a discount weight (the losses of the auxiliary classifiers were weighted by 0.3)".
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+_WEIGHT = 0.3
+
+Function = Callable[[Any, Any], Any]
+"""Of (labels, probabilities (N, K)) to a value per sample (N,)."""
+
+
+def has_auxiliary_heads(model: keras.Model) -> bool:
+    """Whether a network's output is (N, heads, K), the main head first, instead of (N, K)."""
+    return len(model.output_shape) == 3
+
+
+def with_auxiliary_loss(loss: Function) -> Function:
+    """Return the loss of the main head plus 0.3 times those of the others, of probabilities (N, heads, K)."""
+
+    def total(labels: Any, probabilities: Any) -> Any:
+        main, *others = (loss(labels, probabilities[:, head]) for head in range(probabilities.shape[1]))
+        return main + _WEIGHT * sum(others)
+
+    return total
+
+
+def of_main_head(metric: Function) -> Function:
+    """Return the metric of the main head, of probabilities (N, heads, K); it keeps its name."""
+
+    def main(labels: Any, probabilities: Any) -> Any:
+        return metric(labels, probabilities[:, 0])
+
+    main.__name__ = metric.__name__  # which Keras logs it by
+    return main
+
+
+class TrainedWithHeads(keras.Model):
+    """A network with auxiliary heads that is validated without them, as it will be saved."""
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Take all heads' losses in training, the main one's in validation."""
+        heads = y_pred if training else y_pred[:, :1]
+        return super().compute_loss(x=x, y=y, y_pred=heads, sample_weight=sample_weight, training=training)

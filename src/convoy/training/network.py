@@ -1,0 +1,109 @@
+"""The network of a training: built, given its initial weights, partly frozen; and what is saved of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import keras
+
+from convoy.config import ModelConfig
+from convoy.config.optimization import Precision
+from convoy.dataset.manifest import Manifest
+from convoy.errors import ModelError
+from convoy.models.graph import without_weights
+from convoy.models.rewiring import fresh_names
+from convoy.training.auxiliary import TrainedWithHeads, has_auxiliary_heads
+from convoy.training.precision import in_precision
+from convoy.training.transfer import InitialWeights, Transferred, copy_by_name, freeze, start_from
+
+Build = Callable[..., keras.Model]
+"""Builds a network from (section ``model``, shape, classes, pixel mean, pixel std, dtype)."""
+
+
+def untrained(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
+    """Build a network for a dataset.
+
+    Layers that the network's code leaves unnamed get the same names each time, in whatever process: they are counted
+    from the beginning, and not from what was built before.
+    """
+    statistics = manifest.pixel_mean, manifest.pixel_std
+    with fresh_names():
+        return build(config, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
+
+
+def saved_form(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
+    """Build the network as it is saved: without auxiliary heads."""
+    return untrained(build, replace(config, auxiliary_heads=False), manifest)
+
+
+def check_network(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
+    """Build on the driver what ranks will build, so that what does not fit shows before they start.
+
+    Returns:
+        The network, to look at: its weights have no values.
+
+    Raises:
+        ModelError: The network does not fit the samples, or has no layer ``freeze_to``.
+    """
+    model = without_weights(lambda: untrained(build, config, manifest))
+    if config.freeze_to is not None:
+        freeze(model, config.freeze_to)
+    return model
+
+
+def check_weights(build: Build, config: ModelConfig, manifest: Manifest, weights: InitialWeights) -> Transferred:
+    """Start from the weights on the driver; returns what they gave.
+
+    Raises:
+        ModelError: They do not fit the network.
+    """
+    return start_from(saved_form(build, config, manifest), weights, manifest.classes)
+
+
+def network(
+    build: Build, config: ModelConfig, manifest: Manifest, precision: Precision, weights: InitialWeights | None
+) -> keras.Model:
+    """Build the network that is trained.
+
+    Args:
+        build: Builds networks.
+        config: Section ``model``.
+        manifest: Of the dataset.
+        precision: What it computes in.
+        weights: What it starts from; needed on rank 0 only, whose weights all ranks get.
+
+    Raises:
+        ModelError: See ``check_network`` and ``check_weights``.
+    """
+    model = untrained(build, config, manifest)
+    if weights is not None and not has_auxiliary_heads(model):
+        start_from(model, weights, manifest.classes)
+    elif weights is not None:
+        plain = saved_form(build, config, manifest)
+        start_from(plain, weights, manifest.classes)
+        copy_by_name(plain, model)
+    model = in_precision(model, precision)
+    if config.freeze_to is not None:
+        freeze(model, config.freeze_to)
+    return TrainedWithHeads(model.input, model.output, name=model.name) if has_auxiliary_heads(model) else model
+
+
+def trained_network(build: Build, config: ModelConfig, manifest: Manifest, model: keras.Model) -> keras.Model:
+    """Return a fresh network with the trained weights: nothing of the optimizer, the ranks or other heads is in it.
+
+    All of its layers are trainable again.
+
+    Raises:
+        ModelError: The network without auxiliary heads has a layer that the one with them lacks.
+    """
+    trained = saved_form(build, config, manifest)
+    if not has_auxiliary_heads(model):
+        trained.set_weights(model.get_weights())
+        return trained
+    missing = {layer.name for layer in trained.layers if layer.weights} - {layer.name for layer in model.layers}
+    if missing:
+        raise ModelError(
+            f"model.auxiliary_heads: layer {min(missing)!r} of the network without them is not in the one with them;"
+            " give layers the same names in both"
+        )
+    copy_by_name(model, trained)
+    return trained

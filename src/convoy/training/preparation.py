@@ -1,0 +1,36 @@
+"""What the driver looks at before Spark starts: the dataset, whether the network fits it, the run to go on with."""
+
+from pathlib import Path
+
+from convoy.config import Config
+from convoy.dataset import catalog
+from convoy.dataset.manifest import Manifest
+from convoy.models.describe import NetworkDescription, describe
+from convoy.training.exchange import check_reduction
+from convoy.training.network import Build, check_network
+from convoy.training.recovery import check_resumable
+
+
+def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescription]:
+    """Find the dataset version, and check all that needs neither Spark nor MLflow.
+
+    Args:
+        config: The configuration.
+        build: Builds the network.
+
+    Returns:
+        (Folder of the dataset version, its manifest, what the network is like).
+
+    Raises:
+        ConvoyError: Something is missing, or does not fit.
+    """
+    path = catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
+    manifest = Manifest.load(path)
+    manifest.split("validation")
+    model = check_network(build, config.model, manifest)
+    config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
+    if config.training.resume:
+        check_resumable(config, manifest.fingerprint)
+    if config.training.num_workers:
+        check_reduction(config.training.horovod)
+    return path, manifest, describe(model, config.training)
