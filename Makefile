@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit chaos-ingest chaos-train bench-ingest bench-train ui lint format clean distclean
+.PHONY: help setup demo test test-unit chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ bench-ingest: setup ## time ingest beside its peers, into docs/benchmarks.md (25
 
 bench-train: setup ## time training beside its peers, into docs/benchmarks.md (over an hour): make bench-train MNIST=~/mnist
 	@$(PYTHON) benchmarks/training.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-train MNIST=~/mnist))"
+
+bench-score: setup ## time scoring beside its peers, into docs/benchmarks.md (40 minutes): make bench-score MNIST=~/mnist
+	@$(PYTHON) benchmarks/score.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-score MNIST=~/mnist))"
 
 ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }

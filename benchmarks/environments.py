@@ -13,6 +13,7 @@ REQUIREMENTS = {
     "streaming": ["torch==2.15.0", "torchvision==0.29.2", "mosaicml-streaming==0.13.0", _OPENCV],
     # Keras 3 does not know MultiWorkerMirroredStrategy (keras-team/keras issue 20585), Keras 2 does.
     "mirrored": ["tensorflow-cpu==2.18.1", "tf-keras==2.18.0"],
+    "ray": ["ray[data]==2.60.0", "tensorflow-cpu==2.18.1", "numpy<2.1", _OPENCV],
     "webdataset": ["torch==2.13.0", "webdataset==1.0.2"],
 }
 _TIMEOUT = 1800

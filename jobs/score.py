@@ -9,7 +9,7 @@ from convoy.cli import run_job
 from convoy.config import Config
 from convoy.console import Progress, say
 from convoy.inference import output
-from convoy.inference.dataframe import check_input, score_input
+from convoy.inference.inputs import check_input, score_input
 from convoy.spark import session, stage_progress
 from convoy.tracking import store
 from convoy.tracking.package import load_package
@@ -29,8 +29,7 @@ def run(config: Config) -> dict[str, Any]:
     with session("score", config.spark) as spark:
         scored = score_input(spark, config, package)
         with stage_progress(spark, lambda fraction: progress.note(f"{fraction:.0%} of the tasks")):
-            output.write_parquet(scored, target)
-    rows, errors = output.count(target)
+            rows, errors = output.write_parquet(scored, target, section.max_error_fraction)
     progress.close()
     seconds = time.monotonic() - started
     say(f"score: {rows:,} rows, {errors:,} with an error, by {package.uri} -> {section.output}  [{seconds:.1f} s]")

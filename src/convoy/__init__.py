@@ -1,3 +1,16 @@
 """Convoy: a collection of images becomes a trained, tracked, deployed CNN, on Spark."""
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {"score_images": "convoy.inference.dataframe", "register_udf": "convoy.inference.sql"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the package offers when it is asked for: Spark and MLflow are slow to import."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convoy' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -48,14 +48,32 @@ class ScoringConfig:
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
     input: str | None = None
-    """A folder of images (searched recursively), or `dataset:<split>` for a split of the configured dataset."""
+    """A folder of images (searched recursively), a glob, Parquet files, `table:<name>` for a table that Spark knows, or
+    `dataset:<split>` for a split of the configured dataset."""
+    image_column: str | None = None
+    """Of Parquet files or a table: the column with the images; null is the first of content, image and path."""
+    columns: list[str] | None = None
+    """Of Parquet files or a table: the columns to keep beside the predictions; null keeps all, the images too."""
     output: str = "work/scores"
     """Folder of Parquet files to write; an earlier result there is replaced when the new one is complete."""
     batch_size: int = 256
-    """Images per call of the network."""
+    """Most images per call of the network; of large images fewer are taken."""
+    top_k: int | None = None
+    """Add a column `top_k` with so many most probable classes."""
+    probabilities: bool = False
+    """Add a column `probabilities` with those of all classes."""
+    embeddings: bool = False
+    """Add a column `embedding`: what reaches the last layer that has weights."""
+    half_precision: bool = False
+    """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
+    max_error_fraction: float = 0.5
+    """Share of rows that may have an error; with more of them nothing is published, and the job fails."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
+        require(self.top_k is None or self.top_k >= 1, "scoring.top_k", self.top_k, "at least 1")
+        fraction = self.max_error_fraction
+        require(0 <= fraction <= 1, "scoring.max_error_fraction", fraction, "from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -1,84 +1,113 @@
-"""Score what the configuration names, as a DataFrame."""
+"""Score a DataFrame, or a split of a dataset."""
 
 import functools
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
-from convoy.config import Config
-from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
-from convoy.dataset.sources.folder import files_below
-from convoy.errors import ConfigError, ModelError, SourceError
-from convoy.inference.worker import PREDICTION_COLUMNS, ScoreTask, score_paths, score_row_groups
+from convoy.errors import ConfigError, ModelError
+from convoy.inference import columns as checks
+from convoy.inference import pieces
+from convoy.inference.results import Outputs
+from convoy.inference.worker import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
 from convoy.models.package import ModelPackage
+from convoy.tracking.package import load_package
+
+_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
-def score_task(spark: SparkSession, package: ModelPackage, batch_size: int) -> ScoreTask:
-    """Send a model to the executors."""
-    threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
-    return ScoreTask(spark.sparkContext.broadcast(package), batch_size, threads)
+def score_images(
+    df: DataFrame,
+    model: str | ModelPackage,
+    image_column: str | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    top_k: int | None = None,
+    probabilities: bool = False,
+    embeddings: bool = False,
+    half_precision: bool = False,
+    batch_size: int = 256,
+) -> DataFrame:
+    """Classify the images of a DataFrame, lazily, on Spark's workers.
 
+    Every row of the input is a row of the result; one that cannot be scored says why in ``error``.
 
-def check_input(config: Config) -> None:
-    """Raise what is wrong with ``scoring.input`` and can be seen before any Spark work."""
-    given = os.path.expanduser(config.scoring.input or "")
-    if not given:
-        raise ConfigError("scoring.input is missing; give a folder of images, or dataset:test")
-    if split := split_named(given):
-        Manifest.load(_version(config)).split(split)
-    elif not os.path.isdir(given):
-        raise SourceError(f"scoring.input {given!r} is no folder; expected a folder of images, or dataset:<split>")
-    elif next(files_below(given), None) is None:
-        raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
-
-
-def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
-    """Score what ``scoring.input`` names, once ``check_input`` has passed.
-
-    Raises:
-        ModelError: It names files, and the model takes arrays; or it does not fit the dataset.
-    """
-    given = os.path.expanduser(str(config.scoring.input))
-    task = score_task(spark, package, config.scoring.batch_size)
-    if split := split_named(given):
-        path = _version(config)
-        return score_dataset(spark, path, Manifest.load(path), split, task)
-    if package.geometry is None:
-        raise ModelError(
-            f"{package.uri} takes arrays, {package.spec}, and scoring.input {given!r} is a folder of images; ingest the"
-            " arrays and give dataset:<split>"
-        )
-    return score_folder(spark, given, task)
-
-
-def _version(config: Config) -> Path:
-    return catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
-
-
-def score_folder(spark: SparkSession, folder: str, task: ScoreTask) -> DataFrame:
-    """Score every file below a folder, hidden ones apart.
+    Args:
+        df: With a column of image files (binary; the codec ``raw`` of datasets too), of their paths (string), of
+            Spark's image structs, or of arrays of numbers that have the model's shape, flat or nested.
+        model: MLflow model URI, e.g. ``models:/digits@champion``, looked up at the tracking URI that MLflow is set to.
+        image_column: The column; None is the first of ``content``, ``image`` and ``path`` that there is.
+        columns: Columns of ``df`` to keep; None keeps all of them, the images too.
+        top_k: Add ``top_k``, array<struct<prediction, prediction_index, probability>>, the first one first.
+        probabilities: Add ``probabilities``, array<float>, by class index.
+        embeddings: Add ``embedding``, array<float>: what reaches the last layer that has weights.
+        half_precision: Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.
+        batch_size: Most images per call of the network.
 
     Returns:
-        ``path`` (absolute) and the prediction columns; one row per file.
+        The columns kept, then ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``,
+        ``model_version``, then what was asked for.
+
+    Raises:
+        ConfigError: No such column, one of a type that is no image, one whose name scoring needs, or a bad option.
+        ModelError: The model cannot take the column.
+        TrackingError: No such model; the message lists what there is.
     """
-    listed = spark.range(1).mapInArrow(functools.partial(list_files, folder=os.path.abspath(folder)), "path string")
-    paths = listed.repartition(4 * spark.sparkContext.defaultParallelism)
-    return paths.mapInArrow(functools.partial(score_paths, task=task), f"path string, {PREDICTION_COLUMNS}")
+    name, kind = checks.image_column(df, image_column)
+    outputs = checked_outputs(top_k, probabilities, embeddings, batch_size)
+    kept = tuple(df.columns if columns is None else columns)
+    checks.check_names(df, kept, outputs)
+    package = load_package(model) if isinstance(model, str) else model
+    checks.check_fits(df, name, kind, package)
+    needed = df.select(*(pieces.quoted(column) for column in dict.fromkeys([*kept, name])))
+    spark = df.sparkSession
+    task = replace(score_task(spark, package, batch_size, outputs, half_precision), column=name, kind=kind, kept=kept)
+    schema = StructType([*(df.schema[column] for column in kept), *outputs.fields])
+    if kind in ("bytes", "struct"):
+        size = pieces.piece_bytes(int(str(spark.conf.get(_RECORDS))))
+        cut = pieces.split(needed, name, size)
+        return cut.mapInArrow(functools.partial(score_pieces, task=task, size=size), schema)
+    return needed.mapInArrow(functools.partial(score, task=task), schema)
+
+
+def checked_outputs(top_k: int | None, probabilities: bool, embeddings: bool, batch_size: int) -> Outputs:
+    """Return the outputs asked for; raises ``ConfigError`` where a number is below 1."""
+    for name, value in (("top_k", top_k), ("batch_size", batch_size)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} is {value}; expected at least 1")
+    return Outputs(top_k, probabilities, embeddings)
+
+
+def score_task(
+    spark: SparkSession,
+    package: ModelPackage,
+    batch_size: int,
+    outputs: Outputs | None = None,
+    half_precision: bool = False,
+) -> ScoreTask:
+    """Send a model to the executors."""
+    threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
+    return ScoreTask(spark.sparkContext.broadcast(package), batch_size, threads, outputs or Outputs(), half_precision)
 
 
 def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: str, task: ScoreTask) -> DataFrame:
-    """Score a split of a dataset version.
+    """Score a split of a dataset version, read by the Python workers themselves.
 
     Returns:
         ``label``, ``path``, ``digest`` and the prediction columns; one row per sample.
     """
     row_groups = row_groups_of(spark, path, manifest, split, task.model.value)
-    columns = f"label int, path string, digest string, {PREDICTION_COLUMNS}"
-    return row_groups.mapInArrow(functools.partial(score_row_groups, task=task, codec=manifest.codec), columns)
+    kept = [
+        StructField("label", IntegerType()),
+        StructField("path", StringType()),
+        StructField("digest", StringType()),
+    ]
+    schema = StructType([*kept, *task.outputs.fields])
+    return row_groups.mapInArrow(functools.partial(score_row_groups, task=task), schema)
 
 
 def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: str, package: ModelPackage) -> DataFrame:
@@ -100,33 +129,3 @@ def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: st
     rows = [(str(path / split / file.name), i) for file in entry.files for i in range(len(file.row_groups))]
     work = functools.partial(list_row_groups, row_groups=rows)
     return spark.range(0, len(rows), numPartitions=len(rows)).mapInArrow(work, "file string, row_group int")
-
-
-def list_row_groups(
-    batches: Iterable[pa.RecordBatch], row_groups: Sequence[tuple[str, int]]
-) -> Iterator[pa.RecordBatch]:
-    """Turn rows (id) into the row groups of those indices. Runs on a worker."""
-    for batch in batches:
-        files, indices = zip(*(row_groups[i] for i in batch.column("id").to_pylist()), strict=True)
-        yield pa.RecordBatch.from_pydict({"file": list(files), "row_group": pa.array(indices, pa.int32())})
-
-
-def list_files(batches: Iterable[pa.RecordBatch], folder: str) -> Iterator[pa.RecordBatch]:
-    """Turn the one row there is into one row per file below the folder. Runs on a worker."""
-    for _ in batches:
-        paths = pa.array(sorted(files_below(folder)), pa.string())
-        yield from pa.table({"path": paths}).to_batches(max_chunksize=10_000)
-
-
-def split_named(given: str) -> str | None:
-    """Return the split that ``dataset:<split>`` names, or None for a folder.
-
-    Raises:
-        ConfigError: ``dataset:`` without a split.
-    """
-    if not given.startswith("dataset:"):
-        return None
-    split = given.removeprefix("dataset:")
-    if not split:
-        raise ConfigError("scoring.input is 'dataset:'; expected dataset:train, dataset:validation or dataset:test")
-    return split

@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from convoy.errors import ConfigError
+from convoy.errors import ConfigError, SourceError
 
 _OURS = {"prediction", "prediction_index", "probability", "error", "model_version"}
 
@@ -37,14 +38,32 @@ def _is_earlier_result(folder: Path) -> bool:
         return False
 
 
-def write_parquet(scored: DataFrame, target: Path) -> None:
-    """Write Parquet files to a folder; what was there is replaced once the new result is complete."""
+def write_parquet(scored: DataFrame, target: Path, max_error_fraction: float = 1.0) -> tuple[int, int]:
+    """Write Parquet files to a folder; what was there is replaced once the new result is complete.
+
+    Args:
+        scored: The rows.
+        target: The folder.
+        max_error_fraction: With a larger share of rows with an error the old result stays.
+
+    Returns:
+        (rows, rows with an error).
+
+    Raises:
+        SourceError: Too many rows have an error; the message has the most frequent one.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = uuid.uuid4().hex[:8]
     draft, old = target.with_name(f".{target.name}-{suffix}"), target.with_name(f".{target.name}-old-{suffix}")
     try:
         # Not percent-encoded: Hadoop takes names as they are.
         scored.write.parquet(f"file://{draft}")
+        rows, errors = count(draft)
+        if errors > max_error_fraction * rows:
+            raise SourceError(
+                f"{errors:,} of {rows:,} rows cannot be scored, more than scoring.max_error_fraction"
+                f" {max_error_fraction:g}, so nothing was published; most often: {_commonest_error(draft)}"
+            )
         if target.exists():
             os.rename(target, old)
         try:
@@ -53,6 +72,7 @@ def write_parquet(scored: DataFrame, target: Path) -> None:
             if old.exists():
                 os.rename(old, target)
             raise
+        return rows, errors
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
@@ -65,6 +85,13 @@ def count(folder: Path) -> tuple[int, int]:
         column = pq.ParquetFile(part).read(columns=["error"]).column("error")
         rows, errors = rows + len(column), errors + len(column) - column.null_count
     return rows, errors
+
+
+def _commonest_error(folder: Path) -> str:
+    found: Counter[str] = Counter()
+    for part in _parts(folder):
+        found.update(pq.ParquetFile(part).read(columns=["error"]).column("error").drop_null().to_pylist())
+    return found.most_common(1)[0][0]
 
 
 def _parts(folder: Path) -> Iterator[Path]:

@@ -1,21 +1,24 @@
 """What runs on Spark's workers: Arrow batches in, Arrow batches with predictions out."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark import Broadcast
+from pyspark import Broadcast, TaskContext
 
 from convoy.dataset.codec import decode_column
-from convoy.images import BadImage, prepare
-from convoy.inference.predictor import Predictor
+from convoy.inference import pieces
+from convoy.inference.predictor import Predictor, import_tensorflow
+from convoy.inference.results import Outputs, result_columns
+from convoy.inference.samples import Kind, Sampler, Samples
 from convoy.models.package import ModelPackage
 
-PREDICTION_COLUMNS = "prediction string, prediction_index int, probability float, error string, model_version string"
-_DATASET_COLUMNS = ("label", "path", "digest")
+DATASET_COLUMNS = ("label", "path", "digest")
+_MODELS_KEPT = 3  # per Python worker: a query may have several
 
 
 @dataclass(frozen=True)
@@ -24,67 +27,146 @@ class ScoreTask:
 
     Attributes:
         model: The package, broadcast once to every executor.
-        batch_size: Images per call of the network.
-        threads: Threads for TensorFlow.
+        batch_size: Most images per call of the network.
+        threads: Threads for TensorFlow and for decoding, each.
+        outputs: Which columns to add.
+        half_precision: Compute in 16 bits.
+        column: Name of the column with the images.
+        kind: What it holds.
+        kept: Names of the input's columns that stay.
     """
 
     model: "Broadcast[ModelPackage]"
     batch_size: int
     threads: int
+    outputs: Outputs = field(default_factory=Outputs)
+    half_precision: bool = False
+    column: str = "image"
+    kind: Kind = "bytes"
+    kept: tuple[str, ...] = ()
 
 
-_loaded: dict[tuple[int, int], Predictor] = {}
+_loaded: dict[tuple[int, int, bool, bool], Predictor] = {}
 
 
 def predictor(task: ScoreTask) -> Predictor:
     """The task's predictor, loaded once per Python worker and kept between tasks."""
     package = task.model.value
-    key = (hash(package.keras_file), task.batch_size)  # not the URI: another store may have the same one
-    if key not in _loaded:
-        import tensorflow as tf
+    # Not the URI: another store may have the same one.
+    key = (hash(package.keras_file), task.batch_size, task.outputs.embeddings, task.half_precision)
+    found = _loaded.pop(key, None)
+    if found is None:
+        _claim_devices(task.threads)
+        found = Predictor(package, task.batch_size, task.outputs.embeddings, task.half_precision)
+    _loaded[key] = found  # the newest is the last
+    while len(_loaded) > _MODELS_KEPT:
+        del _loaded[next(iter(_loaded))]
+    return found
 
-        if not _loaded:
-            tf.config.threading.set_intra_op_parallelism_threads(task.threads)
-            tf.config.threading.set_inter_op_parallelism_threads(task.threads)
-        _loaded.clear()
-        _loaded[key] = Predictor(package, task.batch_size)
-    return _loaded[key]
+
+def _claim_devices(threads: int) -> None:
+    """Before TensorFlow's first computation in this process: its threads, and the GPUs that Spark gave to the task."""
+    context = TaskContext.get()
+    gpus = context.resources().get("gpu") if context is not None else None
+    if gpus is not None and "tensorflow" not in sys.modules:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf = import_tensorflow()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)  # other workers may share it
+    except RuntimeError:
+        pass  # it has computed already, for another query
 
 
-def score_paths(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
-    """Read, decode and score the files of column ``path``; a file that cannot be scored gets its ``error``."""
+def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
+    """Add the predictions to batches of whole rows; one batch out for each in.
+
+    While the network works on some images, threads decode the next.
+    """
     package = task.model.value
-    assert package.geometry is not None  # ``score_input`` refuses files for a model that takes arrays
+    with Sampler(task.kind, package.geometry, package.spec, task.threads) as sampler:
+        started = _start(batches, task, sampler)
+        answers: list[tuple[np.ndarray, np.ndarray]] = []
+        errors: dict[int, str] = {}
+        count = 0
+        current = next(started, None)
+        while current is not None:
+            following = next(started, None)  # its threads begin before the network does
+            samples, batch = current
+            answers.append(_answer(samples.wait(), task))
+            errors.update({row + count: reason for row, reason in samples.errors.items()})
+            count += len(samples.images)
+            if batch is not None:
+                probabilities, embeddings = map(np.concatenate, zip(*answers, strict=True))
+                columns = {name: batch.column(batch.schema.get_field_index(name)) for name in task.kept}
+                columns |= result_columns(probabilities, embeddings, errors, package, task.outputs)
+                yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+                answers, errors, count = [], {}, 0
+            del samples, batch
+            current = following
+
+
+def _start(
+    batches: Iterable[pa.RecordBatch], task: ScoreTask, sampler: Sampler
+) -> Iterator[tuple[Samples, pa.RecordBatch | None]]:
+    """Cut batches into equal parts, one per call of the network; the batch comes with its last part."""
     for batch in batches:
-        for part in pa.Table.from_batches([batch]).to_batches(max_chunksize=4 * task.batch_size):
-            paths = part.column("path").to_pylist()
-            images = np.zeros((len(paths), *package.geometry.shape), np.uint8)
-            errors: list[str | None] = [None] * len(paths)
-            for i, path in enumerate(paths):
-                try:
-                    with open(path, "rb") as file:
-                        images[i] = prepare(file.read(), package.geometry)
-                except BadImage as problem:
-                    errors[i] = str(problem)
-                except OSError as problem:
-                    errors[i] = f"unreadable: {problem.strerror or problem}"
-            yield _with_predictions(part, _predict_good(images, errors, task), errors, package)
+        most = predictor(task).batch_size
+        column = batch.column(batch.schema.get_field_index(task.column))
+        parts = -(-batch.num_rows // most)
+        for part in range(parts):
+            begin, end = (batch.num_rows * n // parts for n in (part, part + 1))
+            yield sampler.start(column.slice(begin, end - begin)), batch if part + 1 == parts else None
 
 
-def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec: str) -> Iterator[pa.RecordBatch]:
+def _answer(samples: Samples, task: ScoreTask) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and embeddings; what has an error is zero, and costs nothing where nothing else is there."""
+    network = predictor(task)
+    if len(samples.errors) < len(samples.images):
+        return network.predict_all(samples.images)
+    probabilities, embeddings = network.predict_all(samples.images[:0])
+    rows = len(samples.images)
+    return tuple(np.zeros((rows, part.shape[1]), np.float32) for part in (probabilities, embeddings))  # type: ignore[return-value]
+
+
+def score_pieces(batches: Iterable[pa.RecordBatch], task: ScoreTask, size: int) -> Iterator[pa.RecordBatch]:
+    """Score rows that ``pieces.split`` has cut into pieces of that size."""
+    return score(pieces.join(batches, task.column, size), task)
+
+
+def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
     """Score whole row groups of a dataset, given as rows (file, row_group)."""
-    package = task.model.value
-    for table, images in _row_groups(batches, package, codec):
-        errors: list[str | None] = [None] * len(table)
-        columns = pa.RecordBatch.from_arrays(
-            [table.column(name).combine_chunks() for name in _DATASET_COLUMNS], names=list(_DATASET_COLUMNS)
-        )
-        yield _with_predictions(columns, predictor(task).predict(images), errors, package)
+    return score(_row_groups(batches), replace(task, column="image", kind="bytes", kept=DATASET_COLUMNS))
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for table in _tables(batches, ["image", *DATASET_COLUMNS]):
+        yield from table.to_batches()
+
+
+def _tables(batches: Iterable[pa.RecordBatch], columns: list[str]) -> Iterator[pa.Table]:
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield pq.ParquetFile(row["file"]).read_row_group(row["row_group"], columns=columns)
+
+
+def list_row_groups(
+    batches: Iterable[pa.RecordBatch], row_groups: Sequence[tuple[str, int]]
+) -> Iterator[pa.RecordBatch]:
+    """Turn rows (id) into the row groups of those indices."""
+    for batch in batches:
+        files, indices = zip(*(row_groups[i] for i in batch.column("id").to_pylist()), strict=True)
+        yield pa.RecordBatch.from_pydict({"file": list(files), "row_group": pa.array(indices, pa.int32())})
 
 
 def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec: str) -> Iterator[pa.RecordBatch]:
     """For every row of whole row groups: label, prediction, rank and probability of the true class."""
-    for table, images in _row_groups(batches, task.model.value, codec):
+    spec = task.model.value.spec
+    for table in _tables(batches, ["image", "label"]):
+        images = np.concatenate(decode_column(table.column("image"), codec, spec.shape, dtype=spec.dtype))
         probabilities = predictor(task).predict(images)
         labels = table.column("label").to_numpy()
         of_true = probabilities[np.arange(len(labels)), labels]
@@ -98,40 +180,3 @@ def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec
 
 
 MEASURE_COLUMNS = "label int, prediction_index int, rank_of_true int, probability_of_true float"
-
-
-def _row_groups(
-    batches: Iterable[pa.RecordBatch], package: ModelPackage, codec: str
-) -> Iterator[tuple[pa.Table, np.ndarray]]:
-    for batch in batches:
-        for row in batch.to_pylist():
-            table = pq.ParquetFile(row["file"]).read_row_group(row["row_group"])
-            column, spec = table.column("image"), package.spec
-            yield table, np.concatenate(decode_column(column, codec, spec.shape, dtype=spec.dtype))
-
-
-def _predict_good(images: np.ndarray, errors: list[str | None], task: ScoreTask) -> np.ndarray:
-    """Predict the images without an error; the other rows are zero."""
-    good = np.array([error is None for error in errors], bool)
-    probabilities = np.zeros((len(images), len(task.model.value.classes)), np.float32)
-    if good.any():
-        probabilities[good] = predictor(task).predict(images[good] if not good.all() else images)
-    return probabilities
-
-
-def _with_predictions(
-    rows: pa.RecordBatch, probabilities: np.ndarray, errors: list[str | None], package: ModelPackage
-) -> pa.RecordBatch:
-    bad = np.array([error is not None for error in errors], bool)
-    index = probabilities.argmax(axis=1).astype(np.int32)
-    names = pa.array(package.classes, pa.string())
-    nullable_index = pa.array(index, mask=bad)
-    columns: dict[str, Any] = {name: rows.column(i) for i, name in enumerate(rows.schema.names)}
-    columns |= {
-        "prediction": names.take(nullable_index),
-        "prediction_index": nullable_index,
-        "probability": pa.array(probabilities[np.arange(len(index)), index], pa.float32(), mask=bad),
-        "error": pa.array(errors, pa.string()),
-        "model_version": pa.array([package.uri] * len(errors), pa.string()),
-    }
-    return pa.RecordBatch.from_pydict(columns)

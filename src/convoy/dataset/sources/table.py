@@ -258,7 +258,7 @@ def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         contents: list[bytes] = []
         first = size = 0
         for i in range(batch.num_rows):
-            contents.append(_encoded({name: part[i] for name, part in parts.items()}))
+            contents.append(encoded_struct({name: part[i] for name, part in parts.items()}))
             size += len(contents[-1])
             if size > _OUTPUT_BYTES or i + 1 == batch.num_rows:
                 rows = batch.slice(first, len(contents))
@@ -267,7 +267,7 @@ def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
                 contents, first, size = [], i + 1, 0
 
 
-def _encoded(image: dict[str, pa.Scalar]) -> bytes:
+def encoded_struct(image: dict[str, pa.Scalar]) -> bytes:
     """Pixels as a ``.npy`` file, RGB; with alpha as PNG, so that it is composed as a file's is."""
     height, width, mode = (image[name].as_py() for name in ("height", "width", "mode"))
     channels = _CHANNELS_OF_MODE.get(mode, 0)

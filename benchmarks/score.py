@@ -1,0 +1,158 @@
+"""Scoring beside its peers: MNIST rows, JPEG bytes, memory. See benchmarks/README.md.
+
+python benchmarks/score.py --mnist ~/mnist [--part rows|jpeg|memory] [--repetitions 5]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from contenders import Contender, run_once
+from environments import PeerError, environment
+from measure import Run, interleaved, say
+from report import circumstances, markdown, publish
+from score_data import Data, jpeg_rows, large_rows, mnist_rows
+from training import table
+
+from convoy.models.registry import ARCHITECTURES
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "work" / "bench"
+PACKAGES = ("tensorflow-cpu", "keras", "mlflow", "pyspark", "pyarrow", "numpy", "simplejpeg", "opencv-python-headless")
+COPIES = 2  # of MNIST, so that Convoy works for a second at least
+TITLE = """## Scoring
+
+Contenders run in processes of their own, one after the other, in rounds (A B C, A B C, ...) after one round to warm up;
+figures are medians of the rounds, ratios are taken within each round. Spark is started and the networks are loaded.
+All have the same images and weights, and two slots, actors or processes. Spark's result is discarded (`noop`)."""
+SCORERS = {
+    "convoy": "**Convoy** `score_images`, image bytes",
+    "convoy_pixels": "**Convoy** `score_images`, arrays (`array<smallint>`)",
+    "convoy_split": "**Convoy** `dataset:train`, a split of a dataset",
+    "spark_udf": "`mlflow.pyfunc.spark_udf`",
+    "predict_batch_udf": "`predict_batch_udf`, `model.predict`",
+    "ray": "Ray Data `map_batches`, 2 actors, `predict_on_batch`",
+    "bare": "bare loop in two processes, `tf.function`, data in memory",
+}
+
+Versions = dict[str, str]
+
+
+def rows(arguments: argparse.Namespace, versions: Versions) -> str:
+    """LeNet-5 on MNIST."""
+    data = mnist_rows(arguments.mnist, WORK, arguments.scaled(60_000), COPIES)
+    network = data.network
+    scripts = {
+        "convoy": (sys.executable, "score_spark.py", "convoy", data.table, network, "image"),
+        "convoy_pixels": (sys.executable, "score_spark.py", "convoy", data.table, network, "pixels"),
+        "convoy_split": (sys.executable, "score_spark.py", "convoy_split", data.version, network, "train", COPIES),
+        "spark_udf": (sys.executable, "score_spark.py", "spark_udf", data.table, network, "pixels"),
+        "predict_batch_udf": (sys.executable, "score_spark.py", "predict_batch_udf", data.table, network, "pixels"),
+        "ray": ("ray", "score_ray.py", data.table, network, "pixels"),
+        "bare": (sys.executable, "score_bare.py", data.table, network, "pixels"),
+    }
+    caption = (
+        f"LeNet-5 on {data.rows:,} rows of MNIST in four Parquet files, pixels as they are: Convoy takes what its"
+        " datasets store (a binary column) or arrays, its peers arrays, as their documentation says."
+    )
+    found = compared("LeNet-5, MNIST rows", scripts, data, arguments, versions)
+    return "### Rows\n\n" + "\n\n".join([caption, *found])
+
+
+def jpeg(arguments: argparse.Namespace, versions: Versions) -> str:
+    """A convolutional network on JPEG bytes."""
+    name = "resnet20" if "resnet20" in ARCHITECTURES else "mnist_cnn"
+    data = jpeg_rows(WORK, arguments.scaled(6_000), name, (32, 32, 3))
+    scripts = {
+        "convoy": (sys.executable, "score_spark.py", "convoy", data.table, data.network, "content"),
+        **{
+            peer: (sys.executable, "score_spark.py", peer, data.table, data.network, "content")
+            for peer in ("spark_udf", "predict_batch_udf")
+        },
+        "ray": ("ray", "score_ray.py", data.table, data.network, "content"),
+        "bare": (sys.executable, "score_bare.py", data.table, data.network, "content"),
+    }
+    caption = (
+        f"`{name}` on {data.rows:,} JPEGs of about 320x240, scaled to 32x32 (column of bytes). Peers decode with OpenCV"
+        " and scale without antialiasing, in a pyfunc model, in the UDF or in the actor; the bare loop does so too."
+    )
+    return "### JPEG\n\n" + "\n\n".join([caption, *compared(f"{name}, JPEG", scripts, data, arguments, versions)])
+
+
+def memory(arguments: argparse.Namespace, _: Versions) -> str:
+    """Large images, and many rows."""
+    large = large_rows(WORK, arguments.scaled(200, least=16))
+    many = mnist_rows(arguments.mnist, WORK, arguments.scaled(60_000), COPIES)
+    copies = max(1, round(arguments.scaled(1_000_000) / many.rows))
+    cases = (
+        (f"{large.rows:,} JPEGs of 4000x3000", large, "content", 1),
+        (f"{many.rows * copies:,} MNIST rows", many, "image", copies),
+    )
+    lines = []
+    for title, data, column, times in cases:
+        say(f"memory: {title}")
+        answer = run_once("score_memory.py", data.table, data.network, column, times)
+        lines.append([title, *(f"{answer[name]:,.0f}" for name in ("worker", "driver", "jvm"))])
+    fifths = ", ".join(f"{rate:,.0f}" for rate in answer["rates"])
+    peaks = markdown(["peak resident memory, MiB", "largest Python worker", "driver (Python)", "JVM"], lines)
+    return f"### Memory\n\n{peaks}\n\nThe MNIST rows, one job, were scored at {fifths} images/s, fifth by fifth."
+
+
+def compared(
+    title: str, scripts: dict[str, tuple], data: Data, arguments: argparse.Namespace, versions: Versions
+) -> list[str]:
+    """Rounds of contenders that stay; a script is (Python, or the peer with an environment, name, arguments ...)."""
+    say(f"{title}: {data.rows:,} rows")
+    with ExitStack() as stack:
+        started: dict[str, Contender] = {}
+
+        def run(name: str) -> float:
+            if name not in started:
+                python, *script = scripts[name]
+                python = environment(python, WORK / "env") if python == name else python
+                started[name] = stack.enter_context(Contender(python, *script))
+            answer = started[name].ask()
+            assert answer["rows"] == data.rows, f"{name}: {answer['rows']} rows of {data.rows}"
+            versions.update({k: v for k, v in answer["versions"].items() if k not in PACKAGES})
+            return float(answer["seconds"])
+
+        chosen = [name for name in scripts if arguments.peers is None or name in (*arguments.peers, "convoy")]
+        runs: dict[str, Run] = {name: lambda _, name=name: run(name) for name in chosen}
+        seconds, remarks = interleaved(runs, arguments.repetitions, WORK / "out", PeerError)
+    return [table(title, seconds, SCORERS, data.rows), *remarks]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mnist", required=True, help="MNIST as PNGs, {train,test}/<digit>/*.png")
+    parser.add_argument("--part", choices=PARTS, help="one part only (default: all, one after the other)")
+    parser.add_argument("--repetitions", type=int, default=5, help="rounds (default: 5)")
+    peers = sorted(set(SCORERS) - {"convoy"})
+    parser.add_argument("--peers", nargs="*", choices=peers, help="default: all; other than all, nothing is published")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of all numbers of images; other than 1 nothing is published"
+    )
+    arguments = parser.parse_args()
+    arguments.scaled = lambda count, least=600: max(least, round(count * arguments.scale))
+    WORK.mkdir(parents=True, exist_ok=True)
+    for number, (part, measure) in enumerate(PARTS.items()):
+        if arguments.part not in (None, part):
+            continue
+        versions: Versions = {}
+        text = measure(arguments, versions)
+        command = f"python benchmarks/score.py --part {part} --mnist mnist"
+        command += f" --repetitions {arguments.repetitions}" if part != "memory" else ""  # its run is single
+        text += "\n\n" + circumstances(command, PACKAGES, versions)
+        print(text + "\n", flush=True)
+        if arguments.scale == 1 and arguments.peers is None:
+            document = ROOT / "docs" / "benchmarks.md"
+            publish(document, "bench-score", TITLE, f"{number} {part}", text, WORK / "score.json")
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Versions], str]] = {"rows": rows, "jpeg": jpeg, "memory": memory}
+
+
+if __name__ == "__main__":
+    main()

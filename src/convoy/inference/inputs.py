@@ -1,0 +1,145 @@
+"""What ``scoring.input`` names -> a scored DataFrame: a folder, a glob, a table, or a split of a dataset."""
+
+import functools
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.utils import AnalysisException
+
+from convoy.config import Config
+from convoy.config.jobs import ScoringConfig
+from convoy.dataset import catalog
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.sources.folder import files_below
+from convoy.dataset.sources.rows import glob_escaped
+from convoy.errors import ConfigError, ModelError, SourceError
+from convoy.inference.dataframe import checked_outputs, score_dataset, score_images, score_task
+from convoy.models.package import ModelPackage
+
+_EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
+_TABLE, _DATASET = "table:", "dataset:"
+
+
+def check_input(config: Config) -> None:
+    """Raise what is wrong with ``scoring.input`` and can be seen before any Spark work."""
+    given = os.path.expanduser(config.scoring.input or "")
+    if not given:
+        raise ConfigError(f"scoring.input is missing; {_EXPECTED}")
+    if split := split_named(given):
+        Manifest.load(_version(config)).split(split)
+    elif given.startswith(_TABLE):
+        if not given.removeprefix(_TABLE):
+            raise ConfigError("scoring.input is 'table:'; expected table:<name>, e.g. table:default.images")
+    elif is_glob(given):
+        if next(glob.iglob(given, recursive=True), None) is None:
+            raise SourceError(f"scoring.input {given!r} matches nothing; {_EXPECTED}")
+    elif _is_parquet(given):
+        if not os.path.exists(given):
+            raise SourceError(f"scoring.input {given!r} does not exist; {_EXPECTED}")
+    elif not os.path.isdir(given):
+        raise SourceError(f"scoring.input {given!r} is no folder; {_EXPECTED}")
+    elif next(files_below(given), None) is None:
+        raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
+
+
+def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
+    """Score what ``scoring.input`` names, once ``check_input`` has passed.
+
+    Returns:
+        For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
+        columns (or those of ``scoring.columns``); then the prediction columns.
+
+    Raises:
+        ModelError: The model does not take what is there.
+        SourceError: Spark cannot read the table.
+    """
+    section = config.scoring
+    given = os.path.expanduser(str(section.input))
+    if split := split_named(given):
+        path = _version(config)
+        outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
+        task = score_task(spark, package, section.batch_size, outputs, section.half_precision)
+        return score_dataset(spark, path, Manifest.load(path), split, task)
+    if given.startswith(_TABLE) or _is_parquet(given):
+        return _score(_table(spark, given), package, section, section.image_column)
+    if package.geometry is None:
+        raise ModelError(
+            f"{package.uri} takes arrays, {package.spec}, and scoring.input {given!r} is a folder of images; ingest the"
+            " arrays and give dataset:<split>"
+        )
+    return _score(files(spark, given), package, replace(section, columns=None), "path")
+
+
+def _score(rows: DataFrame, package: ModelPackage, section: ScoringConfig, column: str | None) -> DataFrame:
+    return score_images(
+        rows,
+        package,
+        column,
+        columns=section.columns,
+        top_k=section.top_k,
+        probabilities=section.probabilities,
+        embeddings=section.embeddings,
+        half_precision=section.half_precision,
+        batch_size=section.batch_size,
+    )
+
+
+def _version(config: Config) -> Path:
+    return catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
+
+
+def _table(spark: SparkSession, given: str) -> DataFrame:
+    try:
+        if given.startswith(_TABLE):
+            return spark.table(given.removeprefix(_TABLE))
+        return spark.read.parquet(glob_escaped(given) if os.path.exists(given) else given)
+    except AnalysisException as error:
+        raise SourceError(f"scoring.input {given!r} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _is_parquet(given: str) -> bool:
+    """True for a Parquet file, a glob of some, and a folder that Spark has written."""
+    if given.endswith(".parquet") and not os.path.isdir(given):
+        return True
+    return os.path.isdir(given) and any(name.endswith(".parquet") for name in os.listdir(given))
+
+
+def is_glob(given: str) -> bool:
+    """True for a pattern, unless it is the very name of something."""
+    return glob.has_magic(given) and not os.path.exists(given)
+
+
+def files(spark: SparkSession, given: str) -> DataFrame:
+    """One row ``path`` for every file below a folder, hidden ones apart, or every file that a glob matches."""
+    listed = spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
+    return listed.repartition(4 * spark.sparkContext.defaultParallelism)
+
+
+def list_files(batches: Iterable[pa.RecordBatch], given: str) -> Iterator[pa.RecordBatch]:
+    """Turn the one row there is into one row per file. Runs on a worker."""
+    for _ in batches:
+        if is_glob(given):
+            found = (path for path in glob.iglob(given, recursive=True) if not os.path.isdir(path))
+            paths = sorted(os.fsencode(path).decode("utf-8", "replace") for path in found)
+        else:
+            paths = sorted(files_below(given))
+        yield from pa.table({"path": pa.array(paths, pa.string())}).to_batches(max_chunksize=10_000)
+
+
+def split_named(given: str) -> str | None:
+    """Return the split that ``dataset:<split>`` names, or None for anything else.
+
+    Raises:
+        ConfigError: ``dataset:`` without a split.
+    """
+    if not given.startswith(_DATASET):
+        return None
+    split = given.removeprefix(_DATASET)
+    if not split:
+        raise ConfigError("scoring.input is 'dataset:'; expected dataset:train, dataset:validation or dataset:test")
+    return split

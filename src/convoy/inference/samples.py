@@ -1,0 +1,213 @@
+"""A column of images, in any of the forms that a DataFrame has them in -> samples as the network takes them."""
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from convoy.dataset import raw
+from convoy.dataset.buffers import Buffers
+from convoy.dataset.sources.paths import read_file
+from convoy.dataset.sources.table import encoded_struct
+from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare
+
+Kind = Literal["bytes", "path", "struct", "array"]
+"""Of a column: encoded files, their paths, Spark's image structs, or arrays of numbers."""
+
+_READERS = 4
+"""Threads that read files, at least: they wait for a disk or a network more than they compute."""
+_TASKS = 4  # per thread and batch, so that all threads end at about the same time
+
+
+@dataclass
+class Samples:
+    """Samples that threads may still be at work on.
+
+    Attributes:
+        images: (N, ...) of the network's shape and dtype; zero where there is an error.
+        errors: Row -> why it cannot be scored.
+    """
+
+    images: np.ndarray
+    errors: dict[int, str] = field(default_factory=dict)
+    futures: list[Future[None]] = field(default_factory=list)
+
+    def wait(self) -> "Samples":
+        """Wait for the threads; returns itself."""
+        for future in self.futures:
+            future.result()
+        self.futures.clear()
+        return self
+
+
+class Sampler:
+    """Threads that turn Arrow columns into samples.
+
+    Args:
+        kind: What the columns hold.
+        geometry: What images are brought to; None where the samples are arrays.
+        spec: Shape and type of a sample.
+        threads: How many threads decode.
+    """
+
+    def __init__(self, kind: Kind, geometry: Geometry | None, spec: ArraySpec, threads: int) -> None:
+        self._kind, self._geometry, self._spec = kind, geometry, spec
+        self._threads = max(threads, _READERS) if kind == "path" else threads
+        self._pool = ThreadPoolExecutor(self._threads, "decode")
+        self._buffers = Buffers()
+
+    def start(self, column: pa.Array) -> Samples:
+        """Begin to make samples of a column; one that cannot be used gets an error, and never raises."""
+        if self._kind == "array":
+            return arrays(column, self._spec)
+        if self._kind == "bytes" and (images := _views(column, self._spec)) is not None:
+            samples = Samples(images)
+            _refuse_not_finite(samples, self._spec)
+            return samples
+        payload: Callable[[pa.Scalar], bytes] = {"bytes": _content, "path": _file, "struct": _pixels}[self._kind]
+        samples = Samples(self._buffers.empty((len(column), *self._spec.shape), self._spec.dtype))
+        size = -(-len(column) // (_TASKS * self._threads)) or 1
+        for at in range(0, len(column), size):
+            rows = range(at, min(at + size, len(column)))
+            samples.futures.append(self._pool.submit(self._fill, column, rows, payload, samples))
+        return samples
+
+    def _fill(self, column: pa.Array, rows: range, payload: Callable[[pa.Scalar], bytes], samples: Samples) -> None:
+        for row in rows:
+            try:
+                samples.images[row] = self._sample(payload(column[row]))
+            except BadImage as problem:
+                samples.errors[row] = str(problem)
+            except OSError as problem:
+                samples.errors[row] = f"unreadable: {problem.strerror or problem}"
+            except MemoryError:
+                samples.errors[row] = "too_large: it does not fit into memory"
+            if row in samples.errors:
+                samples.images[row] = 0
+
+    def _sample(self, content: bytes) -> np.ndarray:
+        if self._geometry is not None:
+            return prepare(content, self._geometry)
+        spec = self._spec
+        prefix = raw.header(spec.shape, spec.dtype)
+        if not content:
+            raise BadImage("empty", "there are no bytes")
+        if not content.startswith(prefix) or len(content) != len(prefix) + spec.nbytes:
+            raise BadImage("size", f"{len(content):,} bytes that are no .npy of {spec}")
+        return check_array(np.frombuffer(content, spec.dtype, offset=len(prefix)).reshape(spec.shape), spec)
+
+    def __enter__(self) -> "Sampler":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _content(value: pa.Scalar) -> bytes:
+    if not value.is_valid:
+        raise BadImage("empty", "the image is null")
+    return bytes(value.as_py())
+
+
+def _file(value: pa.Scalar) -> bytes:
+    if not value.is_valid:
+        raise BadImage("empty", "the path is null")
+    try:
+        return read_file(os.path.expanduser(value.as_py()))
+    except UnicodeDecodeError:
+        raise OSError("the path is no UTF-8") from None
+
+
+def _pixels(value: pa.Scalar) -> bytes:
+    if not value.is_valid:
+        raise BadImage("empty", "the image is null")
+    return encoded_struct(dict(value.items()))
+
+
+def _views(column: pa.Array, spec: ArraySpec) -> np.ndarray | None:
+    """The samples of a column that holds nothing but ``.npy`` files of this shape and type, not copied; else None."""
+    if column.null_count or not len(column):
+        return None
+    prefix = np.frombuffer(raw.header(spec.shape, spec.dtype), np.uint8)
+    _, offsets, data = column.buffers()
+    width = np.int64 if pa.types.is_large_binary(column.type) else np.int32
+    ends = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
+    stride = len(prefix) + spec.nbytes
+    if ends[-1] - ends[0] != stride * len(column) or (np.diff(ends) != stride).any():
+        return None
+    rows = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].reshape(len(column), stride)
+    if (rows[:, : len(prefix)] != prefix).any():
+        return None
+    return rows[:, len(prefix) :].view(spec.dtype).reshape(len(column), *spec.shape)
+
+
+def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
+    """Make samples of lists of numbers, flat or nested as the shape is, all rows at once.
+
+    A row is refused that has another shape, a null, or a value that the sample's type cannot hold.
+    """
+    samples = Samples(np.zeros((len(column), *spec.shape), spec.dtype))
+    good = column.is_valid().to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(~good):
+        samples.errors[int(row)] = "empty: the array is null"
+    depth = _depth(column.type)
+    lengths = spec.shape[:depth] if depth > 1 else (math.prod(spec.shape),)
+    level, owner = column.filter(pa.array(good)), np.flatnonzero(good)  # of each list of this level: its row
+    wrong = np.zeros(len(column), bool)
+    counts = []
+    for length in lengths:
+        found = level.value_lengths().fill_null(-1).to_numpy()
+        wrong[owner[found != length]] = True
+        counts.append(found)
+        owner, level = np.repeat(owner, np.maximum(found, 0)), level.flatten()
+    values, holes = _numbers(level)
+    wrong[owner[holes]] = True
+    for row in np.flatnonzero(wrong):
+        samples.errors[int(row)] = f"size: no array of {lengths if depth > 1 else lengths[0]} numbers, {spec} expected"
+    whole = good & ~wrong
+    values = values[~wrong[owner]].reshape(int(whole.sum()), math.prod(spec.shape))
+    rows = np.flatnonzero(whole)
+    if np.dtype(spec.dtype).kind in "ui":
+        limits = np.iinfo(spec.dtype)
+        fits = ((values >= limits.min) & (values <= limits.max)).all(axis=1)
+        if values.dtype.kind == "f":
+            fits &= (values == np.floor(values)).all(axis=1)
+        for row in rows[~fits]:
+            samples.errors[int(row)] = f"size: a value that is no whole number from {limits.min} to {limits.max}"
+        rows, values = rows[fits], values[fits]
+    with np.errstate(over="ignore"):  # what becomes infinite is refused
+        samples.images[rows] = values.astype(spec.dtype).reshape(len(rows), *spec.shape)
+    _refuse_not_finite(samples, spec)
+    return samples
+
+
+def _numbers(level: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The values, and where they are null."""
+    holes = level.is_null().to_numpy(zero_copy_only=False)
+    return (level.fill_null(0) if level.null_count else level).to_numpy(zero_copy_only=False), holes
+
+
+def _depth(kind: pa.DataType) -> int:
+    return 1 + _depth(kind.value_type) if pa.types.is_list(kind) or pa.types.is_large_list(kind) else 0
+
+
+def _refuse_not_finite(samples: Samples, spec: ArraySpec) -> None:
+    if np.dtype(spec.dtype).kind != "f" or not len(samples.images):
+        return
+    limit = np.finfo(np.float32).max
+    flat = samples.images.reshape(len(samples.images), -1)
+    bad = np.flatnonzero(~((flat >= -limit) & (flat <= limit)).all(axis=1))
+    if len(bad):
+        samples.images = samples.images.copy()  # a view of Arrow's memory is read-only
+    for row in bad:
+        try:
+            check_array(samples.images[row], spec)
+        except BadImage as problem:
+            samples.errors[int(row)] = str(problem)
+        samples.images[row] = 0

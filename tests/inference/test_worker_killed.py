@@ -1,0 +1,63 @@
+"""A Python worker dies while it scores: Spark tries again, and each row is there once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.e2e
+
+SCRIPT = """
+import json, os, signal, sys
+from collections import Counter
+from pyspark.sql import SparkSession
+import convoy
+from convoy.inference import worker
+from tests.conftest import noise
+from tests.inference.packages import package
+from convoy.dataset import raw
+
+def die_once(batches, flag):
+    from pyspark import TaskContext
+    for batch in batches:
+        yield batch
+        if TaskContext.get().partitionId() == 1 and not os.path.exists(flag):
+            open(flag, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+# local[2,3]: a task may fail three times.
+spark = (SparkSession.builder.master("local[2,3]").config("spark.ui.enabled", "false")
+         .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
+         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "50").getOrCreate())
+spark.sparkContext.setLogLevel("OFF")
+values = raw.encode(noise(600, 8, 6, 3)).to_pylist()
+rows = spark.createDataFrame(list(enumerate(values)), "key int, image binary").repartition(3)
+flag, out = sys.argv[1:]
+# The worker that dies is the one that scores: Spark chains the two functions in one process.
+scored = convoy.score_images(rows, package(), columns=["key"])
+scored = scored.mapInArrow(lambda batches: die_once(batches, flag), scored.schema)
+scored.write.parquet(out)
+found = Counter(row["key"] for row in spark.read.parquet(out).where("error is null").collect())
+print(json.dumps({"died": os.path.exists(flag), "rows": len(found), "most": max(found.values())}))
+"""
+
+
+def test_rows_are_complete_and_none_is_there_twice(tmp_path):
+    from convoy.spark import find_java
+
+    java = find_java(os.environ)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "PYSPARK_PYTHON": sys.executable,
+        **({"JAVA_HOME": java} if java else {}),
+    }
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "died"), str(tmp_path / "scores")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"died": True, "rows": 600, "most": 1}
