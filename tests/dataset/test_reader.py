@@ -152,14 +152,16 @@ def test_streaming_holds_two_windows_and_what_is_read_ahead(tmp_path, codec, ran
         before, count, arrow = pa.total_allocated_bytes(), 0, 0
         for part in reader.batches(0, batch, 0, ranks):
             count += len(part.rows)
-            arrow = max(arrow, pa.total_allocated_bytes() - before)  # where encoded images are
-        peak = tracemalloc.get_traced_memory()[1] + arrow
+            arrow = max(arrow, pa.total_allocated_bytes() - before)
+        # Encoded images stay in Arrow's memory; pixels of codec raw only pass through it (see the last test).
+        peak = tracemalloc.get_traced_memory()[1] + (arrow if codec == "png" else 0)
     finally:
         tracemalloc.stop()
     assert count == rows // ranks
-    # The third window is the one that is read ahead while a batch lies in two; random pixels do not compress.
+    # The third window is the one that is read ahead while a batch lies in two; random pixels do not compress. Where a
+    # rank takes a part of a row group, both are there for a moment.
     stored = sample if codec == "raw" else sample + 400  # with a PNG's headers, and the object that views it
-    assert peak < 3 * window * stored / ranks + 5 * batch * sample / ranks + 20 * stored + 2**17
+    assert peak < 3 * window * stored / ranks + 5 * batch * sample / ranks + ranks * 20 * stored + 2**17
     assert peak > window * sample / ranks  # that it was measured
 
 
