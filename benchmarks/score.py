@@ -25,8 +25,9 @@ COPIES = 2  # of MNIST, so that Convoy works for a second at least
 TITLE = """## Scoring
 
 Contenders run in processes of their own, one after the other, in rounds (A B C, A B C, ...) after one round to warm up;
-figures are medians of the rounds, ratios are taken within each round. Spark is started and the networks are loaded.
-All have the same images and weights, and two slots, actors or processes. Spark's result is discarded (`noop`)."""
+figures are medians of the rounds, ratios are taken within each round. Spark is started and the networks are loaded:
+each timed run of Spark follows another one, since Spark ends Python workers that were idle for a minute. All have the
+same images and weights, and two slots, actors or processes. Spark's result is discarded (`noop`)."""
 SCORERS = {
     "convoy": "**Convoy** `score_images`, image bytes",
     "convoy_pixels": "**Convoy** `score_images`, arrays (`array<smallint>`)",

@@ -17,6 +17,7 @@ from convoy.dataset import raw
 from convoy.images import Geometry
 from convoy.models.package import ModelPackage
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 FILES = 4  # of a table: two for each core
 CLASSES = [str(i) for i in range(10)]
 
@@ -62,7 +63,9 @@ def mnist_rows(folder: str, work: Path, count: int, copies: int) -> Data:
             offsets = pa.array(np.arange(len(part) + 1, dtype=np.int32) * flat.shape[1])
             pixels = pa.ListArray.from_arrays(offsets, pa.array(flat.ravel().astype(np.int16)))
             rows = pa.table({"image": raw.encode(part), "pixels": pixels})
-            with pq.ParquetWriter(draft / f"{number}.parquet", rows.schema, "none", use_dictionary=False) as file:
+            with pq.ParquetWriter(
+                draft / f"{number}.parquet", rows.schema, compression="none", use_dictionary=False
+            ) as file:
                 for _ in range(copies):
                     file.write_table(rows, row_group_size=5_000)
         draft.rename(table)
@@ -123,7 +126,7 @@ def _network(work: Path, name: str, shape: tuple[int, int, int], decodes: bool) 
     if decodes:
         here = Path(__file__).parent
         mlflow.pyfunc.save_model(
-            draft / "mlflow",
+            str(draft / "mlflow"),
             python_model=str(here / "score_pyfunc.py"),
             artifacts={"network": str(draft / "network.keras")},
             code_paths=[str(here / "score_decode.py")],
@@ -133,7 +136,9 @@ def _network(work: Path, name: str, shape: tuple[int, int, int], decodes: bool) 
         inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape), "image")])
         outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, len(CLASSES)))])
         (draft / "mlflow").mkdir()
-        mlflow.keras.save_model(model, draft / "mlflow", signature=ModelSignature(inputs, outputs), pip_requirements=[])
+        mlflow.keras.save_model(
+            model, str(draft / "mlflow"), signature=ModelSignature(inputs, outputs), pip_requirements=[]
+        )
     draft.rename(folder)
     return folder
 

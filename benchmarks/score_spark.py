@@ -105,4 +105,4 @@ _PEERS = {"spark_udf": _spark_udf, "predict_batch_udf": _predict_batch_udf}
 
 
 if __name__ == "__main__":
-    serve(lambda: prepare(*sys.argv[1:]), ["pyspark", "mlflow", "tensorflow-cpu"])
+    serve(lambda: prepare(*sys.argv[1:]), ["pyspark", "mlflow", "tensorflow-cpu"], twice=True)

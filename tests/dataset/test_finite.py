@@ -1,12 +1,19 @@
 """Samples that no network can compute with, in files that ingest did not write, are found and named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset import raw
 from convoy.dataset.finite import first_not_finite
+from convoy.errors import TrainingError
+from convoy.models.registry import build
+from convoy.training.collective import SingleProcess
+from convoy.training.worker import TrainTask, train
 from tests.conftest import noise
 from tests.dataset.versions import write_arrays
 
@@ -56,3 +63,17 @@ def test_the_largest_values_are_finite(tmp_path):
     images, labels = arrays("float64")
     images[3] = np.finfo(np.float32).max
     assert first_not_finite(tmp_path, write_arrays(tmp_path, "train", images, labels), "train") is None
+
+
+def test_a_loss_that_is_not_a_number_names_the_sample_to_blame(tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 4, 3, 1)).astype("float32")
+    labels = np.arange(20, dtype=np.int32) % 3
+    splits = {split: write_arrays(tmp_path, split, values, labels) for split in ("validation", "train")}
+    manifest = replace(splits["train"], splits=splits["train"].splits | splits["validation"].splits)
+    (tmp_path / "manifest.json").write_text(manifest.dumps())
+    values[7, 1, 1, 0] = np.nan
+    damage(tmp_path, 7, "image", raw.encode(values[7:8])[0].as_py())
+    options = TrainingConfig(num_workers=0, epochs=1, global_batch_size=8)
+    task = TrainTask(str(tmp_path), ModelConfig("own", layers=["flatten", {"dense": {"activation": "softmax"}}]), options, build, 1)
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1: training sample '7\.png'"):
+        train(task, SingleProcess(), lambda _: None)

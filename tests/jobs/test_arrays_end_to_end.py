@@ -65,6 +65,7 @@ def test_float_images_are_ingested_trained_on_evaluated_and_scored(place):
     assert np.mean(right) == pytest.approx(evaluated["accuracy"])
 
     mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
+    mlflow.set_registry_uri(f"sqlite:///{place}/mlflow.db")  # another test may have set it
     signature = mlflow.models.get_model_info(trained["model_uri"]).signature.inputs.inputs[0]
     assert (signature.shape, signature.type) == ((-1, 32, 32, 3), np.dtype(np.float32))
 

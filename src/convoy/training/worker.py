@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from convoy.config import ModelConfig, TrainingConfig
+from convoy.dataset.finite import first_not_finite
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.tf_batches import reading_errors
 from convoy.training.auxiliary import Function, has_auxiliary_heads, of_main_head, with_auxiliary_loss
@@ -124,7 +125,8 @@ def _train_on(
     position = Position(data.steps, *run.start)
     collective.broadcast([*model.weights, *optimizer.variables])
     exact = ExactOverRanks(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
-    callbacks: list[keras.callbacks.Callback] = [Advance(position), exact, StopOnNonFiniteLoss()]
+    stop = StopOnNonFiniteLoss(lambda: first_not_finite(Path(task.version_path), manifest, "train"))
+    callbacks: list[keras.callbacks.Callback] = [Advance(position), exact, stop]
     if rank == 0:
         callbacks.insert(2, Report(emit, data.rows, config.epochs, batch, position))
     fetching = time_fetches(model)
