@@ -74,6 +74,7 @@ def test_a_loss_that_is_not_a_number_names_the_sample_to_blame(tmp_path):
     values[7, 1, 1, 0] = np.nan
     damage(tmp_path, 7, "image", raw.encode(values[7:8])[0].as_py())
     options = TrainingConfig(num_workers=0, epochs=1, global_batch_size=8)
-    task = TrainTask(str(tmp_path), ModelConfig("own", layers=["flatten", {"dense": {"activation": "softmax"}}]), options, build, 1)
+    network = ModelConfig("own", layers=["flatten", {"dense": {"activation": "softmax"}}])
+    task = TrainTask(str(tmp_path), network, options, build, 1)
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1: training sample '7\.png'"):
         train(task, SingleProcess(), lambda _: None)

@@ -58,11 +58,7 @@ def test_parquet_files_and_tables(spark, tmp_path, images):
     assert scored(spark, "table:photos", image_column="photo").columns[:3] == ["key", "photo", "beside"]
     with pytest.raises(ConfigError, match="none of the columns is content"):
         scored(spark, "table:photos")
-<<<<<<< HEAD
     with pytest.raises(SourceError, match=r"scoring\.input 'table:fotos' cannot be read"):
-=======
-    with pytest.raises(SourceError, match=r"scoring.input 'table:fotos' cannot be read"):
->>>>>>> scorer
         scored(spark, "table:fotos")
 
 
