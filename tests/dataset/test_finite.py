@@ -75,6 +75,6 @@ def test_a_loss_that_is_not_a_number_names_the_sample_to_blame(tmp_path):
     damage(tmp_path, 7, "image", raw.encode(values[7:8])[0].as_py())
     options = TrainingConfig(num_workers=0, epochs=1, global_batch_size=8)
     network = ModelConfig("own", layers=["flatten", {"dense": {"activation": "softmax"}}])
-    task = TrainTask(str(tmp_path), network, options, build, 1)
+    task = TrainTask(str(tmp_path), network, options, build, 0)
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1: training sample '7\.png'"):
         train(task, SingleProcess(), lambda _: None)
