@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 
-def serve(prepare: Callable[[], Callable[[], int]], packages: Iterable[str], twice: bool = False) -> None:
+def serve(
+    prepare: Callable[[], Callable[[], int | tuple[int, float]]], packages: Iterable[str], twice: bool = False
+) -> None:
     """Do an epoch for each line on stdin, until it ends, and answer each with a line of JSON on stdout.
 
     Args:
-        prepare: Returns what does an epoch, and returns the rows it saw.
+        prepare: Returns what does an epoch, and returns the rows it saw, with its seconds if it knows them better.
         packages: Whose versions are of interest.
         twice: Do each epoch once before the one that is timed: Spark ends Python workers that were idle for a minute.
     """
@@ -25,6 +27,8 @@ def serve(prepare: Callable[[], Callable[[], int]], packages: Iterable[str], twi
         started = time.perf_counter()
         rows = epoch()
         seconds = time.perf_counter() - started
+        if isinstance(rows, tuple):
+            rows, seconds = rows
         print(json.dumps({"seconds": seconds, "rows": rows, "versions": versions}), file=answers, flush=True)
 
 

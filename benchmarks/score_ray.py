@@ -1,7 +1,11 @@
-"""Ray Data's ``map_batches`` with two actors: score_ray.py TABLE NETWORK COLUMN."""
+"""Ray Data's ``map_batches`` with two actors: score_ray.py TABLE NETWORK COLUMN.
+
+Ray starts the actors anew for each run; the time counts from when the last of them has loaded the network.
+"""
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +21,15 @@ class Classifier:
 
     def __init__(self, network: str, column: str) -> None:
         import keras
+        import numpy as np
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         self.model = keras.saving.load_model(Path(network) / "network.keras", compile=False)
         self.shape, self.column = self.model.input_shape[1:], column
+        self.model.predict_on_batch(np.zeros((1, *self.shape), np.uint8))
+        self.ready = time.time()
 
     def __call__(self, batch):
         """Probabilities of a batch of NumPy columns."""
@@ -36,10 +43,10 @@ class Classifier:
             from score_decode import decode
 
             images = decode(values, self.shape)
-        return {"probabilities": self.model.predict_on_batch(images)}
+        return {"probabilities": self.model.predict_on_batch(images), "ready": np.full(len(images), self.ready)}
 
 
-def prepare(table: str, network: str, column: str) -> Callable[[], int]:
+def prepare(table: str, network: str, column: str) -> Callable[[], tuple[int, float]]:
     import ray
 
     ray.init(
@@ -47,14 +54,14 @@ def prepare(table: str, network: str, column: str) -> Callable[[], int]:
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
 
-    def epoch() -> int:
-        rows = 0
+    def epoch() -> tuple[int, float]:
+        rows, ready = 0, 0.0
         scored = ray.data.read_parquet(table, columns=[column]).map_batches(
             Classifier, fn_constructor_args=(network, column), concurrency=2, batch_size=1024, batch_format="numpy"
         )
         for batch in scored.iter_batches(batch_size=None):
-            rows += len(batch["probabilities"])
-        return rows
+            rows, ready = rows + len(batch["probabilities"]), max(ready, batch["ready"].max())
+        return rows, time.time() - ready
 
     return epoch
 
