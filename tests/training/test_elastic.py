@@ -139,13 +139,16 @@ class Driver:
     def _read(self):
         self.events.extend(json.loads(line) for line in self.process.stdout)
 
-    def wait_for(self, kind, seconds, **fields):
+    def wait_for(self, kind, seconds, begin=0, **fields):
+        """The place of the first such event from that place on."""
         deadline = time.monotonic() + seconds
-        while not (found := [e for e in self.events if e["type"] == kind and fields.items() <= e.items()]):
+        while True:
+            for place, event in enumerate(self.events[begin:], begin):
+                if event["type"] == kind and fields.items() <= event.items():
+                    return place
             going_on = self.process.poll() is None and time.monotonic() < deadline
             assert going_on, f"no {kind!r} after {self.events[-5:]}: {self.log.read_text()[-3000:]}"
             time.sleep(0.05)
-        return found[-1]
 
     def weights(self):
         assert self.process.wait(timeout=120) == 0, self.log.read_text()[-3000:]
@@ -169,13 +172,13 @@ def test_a_worker_goes_for_good_and_another_comes(dataset, tmp_path):
         lost = [cluster.add_worker(), cluster.add_worker()][1]
         drivers.append(Driver(cluster.master, dataset, tmp_path / "elastic", "elastic"))
         driver = drivers[0]
-        driver.wait_for("epoch", 200, epoch=1)
+        driver.wait_for("rank", 200, ranks=2)  # one might be late on a busy machine
         lost.kill()
-        driver.wait_for("restart", 60)
+        place = driver.wait_for("restart", 60)
         drivers.append(Driver("local[1]", dataset, tmp_path / "whole", "whole"))
-        driver.wait_for("ranks", 90, ranks=1)
+        place = driver.wait_for("ranks", 90, place, ranks=1)
         cluster.add_worker()
-        driver.wait_for("ranks", 150, ranks=2)
+        driver.wait_for("ranks", 150, place, ranks=2)
         trained, whole = (each.weights() for each in drivers)
     finally:
         for each in drivers:
@@ -183,8 +186,7 @@ def test_a_worker_goes_for_good_and_another_comes(dataset, tmp_path):
         cluster.end()
     for own, other in zip(trained, whole, strict=True):
         np.testing.assert_allclose(own, other, atol=1e-5)
-    kinds = [event for event in driver.events if event["type"] in ("restart", "ranks")]
-    assert [event["type"] for event in kinds] == ["restart", "ranks", "ranks"]
+    assert [event["type"] for event in driver.events].count("restart") == 1
     worlds = {(e["epoch"], e["ranks"]) for e in driver.events if e["type"] == "rank"}
     assert {epoch for epoch, _ in worlds} == set(range(elastic_driver.EPOCHS))
     assert {ranks for _, ranks in worlds} == {1, 2}

@@ -182,11 +182,14 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     finally:
         threading.excepthook, gloo_run.register_shutdown_event = hook, register
         receiver.close()
-    if problem is not None and watch.stalled:
+    ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
+    if ended and watch.stalled:
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
-    if problem is not None and growth.wanted and not any(failure["kind"] for failure in failures):
+    if ended and growth.wanted and not any(failure["kind"] for failure in failures):
         raise MoreSlots from problem
     _raise_failure(failures, output, problem)
+    if ended:
+        raise RankFailure("rank 0 ended without a result", output.tail())
     result: T = results[0]
     return result
 
