@@ -14,7 +14,8 @@ from convoy.tracking import store
 from convoy.tracking.initial_weights import initial_weights
 from convoy.tracking.recorded import find_learning_rate, tell_network, train_model
 from convoy.tracking.runs import training_run
-from convoy.training.launch import check_slots, task_of
+from convoy.training.elastic import ranks_to_start
+from convoy.training.launch import task_of
 from convoy.training.preflight import check_executors
 from convoy.training.preparation import prepare
 from convoy.training.recovery import checkpoint_folder, made_folder
@@ -25,10 +26,9 @@ def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]
     """Train, in a run with these tags; returns the fields of the JSON line."""
     started = time.monotonic()
     path, manifest, network = prepare(config, build)
-    workers = config.training.num_workers
     store.connect(config.tracking.uri, create=True)
     with initial_weights(config, build, manifest) as weights, session("train", config.spark) as spark:
-        check_slots(spark, workers)
+        workers = ranks_to_start(spark, config.training)
         check_executors(spark, workers, str(path), made_folder(config.training))
         with (
             training_run(config, path, manifest, spark.sparkContext.applicationId, tags) as tracked,

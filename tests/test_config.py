@@ -78,6 +78,8 @@ def test_configuration_cannot_be_changed():
         (HorovodConfig, "cycle_time_ms", 0.0),
         (HorovodConfig, "timeline", ""),
         (TrainingConfig, "num_workers", -1),
+        (TrainingConfig, "min_workers", 0),
+        (TrainingConfig, "min_workers", 2),  # without elastic
         (TrainingConfig, "accumulation_steps", 0),
         (TrainingConfig, "label_smoothing", 1.0),
         (TrainingConfig, "label_smoothing", NAN),
@@ -142,6 +144,18 @@ def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
         (
             lambda: TrainingConfig(num_workers=3, horovod=HorovodConfig(reduction="adasum")),
             r"num_workers is 3; expected a power of two with .*adasum",
+        ),
+        (
+            lambda: TrainingConfig(num_workers=2, elastic=True, min_workers=3),
+            r"min_workers is 3; expected 1 to training\.num_workers, 2",
+        ),
+        (
+            lambda: TrainingConfig(num_workers=0, elastic=True),
+            r"training\.elastic is True; expected false with training\.num_workers 0",
+        ),
+        (
+            lambda: TrainingConfig(elastic=True, reader="petastorm"),
+            r"training\.elastic is True; expected false with .*petastorm",
         ),
     ],
 )

@@ -163,12 +163,16 @@ def slots(spark: SparkSession, wanted: int) -> int:
     instances, cores = conf.get("spark.executor.instances"), conf.get("spark.executor.cores")
     if not is_local(master) and instances and cores and conf.get("spark.dynamicAllocation.enabled") != "true":
         return int(instances) * (int(cores) // cpus)
-    scala = context._jsc.sc()
-    profile = scala.resourceProfileManager().defaultResourceProfile()
     deadline = time.monotonic() + (0 if is_local(master) else _EXECUTOR_WAIT_SECONDS)
-    while (running := int(scala.maxNumConcurrentTasks(profile))) < wanted and time.monotonic() < deadline:
+    while (running := slots_now(spark)) < wanted and time.monotonic() < deadline:
         time.sleep(0.5)
     return running
+
+
+def slots_now(spark: SparkSession) -> int:
+    """Return how many tasks the executors that run now can run at once, those that they are running among them."""
+    scala = spark.sparkContext._jsc.sc()
+    return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def test_what_ranks_measured_is_logged_together_and_apart_once_all_have_told():
     assert (metrics["communication_share"], metrics["memory_mb"], metrics["step_ms"]) == (0.5, 350, 2)
     assert "images_per_second" not in metrics  # it comes with the epoch
     own = {f"rank_{rank}/{name}" for rank in (0, 1) for name in MEASURED}
-    assert metrics.keys() == own | MEASURED.keys() - {"images_per_second"}
+    assert metrics.keys() == own | {"world_size"} | MEASURED.keys() - {"images_per_second"}
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), max_size=40))
@@ -92,6 +92,7 @@ def test_a_restart_with_fewer_ranks_counts_these():
     progress.handle(told(0, 1, ranks=2))
     [(_, metrics)] = logged
     assert "rank_2/step_ms" not in metrics
+    assert metrics["world_size"] == 2
 
 
 def test_samples_of_machines_are_numbered_by_rank():

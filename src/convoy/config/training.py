@@ -51,6 +51,11 @@ class TrainingConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     max_restarts: int = 2
     """How often training is started again, from the newest checkpoint, after a rank was lost."""
+    elastic: bool = False
+    """Start, and go on after a loss, with as many ranks as Spark has slots, from min_workers to num_workers; take more
+    after an epoch when slots are back. The batch stays the same."""
+    min_workers: int = 1
+    """With elastic, the fewest ranks to train with."""
     stall_timeout: float = 300.0
     """Seconds without any progress, counted from the first step, after which the ranks are ended (and started again,
     while max_restarts lasts)."""
@@ -66,6 +71,7 @@ class TrainingConfig:
         require(self.num_workers >= 0, "training.num_workers", self.num_workers, "0 or more ranks")
         require(self.seed >= 0, "training.seed", self.seed, "0 or more")
         require(self.max_restarts >= 0, "training.max_restarts", self.max_restarts, "0 or more")
+        self._check_elastic()
         require(self.stall_timeout > 0, "training.stall_timeout", self.stall_timeout, "more than 0 seconds")
         require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
         require(
@@ -102,4 +108,20 @@ class TrainingConfig:
             "training.global_batch_size",
             self.global_batch_size,
             f"at least one sample for each of the {max(1, self.num_workers)} ranks",
+        )
+
+    def _check_elastic(self) -> None:
+        whole = self.num_workers > 0 and self.horovod.reduction != "adasum" and self.reader == "convoy"
+        require(
+            whole or not self.elastic,
+            "training.elastic",
+            self.elastic,
+            "false with training.num_workers 0, reduction adasum or reader petastorm",
+        )
+        most = self.num_workers if self.elastic else 1
+        require(
+            1 <= self.min_workers <= most,
+            "training.min_workers",
+            self.min_workers,
+            f"1 to training.num_workers, {most}" if self.elastic else "1, unless training.elastic is true",
         )

@@ -19,9 +19,10 @@ from convoy import errors
 from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
 from convoy.interrupt import interruptible
-from convoy.spark import is_local, slots
+from convoy.spark import is_local
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import Collective, HorovodRanks, SingleProcess
+from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
 from convoy.training.exchange import check_reduction, horovod_environment
 from convoy.training.recovery import checkpoint_folder
 from convoy.training.transfer import InitialWeights
@@ -44,12 +45,13 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
     """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
 
     When ranks are lost, or stand still for ``task.training.stall_timeout`` seconds, they are started again, up to
-    ``max_restarts`` times, and go on from the newest checkpoint.
+    ``max_restarts`` times, and go on from the newest checkpoint; with ``elastic``, as many as Spark has slots for then.
 
     Args:
         spark: The session.
         task: What to train.
-        handle: Takes the events of ``callbacks.Report``, in order, while training runs, and ``restart`` events.
+        handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
+            ``ranks`` when their number is not the one before.
 
     Returns:
         The trained model.
@@ -64,22 +66,28 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
 
 def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
     """Call a function on the ranks, as ``launch`` does with ``worker.train``; returns what it returns on rank 0."""
-    workers = task.training.num_workers
-    if workers == 0:
+    config = task.training
+    if config.num_workers == 0:
         result = work(task, SingleProcess(), handle)
         assert result is not None
         return result
-    check_reduction(task.training.horovod)
-    for attempt in range(task.training.max_restarts + 1):
-        check_slots(spark, workers)
+    check_reduction(config.horovod)
+    attempt, before, lost = 0, config.num_workers, False
+    while True:
+        ranks = ranks_to_start(spark, config, lost=lost)
+        if ranks != before:
+            handle({"type": "ranks", "ranks": ranks, "of": config.num_workers})
+        before, lost = ranks, False
         try:
-            return _on_ranks(spark, task, handle, work)
+            return _on_ranks(spark, task, handle, work, ranks)
+        except MoreSlots:
+            pass
         except RankFailure as failure:
-            if attempt == task.training.max_restarts or task.checkpoints is None or not failure.may_pass:
+            if attempt == config.max_restarts or task.checkpoints is None or not failure.may_pass:
                 raise
-            handle({"type": "restart", "attempt": attempt + 1, "reason": failure.reason})
-            task = replace(task, resume=True)
-    raise AssertionError("the last attempt returns or raises")
+            attempt, lost = attempt + 1, True
+            handle({"type": "restart", "attempt": attempt, "reason": failure.reason})
+        task = replace(task, resume=True)
 
 
 class RankFailure(RuntimeError):
@@ -120,22 +128,12 @@ def task_of(
     return TrainTask(str(path), config.model, training, build, threads, folder, resume, weights, health)
 
 
-def check_slots(spark: SparkSession, workers: int) -> None:
-    """Raise ``ClusterError`` when Spark cannot run that many tasks at once: Horovod would wait for them in vain."""
-    available = slots(spark, workers)
-    if workers > available:
-        raise ClusterError(
-            f"training.num_workers is {workers}, but Spark (master {spark.sparkContext.master}) can run {available}"
-            f" task{'' if available == 1 else 's'} at once; lower num_workers to {available}, or give Spark more cores"
-        )
-
-
 def threads_per_rank(spark: SparkSession, workers: int) -> int:
     """TensorFlow threads for each rank: the cores of its Spark task; 0 (as many as it likes) in the driver alone."""
     return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
 
 
-def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
+def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T], ranks: int) -> T:
     import horovod.spark
     from horovod.runner import gloo_run
 
@@ -145,11 +143,14 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     failures: list[dict[str, Any]] = []
     stop = threading.Event()
     watch = _StallWatch(task.training.stall_timeout, stop)
+    growth = Growth(spark, task.training, ranks, stop)
 
     def dispatch(event: dict[str, Any]) -> None:
         watch.alive(event["type"])
         if event["type"] == "failure":
             failures.append(event)
+        elif event["type"] == "checkpoint":
+            growth.look()
         else:
             handle(event)
 
@@ -166,7 +167,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
             results = horovod.spark.run(
                 run_rank,
                 args=(task, receiver.address, work),
-                num_proc=task.training.num_workers,
+                num_proc=ranks,
                 start_timeout=_START_SECONDS,
                 use_gloo=not mpi,
                 use_mpi=mpi,
@@ -181,9 +182,14 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     finally:
         threading.excepthook, gloo_run.register_shutdown_event = hook, register
         receiver.close()
-    if problem is not None and watch.stalled:
+    ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
+    if ended and watch.stalled:
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
+    if ended and growth.wanted and not any(failure["kind"] for failure in failures):
+        raise MoreSlots from problem
     _raise_failure(failures, output, problem)
+    if ended:
+        raise RankFailure("rank 0 ended without a result", output.tail())
     result: T = results[0]
     return result
 

@@ -43,7 +43,7 @@ def check_executors(spark: SparkSession, workers: int, version_path: str, checkp
     """Look whether every machine that may run a rank has what the driver has; a Spark job of a second or so.
 
     Args:
-        spark: The session; it has ``workers`` slots (see ``launch.check_slots``), so each task gets one of its own.
+        spark: The session; it has ``workers`` slots (see ``elastic.ranks_to_start``), so each task gets one of its own.
         workers: Number of ranks; nothing is checked for 0, which is the driver itself.
         version_path: Folder of the dataset version.
         checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.

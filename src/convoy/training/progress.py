@@ -75,6 +75,11 @@ class TrainingProgress:
                 f"warning: {event['reason']}; starting the ranks again (attempt {event['attempt'] + 1})"
             )
             self._progress.note("starting the ranks")
+        elif event["type"] == "ranks":
+            ranks = event["ranks"]
+            self._progress.line(
+                f"going on with {ranks} rank{'' if ranks == 1 else 's'} of {event['of']}: Spark's slots"
+            )
         elif event["type"] == "resumed":
             for earlier in event["done"]:
                 if earlier["epoch"] not in self._history:
@@ -134,12 +139,13 @@ class TrainingProgress:
 
 
 def over_ranks(measured: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """Return an epoch's metrics of all ranks together, then each rank's own as ``rank_<r>/<name>``.
+    """Return an epoch's metrics of all ranks together, how many these are, then each rank's own as ``rank_<r>/<name>``.
 
     Args:
         measured: What each rank's ``timing.Timing`` emitted.
     """
     metrics = {name: float(of([own[name] for own in measured.values()])) for name, of in _OVER_RANKS.items()}
+    metrics["world_size"] = len(measured)
     for rank, own in sorted(measured.items()):
         metrics |= {f"rank_{rank}/{name}": value for name, value in own.items()}
     return metrics

@@ -42,7 +42,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         position: Kept by ``Advance``.
         exact: Knows the metrics of the epoch so far.
         callbacks: Name -> callback whose state is saved.
-        emit: Takes warnings; used on rank 0.
+        emit: Takes warnings, and ``checkpoint`` after an epoch that is not the last; used on rank 0.
         identity: What a resumed run must have in common with this one.
     """
 
@@ -79,6 +79,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
         best = stopping.state()["best_epoch"] == epoch if stopping else loss < self.lowest
         self.lowest = min(loss, self.lowest)
         self._save(epoch + 1, 0, [], best=best)
+        goes_on = epoch + 1 < self.config.epochs and not self.model.stop_training
+        if goes_on and not self.collective.rank and not self._failing:
+            self.emit({"type": "checkpoint", "epoch": epoch})
 
     def _due(self) -> bool:
         settings, done = self.config.checkpoint, self.position.epoch * self.position.steps + self.position.step + 1
