@@ -13,9 +13,9 @@ import pytest
 
 import convoy.config
 from convoy.__main__ import main
-from convoy.cli import parse, run_job
+from convoy.cli import parse, run_job, take_argument
 from convoy.config import Config
-from convoy.errors import ConfigError, SourceError
+from convoy.errors import ConfigError, GateFailure, SourceError
 
 CONF = sorted(Path(__file__).parent.parent.glob("conf/*.yaml"))
 
@@ -244,6 +244,30 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(capsys, job, arguments,
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert said in (None, err)
+
+
+def test_what_is_not_good_enough_has_its_line_and_status_3_and_its_result(capsys):
+    def job(config):
+        raise GateFailure("accuracy is\n too low", {"passed": False})
+
+    assert run_job("evaluate", job, "A job.", []) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"job": "evaluate", "passed": False}
+    assert err == "failed: accuracy is too low\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "others"),
+    [
+        (["--model", "a", "--x", "1"], "a", ["--x", "1"]),
+        (["--x", "1", "--model=a=b"], "a=b", ["--x", "1"]),
+        (["--model.name", "lenet5"], None, ["--model.name", "lenet5"]),
+        (["--x", "--model"], None, ["--x"]),
+        ([], None, []),
+    ],
+)
+def test_argument_that_is_named_like_a_section(arguments, value, others):
+    assert take_argument("--model", arguments) == (value, others)
 
 
 def test_interruption_has_its_own_status(capsys):
