@@ -80,6 +80,15 @@ def test_spark_properties_are_given_as_they_are(yaml):
     assert config.spark.conf == {"spark.executor.memory": "2g", "spark.ui.enabled": "true"}
 
 
+def test_gates_are_a_list_in_a_file_and_in_an_argument(yaml):
+    file = yaml("evaluation:\n  gates:\n    - f1[7] >= 0.9\n    - not worse than models:/digits@champion\n")
+    gates = ["f1[7] >= 0.9", "not worse than models:/digits@champion"]
+    assert parsed(*file).evaluation.gates == gates
+    argument = "[accuracy >= 0.95, not worse than models:/digits@champion]"
+    assert parsed(*file, "--evaluation.gates", argument).evaluation.gates == ["accuracy >= 0.95", gates[1]]
+    assert parsed(*file, "--evaluation.gates+", "log_loss <= 1").evaluation.gates == [*gates, "log_loss <= 1"]
+
+
 @pytest.mark.parametrize("file", CONF, ids=lambda file: file.stem)
 def test_every_experiment_of_the_project_parses(file):
     config = parsed("--config", str(file))

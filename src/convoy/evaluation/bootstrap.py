@@ -10,7 +10,7 @@ from convoy.evaluation.metrics import PER_CLASS, Outcomes, class_metrics, class_
 
 LEVEL = 0.95
 _SEED = 0  # the same samples have the same intervals
-_MOST_CELLS = 5_000
+_MOST_CELLS = 2_000
 _CHUNK_VALUES = 2_000_000
 
 
@@ -97,7 +97,7 @@ def _probability_resamples(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log loss and expected calibration error: (resamples,) each.
 
-    Samples of one bin of the confidence, all right or all wrong, are kinds of their own. Past 5,000 samples, those with
+    Samples of one bin of the confidence, all right or all wrong, are kinds of their own. Past 2,000 samples, those with
     neighbouring losses are one kind, with the mean of their losses: as many kinds, whatever N is.
     """
     losses = outcomes.losses
