@@ -13,9 +13,9 @@ import pytest
 
 import convoy.config
 from convoy.__main__ import main
-from convoy.cli import parse, run_job
+from convoy.cli import parse, run_job, take_argument
 from convoy.config import Config
-from convoy.errors import ConfigError, SourceError
+from convoy.errors import ConfigError, GateFailure, SourceError
 
 CONF = sorted(Path(__file__).parent.parent.glob("conf/*.yaml"))
 
@@ -78,6 +78,15 @@ def test_arguments_win_over_the_file(yaml):
 def test_spark_properties_are_given_as_they_are(yaml):
     config = parsed(*yaml("spark: {conf: {spark.executor.memory: 2g, spark.ui.enabled: 'true'}}\n"))
     assert config.spark.conf == {"spark.executor.memory": "2g", "spark.ui.enabled": "true"}
+
+
+def test_gates_are_a_list_in_a_file_and_in_an_argument(yaml):
+    file = yaml("evaluation:\n  gates:\n    - f1[7] >= 0.9\n    - not worse than models:/digits@champion\n")
+    gates = ["f1[7] >= 0.9", "not worse than models:/digits@champion"]
+    assert parsed(*file).evaluation.gates == gates
+    argument = "[accuracy >= 0.95, not worse than models:/digits@champion]"
+    assert parsed(*file, "--evaluation.gates", argument).evaluation.gates == ["accuracy >= 0.95", gates[1]]
+    assert parsed(*file, "--evaluation.gates+", "log_loss <= 1").evaluation.gates == [*gates, "log_loss <= 1"]
 
 
 @pytest.mark.parametrize("file", CONF, ids=lambda file: file.stem)
@@ -244,6 +253,30 @@ def test_what_the_user_can_mend_is_one_line_and_status_2(capsys, job, arguments,
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert said in (None, err)
+
+
+def test_what_is_not_good_enough_has_its_line_and_status_3_and_its_result(capsys):
+    def job(config):
+        raise GateFailure("accuracy is\n too low", {"passed": False})
+
+    assert run_job("evaluate", job, "A job.", []) == 3
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"job": "evaluate", "passed": False}
+    assert err == "failed: accuracy is too low\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "others"),
+    [
+        (["--model", "a", "--x", "1"], "a", ["--x", "1"]),
+        (["--x", "1", "--model=a=b"], "a=b", ["--x", "1"]),
+        (["--model.name", "lenet5"], None, ["--model.name", "lenet5"]),
+        (["--x", "--model"], None, ["--x"]),
+        ([], None, []),
+    ],
+)
+def test_argument_that_is_named_like_a_section(arguments, value, others):
+    assert take_argument("--model", arguments) == (value, others)
 
 
 def test_interruption_has_its_own_status(capsys):

@@ -89,6 +89,7 @@ def test_configuration_cannot_be_changed():
         (TrainingConfig, "shuffle_window_mb", float("inf")),
         (TrainingConfig, "global_batch_size", 0),
         (EvaluationConfig, "top_k", 0),
+        (EvaluationConfig, "bootstrap", -1),
         (ScoringConfig, "batch_size", 0),
     ],
 )

@@ -11,6 +11,8 @@ JOBS = {
     "train": "a dataset -> an MLflow run and a registered model version",
     "experiment": "variants of a training, side by side -> a parent run with a chart",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
+    "promote": "a version of a registered model -> the champion",
+    "rollback": "the previous version -> the champion again",
     "score": "images -> the same rows with predictions",
     "describe": "a network's layers: volumes, weights, multiply-adds, receptive fields, memory; and a picture",
     "datasets": "list, show, diff and verify versions of datasets",

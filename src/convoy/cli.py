@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from convoy.config import Config
 from convoy.console import say
-from convoy.errors import ConfigError, ConvoyError, did_you_mean
+from convoy.errors import ConfigError, ConvoyError, GateFailure, did_you_mean
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
 
@@ -42,20 +42,45 @@ def run_job(
         arguments: A dataclass of arguments that this job alone has.
 
     Returns:
-        The exit status: 0 done, 2 the user can mend it (one line on stderr), 130 interrupted. Anything else
-        propagates with its traceback, which makes the interpreter's exit status 1.
+        The exit status: 0 done, 2 the user can mend it (one line on stderr), 3 measured and not good enough (one
+        line on stderr, and the JSON line), 130 interrupted. Anything else propagates with its traceback, which makes
+        the interpreter's exit status 1.
     """
     quiet_libraries()
+    status = 0
     try:
         result = job(*parse_all(name, description, argv, (Config, *filter(None, [arguments]))))
     except ConvoyError as error:
         say("error: " + " ".join(str(error).split()))
         return 2
+    except GateFailure as failure:
+        say("failed: " + " ".join(str(failure).split()))
+        status, result = 3, failure.result
     except KeyboardInterrupt:
         say("interrupted")
         return 130
     print(json.dumps({"job": name, **result}), flush=True)
-    return 0
+    return status
+
+
+def take_argument(flag: str, argv: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """Take a job's own argument out of the others: one that is named like a section of the configuration.
+
+    Args:
+        flag: E.g. ``--model``.
+        argv: Arguments; ``sys.argv[1:]`` when None.
+
+    Returns:
+        (its value, None where it is missing or has none; the other arguments).
+    """
+    others = list(sys.argv[1:] if argv is None else argv)
+    for i, argument in enumerate(others):
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            given = [value] if equals else others[i + 1 : i + 2]
+            del others[i : i + (1 if equals else 2)]
+            return (given[0] if given else None), others
+    return None, others
 
 
 def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Config:

@@ -1,11 +1,12 @@
 """What can go wrong that the user can mend.
 
-Every exception here becomes one line on stderr and exit status 2 (see ``convoy.cli``). The message says
+Every ``ConvoyError`` becomes one line on stderr and exit status 2 (see ``convoy.cli``). The message says
 what was given, what was expected and how to mend it; it never needs a traceback to be understood.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class ConvoyError(Exception):
@@ -38,6 +39,19 @@ class TrackingError(ConvoyError):
 
 class TrainingError(ConvoyError):
     """Training cannot go on for a reason in the data or the settings."""
+
+
+class GateFailure(Exception):
+    """A model was measured, and is not good enough: nothing to mend in what was given; exit status 3.
+
+    Args:
+        reasons: Why.
+        result: The fields of the job's JSON line, which is printed all the same.
+    """
+
+    def __init__(self, reasons: str, result: Mapping[str, Any]) -> None:
+        super().__init__(reasons)
+        self.result = dict(result)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

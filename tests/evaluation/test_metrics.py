@@ -6,13 +6,15 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.evaluation.metrics import evaluate
+from convoy.evaluation.calibration import reliability
+from convoy.evaluation.metrics import Outcomes, evaluate, overall_names
 
 
 def evaluate_probabilities(labels, probabilities, top_k):
     of_true = probabilities[np.arange(len(labels)), labels]
     ranks = (probabilities > of_true[:, None]).sum(axis=1)
-    return evaluate(labels, probabilities.argmax(axis=1), ranks, of_true, probabilities.shape[1], top_k)
+    outcomes = Outcomes(labels, probabilities.argmax(axis=1), ranks, of_true, probabilities.max(axis=1))
+    return evaluate(outcomes, probabilities.shape[1], top_k)
 
 
 @given(st.integers(1, 200), st.integers(3, 12), st.data())
@@ -33,9 +35,15 @@ def test_metrics_equal_scikit_learns(rows, classes, data):
     expected = sklearn.metrics.top_k_accuracy_score(labels, probabilities, k=top_k, labels=names)
     assert result.top_k_accuracy == pytest.approx(expected)
     assert (result.rows, result.top_k) == (rows, top_k)
-    macro = sklearn.metrics.recall_score(labels, predictions, labels=names, average="macro", zero_division=0)
-    assert result.overall()["macro_recall"] == pytest.approx(macro)
-    assert result.overall()["min_recall"] == pytest.approx(per_class[1][per_class[3] > 0].min())
+    macro = sklearn.metrics.precision_recall_fscore_support(
+        labels, predictions, labels=names, average="macro", zero_division=0
+    )
+    overall = result.overall()
+    assert [overall[f"macro_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(macro[:3])
+    assert list(overall) == overall_names(top_k)
+    calibration = reliability(probabilities.max(axis=1), predictions == labels).expected_error
+    assert overall["expected_calibration_error"] == calibration
+    assert overall["min_recall"] == pytest.approx(per_class[1][per_class[3] > 0].min())
 
 
 @given(st.integers(1, 50), st.integers(2, 6), st.integers(0, 1000))

@@ -156,8 +156,13 @@ def test_evaluation_goes_to_the_models_own_run(client, trained, evaluated):
     metrics = client.get_run(result["run_id"]).data.metrics
     assert metrics["test_accuracy"] == pytest.approx(result["accuracy"])
     artifacts = {file.path for file in client.list_artifacts(result["run_id"], "evaluation/test")}
-    assert artifacts == {"evaluation/test/confusion_matrix.png", "evaluation/test/per_class.json"}
-    assert "precision" in text
+    names = {"confusion_matrix.png", "per_class.json", "metrics.json", "gates.json"}
+    assert artifacts == {f"evaluation/test/{name}" for name in names}
+    low, high = result["intervals"]["accuracy"]
+    assert 0.8 < low < result["accuracy"] < high <= 1
+    assert "95% interval" in text
+    assert "passed" not in result
+    assert client.get_registered_model("digits").aliases == {}
 
 
 def test_scores_have_the_columns_and_agree_with_the_evaluation(scored, evaluated):

@@ -118,6 +118,14 @@ def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: st
         ModelError: The model takes samples of another shape or type, or has other classes.
     """
     entry = manifest.split(split)
+    check_dataset(package, manifest)
+    rows = [(str(path / split / file.name), i) for file in entry.files for i in range(len(file.row_groups))]
+    work = functools.partial(list_row_groups, row_groups=rows)
+    return spark.range(0, len(rows), numPartitions=len(rows)).mapInArrow(work, "file string, row_group int")
+
+
+def check_dataset(package: ModelPackage, manifest: Manifest) -> None:
+    """Raise ``ModelError`` unless the model takes the dataset's samples and has its classes."""
     what = f"dataset {manifest.name} {manifest.version}"
     if manifest.spec != package.spec:
         raise ModelError(
@@ -126,6 +134,3 @@ def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: st
         )
     if manifest.classes != package.classes:
         raise ModelError(f"{package.uri} knows the classes {package.classes}, {what} has {manifest.classes}")
-    rows = [(str(path / split / file.name), i) for file in entry.files for i in range(len(file.row_groups))]
-    work = functools.partial(list_row_groups, row_groups=rows)
-    return spark.range(0, len(rows), numPartitions=len(rows)).mapInArrow(work, "file string, row_group int")

@@ -162,8 +162,10 @@ def list_row_groups(
         yield pa.RecordBatch.from_pydict({"file": list(files), "row_group": pa.array(indices, pa.int32())})
 
 
-def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec: str) -> Iterator[pa.RecordBatch]:
-    """For every row of whole row groups: label, prediction, rank and probability of the true class."""
+def measure_row_groups(
+    batches: Iterable[pa.RecordBatch], task: ScoreTask, others: Sequence[ScoreTask], codec: str
+) -> Iterator[pa.RecordBatch]:
+    """For every row of whole row groups: the columns of ``measure_columns``."""
     spec = task.model.value.spec
     for table in _tables(batches, ["image", "label"]):
         images = np.concatenate(decode_column(table.column("image"), codec, spec.shape, dtype=spec.dtype))
@@ -175,8 +177,14 @@ def measure_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask, codec
             "prediction_index": probabilities.argmax(axis=1).astype(np.int32),
             "rank_of_true": (probabilities > of_true[:, None]).sum(axis=1).astype(np.int32),
             "probability_of_true": of_true,
+            "confidence": probabilities.max(axis=1),
         }
+        for i, other in enumerate(others):
+            columns[f"other_{i}"] = predictor(other).predict(images).argmax(axis=1).astype(np.int32)
         yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
 
-MEASURE_COLUMNS = "label int, prediction_index int, rank_of_true int, probability_of_true float"
+def measure_columns(others: int) -> str:
+    """Schema of what is measured of a row: of the model, and the predictions of so many other models."""
+    own = "label int, prediction_index int, rank_of_true int, probability_of_true float, confidence float"
+    return ", ".join([own, *(f"other_{i} int" for i in range(others))])

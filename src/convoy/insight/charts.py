@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from convoy.config import TrainingConfig
-from convoy.insight.calibration import Reliability
+from convoy.evaluation.calibration import Reliability
 from convoy.tracking.figures import label_text
 from convoy.training.accumulation import updates_per_epoch
 from convoy.training.schedule import learning_rate

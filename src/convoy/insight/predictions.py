@@ -11,7 +11,7 @@ import tensorflow as tf
 from convoy.dataset.files import SplitFiles
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_samples
-from convoy.evaluation.metrics import Evaluation, evaluate
+from convoy.evaluation.metrics import Evaluation, Outcomes, evaluate
 
 MOST_ROWS = 10_000
 MOST_SECONDS = 20.0
@@ -83,7 +83,8 @@ class Predictions:
     def evaluate(self, top_k: int = 5) -> Evaluation:
         """Metrics over the samples."""
         above = (self.probabilities > self.of_true[:, None]).sum(axis=1)
-        return evaluate(self.labels, self.predicted, above, self.of_true, self.probabilities.shape[1], top_k)
+        outcomes = Outcomes(self.labels, self.predicted, above, self.of_true, self.confidence)
+        return evaluate(outcomes, self.probabilities.shape[1], top_k)
 
 
 def predict(

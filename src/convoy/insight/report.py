@@ -14,8 +14,8 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import Samples, read_samples
+from convoy.evaluation.calibration import reliability
 from convoy.insight import samples as sample_sections
-from convoy.insight.calibration import reliability
 from convoy.insight.charts import layers_by_epoch, rate_curve, reliability_diagram
 from convoy.insight.page import Page
 from convoy.insight.predictions import Predictions, predict

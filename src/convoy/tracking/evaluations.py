@@ -1,6 +1,7 @@
 """Log an evaluation to the run that made the model."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -20,6 +21,7 @@ def log_evaluation(
     per_class: Mapping[str, Sequence[float]],
     confusion: np.ndarray,
     manifest: Manifest,
+    documents: Mapping[str, Any] | None = None,
 ) -> str:
     """Log metrics, the per-class table and the confusion matrix.
 
@@ -31,6 +33,7 @@ def log_evaluation(
         per_class: Column -> one value for each class.
         confusion: int (K, K).
         manifest: Of the dataset that was measured on; gives the class names, and goes into tags.
+        documents: Name of a file -> what it holds, as JSON; None is none.
 
     Returns:
         The run's id.
@@ -46,6 +49,8 @@ def log_evaluation(
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
     # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
     client.log_dict(run_id, table, PER_CLASS.format(split=split))
+    for name, content in (documents or {}).items():
+        client.log_dict(run_id, content, f"evaluation/{split}/{name}")
     title = f"{split}: accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
     figure = confusion_picture(confusion, classes, title)
     client.log_figure(run_id, figure, f"evaluation/{split}/confusion_matrix.png")

@@ -69,23 +69,53 @@ def resolve(uri: str) -> Resolved:
     )
 
 
+def version_of(uri: str) -> tuple[str, str] | None:
+    """(name, version) where a resolved URI names a version of a registered model."""
+    match = _BY_VERSION.match(uri)
+    return (match["name"], match["version"]) if match else None
+
+
+def alias_of(uri: str) -> tuple[str, str] | None:
+    """(name, alias) where a URI names one."""
+    match = _BY_ALIAS.match(uri)
+    return (match["name"], match["alias"]) if match else None
+
+
+def aliases_of(name: str) -> dict[str, str]:
+    """The aliases of a registered model: alias -> version.
+
+    Raises:
+        TrackingError: No such model; the message lists what there is.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException:
+        raise _unknown(client, f"model {name!r}", name) from None
+    return {str(alias): str(version) for alias, version in aliases.items()}
+
+
+def _unknown(client: mlflow.MlflowClient, what: str, name: str) -> TrackingError:
+    names = sorted(model.name for model in client.search_registered_models())
+    there = f"there are {', '.join(names)}" if names else "none is registered yet; run jobs/train.py first"
+    return TrackingError(f"{what}: no model {name!r} is registered; {there}{did_you_mean(name, names)}")
+
+
 def _resolve_registered(
     client: mlflow.MlflowClient, uri: str, name: str, version: str | None = None, alias: str | None = None
 ) -> Resolved:
     found = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
     if not found:
-        names = sorted(model.name for model in client.search_registered_models())
-        there = f"there are {', '.join(names)}" if names else "none is registered yet; run jobs/train.py first"
-        raise TrackingError(f"{uri}: no model {name!r} is registered; {there}{did_you_mean(name, names)}")
+        raise _unknown(client, uri, name)
     newest = max(found, key=int)
     if alias is not None:
-        aliases = client.get_registered_model(name).aliases
+        aliases = aliases_of(name)
         if alias not in aliases:
             raise TrackingError(
                 f"{uri}: model {name!r} has no alias {alias!r}; it has {', '.join(aliases) or 'none'}, and versions 1"
                 f" to {newest}"
             )
-        version = str(aliases[alias])
+        version = aliases[alias]
     elif version == "latest":
         version = newest
     if version not in found:

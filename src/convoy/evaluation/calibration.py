@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BINS = 15
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -26,7 +28,13 @@ class Reliability:
     largest_error: float
 
 
-def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Reliability:
+def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Which of M bins of equal width, (m / M, (m + 1) / M], a confidence is in: int (N,); 0 is in the first."""
+    edges = np.linspace(0, 1, bins + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
     """Compare what a network is confident of with what is right.
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", 2017, equations 2 to 5,
@@ -39,7 +47,7 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
     """
     confidence = np.clip(np.asarray(confidence, np.float64), 0, 1)
     edges = np.linspace(0, 1, bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    index = bin_of(confidence, bins)
     counts = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         mean = np.bincount(index, confidence, bins) / counts

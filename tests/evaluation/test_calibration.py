@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.insight.calibration import reliability
+from convoy.evaluation.calibration import reliability
 
 
 def test_the_golden_example():

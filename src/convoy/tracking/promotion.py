@@ -1,0 +1,111 @@
+"""Which version of a registered model is in use: the aliases ``champion`` and ``previous``."""
+
+from dataclasses import dataclass
+
+import mlflow
+
+from convoy.errors import TrackingError
+from convoy.models.package import ModelPackage
+from convoy.tracking import registry
+from convoy.tracking.package import load_package
+
+CHAMPION, PREVIOUS = "champion", "previous"
+GATE_TAG = "evaluation.gate"
+_MOST_TAG = 5_000  # servers have taken as much for as long as there are tags of any length
+
+
+@dataclass(frozen=True)
+class InUse:
+    """Versions by alias, after a move.
+
+    Attributes:
+        model: Name of the registered model.
+        champion: The version in use.
+        previous: The one that was before it; None where there was none.
+        moved: Whether anything changed.
+    """
+
+    model: str
+    champion: str
+    previous: str | None
+    moved: bool
+
+
+def promote(uri: str) -> InUse:
+    """Make a version the champion; the champion so far becomes the previous one.
+
+    Args:
+        uri: A registered version: ``models:/digits/3``, ``models:/digits/latest``, ``models:/digits@candidate``.
+
+    Raises:
+        TrackingError: No such version, or the URI names a model that is no version.
+    """
+    named = registry.version_of(registry.resolve(uri).uri)
+    if named is None:
+        raise TrackingError(f"{uri} is no version of a registered model; expected e.g. models:/digits/3")
+    name, version = named
+    client, aliases = mlflow.MlflowClient(), registry.aliases_of(name)
+    champion = aliases.get(CHAMPION)
+    if champion == version:
+        return InUse(name, version, aliases.get(PREVIOUS), False)
+    if champion is not None:
+        client.set_registered_model_alias(name, PREVIOUS, champion)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    return InUse(name, version, champion, True)
+
+
+def rollback(name: str) -> InUse:
+    """Let champion and previous change places; doing it twice changes nothing.
+
+    Args:
+        name: Of the registered model.
+
+    Raises:
+        TrackingError: No such model, or it has no previous version.
+    """
+    aliases = registry.aliases_of(name)
+    champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+    if champion is None or previous is None:
+        given = ", ".join(f"{alias} ({version})" for alias, version in aliases.items()) or "none"
+        raise TrackingError(
+            f"model {name!r} cannot be rolled back: it needs the aliases {CHAMPION} and {PREVIOUS}, and has {given};"
+            f" promote a version instead: convoy promote --model models:/{name}/<version>"
+        )
+    registry.resolve(f"models:/{name}/{previous}")
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias(name, CHAMPION, previous)
+    client.set_registered_model_alias(name, PREVIOUS, champion)
+    return InUse(name, previous, champion, champion != previous)
+
+
+def load_champion(uri: str) -> ModelPackage | None:
+    """Load the model that another is compared with; None for an alias ``champion`` that no version has yet.
+
+    Raises:
+        TrackingError: No such model; the message lists what there is.
+        ModelError: It is no image classifier that can be scored.
+    """
+    named = registry.alias_of(uri)
+    if named is not None and named[1] == CHAMPION and CHAMPION not in registry.aliases_of(named[0]):
+        return None
+    return load_package(uri)
+
+
+def record_gates(uri: str, run_id: str, reasons: str | None) -> InUse | None:
+    """Note what came of the gates in a tag of the run and of the version; a version that passed becomes the champion.
+
+    Args:
+        uri: The model, resolved.
+        run_id: Its run.
+        reasons: Why it failed; None where it passed.
+
+    Returns:
+        The versions in use; None where the model failed, or is no registered version.
+    """
+    client, named = mlflow.MlflowClient(), registry.version_of(uri)
+    text = "passed" if reasons is None else f"failed: {reasons}"[:_MOST_TAG]
+    client.set_tag(run_id, GATE_TAG, text)
+    if named is None:
+        return None
+    client.set_model_version_tag(*named, GATE_TAG, text)
+    return promote(uri) if reasons is None else None
