@@ -20,6 +20,14 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
+@pytest.fixture(scope="session")
+def animals(tmp_path_factory):
+    """A small untrained network, logged and registered as training does; see ``tests/logged.py``."""
+    from tests.logged import log_images
+
+    return log_images(f"sqlite:///{tmp_path_factory.mktemp('animals')}/mlflow.db")
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal, and shows what one would: ``\\r`` goes back to the line's start."""
 

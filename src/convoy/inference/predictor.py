@@ -1,14 +1,13 @@
 """A packaged model in this process: samples -> class probabilities. Knows nothing of Spark."""
 
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from convoy.errors import ModelError
+from convoy.models.keras_file import load
 from convoy.models.package import ModelPackage
 
 _BATCH_BYTES, _GPU_BATCH_BYTES = 8 << 20, 64 << 20
@@ -31,7 +30,7 @@ class Predictor:
         batch_size: Samples per call.
 
     Raises:
-        ModelError: The network does not give one probability per class.
+        ModelError: The network is refused, or does not give one probability per class.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Predictor:
         on_gpu = bool(tf.config.get_visible_devices("GPU"))
         most = (_GPU_BATCH_BYTES if on_gpu else _BATCH_BYTES) // max(1, package.spec.nbytes)
         self.batch_size, self._pads = max(1, min(batch_size, most)), on_gpu
-        network = _load(package)
+        network = load(package.keras_file, package.uri)
         classes = len(package.classes)
         if network.output_shape != (None, classes):
             raise ModelError(f"{package.uri} gives {network.output_shape}, expected {classes} probabilities per sample")
@@ -96,16 +95,26 @@ class Predictor:
             yield answers[0], answers[1] if self._width else np.empty((count, 0), np.float32)
 
 
-def _load(package: ModelPackage) -> Any:
-    import keras
+def most_probable(
+    probabilities: np.ndarray, errors: Mapping[int, str]
+) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Choose the class of each sample.
 
-    import convoy.models.custom_layers  # noqa: F401  (a network may have them)
+    Args:
+        probabilities: float32 (N, K).
+        errors: Row -> why it cannot be scored.
 
-    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
-        file = os.path.join(folder, "model.keras")
-        with open(file, "wb") as out:
-            out.write(package.keras_file)
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    Returns:
+        int32 (N,) indices, float32 (N,) probabilities, and the errors with those of rows that are not finite.
+    """
+    count = len(probabilities)
+    index = probabilities.argmax(axis=1).astype(np.int32) if count else np.empty(0, np.int32)
+    best = probabilities[np.arange(count), index]
+    reasons = dict(errors)
+    # ``argmax`` finds NaN first: then the best one is it.
+    for row in np.flatnonzero(~np.isfinite(best)):
+        reasons.setdefault(int(row), "not_finite: the network gives nan for it")
+    return index, best, reasons
 
 
 def _last_input(network: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import ArrayType, FloatType, IntegerType, StringType, StructField, StructType
 
+from convoy.inference.predictor import most_probable
 from convoy.models.package import ModelPackage
 
 _CLASS = [
@@ -60,12 +61,7 @@ def result_columns(
         Name -> column of N values, in the order of ``Outputs.fields``.
     """
     count = len(probabilities)
-    index = probabilities.argmax(axis=1).astype(np.int32) if count else np.empty(0, np.int32)
-    best = probabilities[np.arange(count), index]
-    reasons = dict(errors)
-    # ``argmax`` finds NaN first: then the best one is it.
-    for row in np.flatnonzero(~np.isfinite(best)):
-        reasons.setdefault(int(row), "not_finite: the network gives nan for it")
+    index, best, reasons = most_probable(probabilities, errors)
     mask = None
     if reasons:
         mask = np.zeros(count, bool)

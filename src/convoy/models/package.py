@@ -1,8 +1,15 @@
 """A trained network with all that scoring needs. Imports neither MLflow nor TensorFlow: it travels to every worker."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from convoy.images import ArraySpec, Geometry
+
+METADATA = "convoy"
+"""Under this key class names and geometry are in the metadata of a logged model's MLmodel file."""
+KERAS_FILE = "data/model.keras"
+"""The network in a logged model, where MLflow writes it."""
 
 
 @dataclass(frozen=True)
@@ -24,3 +31,10 @@ class ModelPackage:
     spec: ArraySpec
     classes: list[str]
     run_id: str | None
+
+
+def described(uri: str, keras_file: bytes, metadata: Mapping[str, Any], run_id: str | None) -> ModelPackage:
+    """Put a network together with what its MLmodel file says of it, under ``METADATA``."""
+    geometry = Geometry(**metadata["geometry"]) if metadata["geometry"] else None
+    spec = geometry.spec if geometry else ArraySpec(tuple(metadata["shape"]), metadata["dtype"])
+    return ModelPackage(uri, keras_file, geometry, spec, list(metadata["classes"]), run_id)

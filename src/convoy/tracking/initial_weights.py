@@ -12,8 +12,8 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.errors import ModelError, TrackingError
+from convoy.models.package import KERAS_FILE, METADATA
 from convoy.tracking import registry
-from convoy.tracking.package import KERAS_FILE, METADATA
 from convoy.tracking.store import first_line
 from convoy.training.network import Build, check_weights
 from convoy.training.transfer import InitialWeights

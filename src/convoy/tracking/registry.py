@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -52,6 +54,8 @@ def resolve(uri: str) -> Resolved:
     Raises:
         TrackingError: No such model, version, alias or run; the message lists what there is.
     """
+    if ".." in PurePosixPath(unquote(uri)).parts:
+        raise TrackingError(f"{uri!r} is refused: '..' leads out of the run; expected e.g. runs:/<run id>/model")
     client = mlflow.MlflowClient()
     if match := _BY_VERSION.match(uri) or _BY_ALIAS.match(uri):
         return _resolve_registered(client, uri, **match.groupdict())

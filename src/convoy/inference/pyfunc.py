@@ -1,0 +1,130 @@
+"""A logged model as MLflow serves it: image files in, class names and probabilities out.
+
+MLflow imports this module from the model's own copy of the source. Neither Spark nor MLflow is needed, nor what trains.
+"""
+
+import base64
+import binascii
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from convoy.images import BadImage, check_array, prepare
+from convoy.inference.predictor import Predictor, most_probable
+from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
+
+_BATCH = 256
+
+
+class Classifier:
+    """What ``mlflow.pyfunc.load_model`` wraps.
+
+    Args:
+        package: The model.
+    """
+
+    def __init__(self, package: ModelPackage) -> None:
+        self._package = package
+        self._predictor = Predictor(package, _BATCH)
+
+    def predict(self, data: Any) -> pd.DataFrame:
+        """Classify.
+
+        Args:
+            data: For a model of images: a DataFrame, or a dictionary, whose column ``image`` (or only column) has image
+                files, as bytes or as base64 text. For a model of arrays: (N, ...) of the model's shape and dtype.
+
+        Returns:
+            A row per sample: ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``. Where there
+            is an error, the others are None; elsewhere it is None.
+        """
+        package, predictor = self._package, self._predictor
+        images = package.geometry is not None
+        values = _column(data) if images else _arrays(data)
+        probabilities, errors = [np.empty((0, len(package.classes)), np.float32)], {}
+        with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+            for start in range(0, len(values), predictor.batch_size):
+                part = values[start : start + predictor.batch_size]
+                samples = np.zeros((len(part), *package.spec.shape), package.spec.dtype)
+                reasons = pool.map(self._image if images else self._array, part, samples)
+                errors.update({start + row: reason for row, reason in enumerate(reasons) if reason})
+                probabilities.append(predictor.predict(samples))
+        return _table(np.concatenate(probabilities), errors, package, getattr(data, "index", None))
+
+    def _image(self, value: Any, out: np.ndarray) -> str | None:
+        """Write the pixels of a file; returns why there are none."""
+        assert self._package.geometry is not None
+        try:
+            out[:] = prepare(_content(value), self._package.geometry)
+        except BadImage as problem:
+            return str(problem)
+        except MemoryError:
+            return "too_large: it does not fit into memory"
+        return None
+
+    def _array(self, value: np.ndarray, out: np.ndarray) -> str | None:
+        try:
+            out[:] = check_array(value, self._package.spec)
+        except BadImage as problem:
+            return str(problem)
+        return None
+
+
+def _load_pyfunc(path: str) -> Classifier:
+    """Load a logged model; MLflow calls this.
+
+    Args:
+        path: Folder of the model.
+    """
+    folder = Path(path)
+    description = yaml.safe_load((folder / "MLmodel").read_text())
+    uri = f"models:/{description.get('model_id') or folder.name}"
+    content = (folder / KERAS_FILE).read_bytes()
+    return Classifier(described(uri, content, description["metadata"][METADATA], description.get("run_id")))
+
+
+def _column(data: Any) -> list[Any]:
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+    if "image" not in frame.columns and len(frame.columns) != 1:
+        raise ValueError(f"the columns are {list(frame.columns)}; expected one with image files, 'image'")
+    return list(frame["image"] if "image" in frame.columns else frame.iloc[:, 0])
+
+
+def _arrays(data: Any) -> np.ndarray:
+    if isinstance(data, dict) and len(data) == 1:
+        (data,) = data.values()
+    return np.asarray(data)
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, str):
+        try:
+            return base64.b64decode("".join(value.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise BadImage("not_an_image", "the text is no base64") from None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        raise BadImage("empty", "the image is null")
+    raise BadImage("unsupported", f"a {type(value).__name__}; expected the bytes of an image file, or base64 text")
+
+
+def _table(probabilities: np.ndarray, errors: dict[int, str], package: ModelPackage, rows: Any) -> pd.DataFrame:
+    index, best, reasons = most_probable(probabilities, errors)
+    columns: dict[str, Any] = {
+        "prediction": np.array(package.classes, object)[index],
+        "prediction_index": index,
+        "probability": best,
+        "error": np.array([reasons.get(row) for row in range(len(index))], object),
+    }
+    if reasons:
+        # None is a null in JSON; NaN would be none.
+        for name in ("prediction", "prediction_index", "probability"):
+            columns[name] = columns[name].astype(object)
+            columns[name][list(reasons)] = None
+    return pd.DataFrame(columns, index=rows if rows is not None and len(rows) == len(index) else None)

@@ -1,0 +1,100 @@
+"""A ``.keras`` file -> a network, in safe mode: nothing that the file brings along is run."""
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from convoy.errors import ModelError
+
+if TYPE_CHECKING:
+    import keras
+
+_OTHERS = {b"\x89HDF": "an .h5 file", b"\x80": "a pickle"}
+_EXPECTED = "expected a .keras file, as model.save('model.keras') of Keras 3 writes it"
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_CONFIG_BYTES = 256 << 20  # that a description may have; of the largest networks it has a few
+_CODE = ("Lambda", "__lambda__")
+_REASON = 200  # characters of what Keras says; it goes on to the whole configuration
+
+
+def check(content: bytes, uri: str) -> None:
+    """Look at a file without loading it.
+
+    Args:
+        content: The file.
+        uri: Of the model, for messages.
+
+    Raises:
+        ModelError: It is no ``.keras`` file, or holds code of its own.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+            for name in names:
+                path = PurePosixPath(name.replace("\\", "/"))
+                if path.is_absolute() or ".." in path.parts:
+                    raise ModelError(f"{uri} is refused: its .keras file has a member {name!r}, which leads out of it")
+            if not {_CONFIG, _WEIGHTS} <= set(names):
+                raise ModelError(f"{uri} is refused: its network is a zip without {_CONFIG} or {_WEIGHTS}; {_EXPECTED}")
+            if archive.getinfo(_CONFIG).file_size > _CONFIG_BYTES:
+                raise ModelError(f"{uri} is refused: {_CONFIG} in its .keras file is over {_CONFIG_BYTES >> 20} MiB")
+            config = json.loads(archive.read(_CONFIG))
+        found = next(_code(config), None)
+    except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, RuntimeError) as error:
+        what = next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
+        reason = f"its network is {what}" if what else f"its network cannot be read ({_first_line(error)})"
+        raise ModelError(f"{uri} is refused: {reason}; {_EXPECTED}") from None
+    if found is not None:
+        raise ModelError(
+            f"{uri} is refused: its layer {found!r} holds Python code (a lambda), which would run when the model is"
+            " loaded; put Keras' own layers or operations in its place, and log it again"
+        )
+
+
+def load(content: bytes, uri: str) -> "keras.Model":
+    """Load a network, uncompiled, once ``check`` has found nothing.
+
+    Raises:
+        ModelError: As ``check``, or Keras cannot load it in safe mode: it has layers that nobody here knows.
+    """
+    check(content, uri)
+    import keras
+
+    import convoy.models.custom_layers  # noqa: F401  (a network may have them)
+
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        file = os.path.join(folder, "model.keras")
+        with open(file, "wb") as out:
+            out.write(content)
+        try:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+        except MemoryError:
+            raise
+        except Exception as error:  # Keras raises whatever it finds
+            raise ModelError(
+                f"{uri} cannot be loaded in Keras' safe mode: {_first_line(error)}; expected a network of Keras' own"
+                " layers"
+            ) from None
+
+
+def _code(config: Any, layer: str = "?") -> Iterator[str]:
+    """Names of the layers that bring code along, wherever they are in a configuration."""
+    if isinstance(config, dict):
+        inner = config.get("config")
+        name = inner.get("name") if isinstance(inner, dict) else None
+        layer = name if isinstance(name, str) else layer
+        if config.get("class_name") in _CODE:
+            yield layer
+    if isinstance(config, dict | list):
+        for value in config.values() if isinstance(config, dict) else config:
+            yield from _code(value, layer)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:_REASON]

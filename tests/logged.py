@@ -1,0 +1,77 @@
+"""Untrained networks as models of MLflow, in stores of their own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+
+from convoy.dataset.manifest import Duplicates, Manifest
+from convoy.images import ArraySpec, Geometry
+from convoy.tracking import store
+from convoy.tracking.package import log_model
+from tests.conftest import noise
+from tests.inference.packages import CLASSES, SMALL, network
+
+
+def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -> Manifest:
+    """Of a dataset of animals that nobody has."""
+    spec = spec or SMALL.spec
+    return Manifest(
+        name="animals" if geometry else "signals",
+        version="1",
+        fingerprint="f" * 64,
+        image=geometry,
+        codec="raw",
+        classes=CLASSES,
+        pixel_mean=[1.0],
+        pixel_std=[1.0],
+        class_weights=dict.fromkeys(CLASSES, 1.0),
+        splits={},
+        sizes=None,
+        duplicates=Duplicates(0, 0, 0),
+        settings={},
+        quarantined=0,
+        source={},
+        created="2026-01-01T00:00:00+00:00",
+        shape=geometry.shape if geometry else spec.shape,
+        dtype=spec.dtype,
+    )
+
+
+def new_run(uri: str) -> str:
+    """Connect MLflow to a store; returns the id of a new run there."""
+    store.connect(uri, create=True)
+    return str(mlflow.MlflowClient().create_run(store.experiment_id("animals")).info.run_id)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A model in a store.
+
+    Attributes:
+        store: Tracking URI.
+        uri: Of the model, in the registry.
+        folder: Where the model's files are.
+    """
+
+    store: str
+    uri: str
+    folder: Path
+
+
+def _log(store_uri: str, of: Manifest, examples: np.ndarray) -> Logged:
+    run_id = new_run(store_uri)
+    uri, _ = log_model(network(of.shape, of.dtype), of, examples, run_id, of.name)
+    return Logged(mlflow.get_tracking_uri(), uri, Path(mlflow.artifacts.download_artifacts(uri)))
+
+
+def log_images(store_uri: str) -> Logged:
+    """Log and register a model of images as training does."""
+    return _log(store_uri, manifest(), noise(3, *SMALL.shape))
+
+
+def log_signals(store_uri: str) -> Logged:
+    """Log and register a model of float32 (12,)."""
+    examples = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
+    return _log(store_uri, manifest(None, ArraySpec((12,), "float32")), examples)
