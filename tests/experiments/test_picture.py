@@ -48,6 +48,14 @@ def test_names_at_the_curves_do_not_overlap():
         )
 
 
+def test_names_at_the_curves_stand_apart_from_those_at_the_bars():
+    names = ["lenet5 at 0.01", "x" * 60]
+    figure = drawn(rows_of([trial(name) for name in names], names))
+    ends = [text.get_window_extent().x1 for axes in figure.axes[1:4:2] for text in axes.texts]
+    begins = [label.get_window_extent().x0 for label in figure.axes[-1].get_yticklabels()]
+    assert min(begins) - max(ends) > 1.2 * figure.axes[1].texts[0].get_size() * figure.dpi / 72  # a letter's height
+
+
 @pytest.mark.parametrize(
     "trials",
     [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from convoy.experiments.comparison import Row
@@ -43,7 +44,8 @@ def comparison_picture(rows: Sequence[Row], title: str) -> Figure:
             place among the final values.
         title: Above the picture.
     """
-    figure = Figure(figsize=(15, 7.6), layout="constrained")
+    apart = ConstrainedLayoutEngine(w_pad=0.12)  # inches: names at the curves' ends stand beside those of the bars
+    figure = Figure(figsize=(15, 7.6), layout=apart)
     figure.suptitle(title, fontsize=13)
     grid = figure.add_gridspec(2, 3, width_ratios=(1, 1.25, 1.15))
     styles = [_style(i) for i in range(len(rows))]
