@@ -80,6 +80,23 @@ def test_an_accuracy_of_100_percent_is_drawn_at_the_edge_of_its_axis():
     assert len(curve.get_ydata()) == 3
 
 
+def test_a_loss_that_stays_at_chance_is_drawn_beside_those_that_fall_at_once():
+    stuck = trial("sigmoid", final=0.1)
+    stuck.history[:] = [epoch | {"val_loss": 2.3} for epoch in stuck.history]
+    learns = [trial(name, final=0.99) for name in ("relu", "elu")]
+    for one in learns:
+        one.history[:] = [epoch | {"val_loss": 0.1 / (i + 1)} for i, epoch in enumerate(one.history)]
+    rows = rows_of([stuck, *learns], ["sigmoid", "relu", "elu"])
+    bottom, top = drawn(rows).axes[1].get_ylim()
+    assert bottom < 0.033 < 2.3 < top
+
+
+def test_a_loss_that_diverges_does_not_press_the_others_together():
+    huge = trial("huge")
+    huge.history[:] = [epoch | {"val_loss": 10.0 ** (5 * i)} for i, epoch in enumerate(huge.history)]
+    assert drawn(rows_of([huge, trial("a"), trial("b")], ["huge", "a", "b"])).axes[1].get_ylim()[1] < 1000
+
+
 def test_a_variant_that_ended_before_its_first_epoch_is_named():
     early = trial("a", failure="a rank failed")
     early.history.clear()
