@@ -48,6 +48,14 @@ def test_names_at_the_curves_do_not_overlap():
         )
 
 
+def test_names_at_the_curves_stand_apart_from_those_at_the_bars():
+    names = ["lenet5 at 0.01", "x" * 60]
+    figure = drawn(rows_of([trial(name) for name in names], names))
+    ends = [text.get_window_extent().x1 for axes in figure.axes[1:4:2] for text in axes.texts]
+    begins = [label.get_window_extent().x0 for label in figure.axes[-1].get_yticklabels()]
+    assert min(begins) - max(ends) > 1.2 * figure.axes[1].texts[0].get_size() * figure.dpi / 72  # a letter's height
+
+
 @pytest.mark.parametrize(
     "trials",
     [
@@ -70,6 +78,23 @@ def test_an_accuracy_of_100_percent_is_drawn_at_the_edge_of_its_axis():
     bottom, top = figure.axes[3].get_ylim()
     assert all(bottom < value < top for value in curve.get_ydata())
     assert len(curve.get_ydata()) == 3
+
+
+def test_a_loss_that_stays_at_chance_is_drawn_beside_those_that_fall_at_once():
+    stuck = trial("sigmoid", final=0.1)
+    stuck.history[:] = [epoch | {"val_loss": 2.3} for epoch in stuck.history]
+    learns = [trial(name, final=0.99) for name in ("relu", "elu")]
+    for one in learns:
+        one.history[:] = [epoch | {"val_loss": 0.1 / (i + 1)} for i, epoch in enumerate(one.history)]
+    rows = rows_of([stuck, *learns], ["sigmoid", "relu", "elu"])
+    bottom, top = drawn(rows).axes[1].get_ylim()
+    assert bottom < 0.033 < 2.3 < top
+
+
+def test_a_loss_that_diverges_does_not_press_the_others_together():
+    huge = trial("huge")
+    huge.history[:] = [epoch | {"val_loss": 10.0 ** (5 * i)} for i, epoch in enumerate(huge.history)]
+    assert drawn(rows_of([huge, trial("a"), trial("b")], ["huge", "a", "b"])).axes[1].get_ylim()[1] < 1000
 
 
 def test_a_variant_that_ended_before_its_first_epoch_is_named():

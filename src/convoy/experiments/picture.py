@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from convoy.experiments.comparison import Row
@@ -31,6 +32,7 @@ _EDGE = 1e-4  # nearest to 0 and 1 that a logit axis shows
 _LABEL_GAP = 0.062  # of an axes' height, between two labels
 _REASON = 52  # letters of a line
 _FEW = 5
+_DIVERGED = 100  # times the usual first loss; one that stays at chance, where others learn fast, is far below
 
 
 def comparison_picture(rows: Sequence[Row], title: str) -> Figure:
@@ -43,7 +45,8 @@ def comparison_picture(rows: Sequence[Row], title: str) -> Figure:
             place among the final values.
         title: Above the picture.
     """
-    figure = Figure(figsize=(15, 7.6), layout="constrained")
+    apart = ConstrainedLayoutEngine(w_pad=0.12)  # inches: names at the curves' ends stand beside those of the bars
+    figure = Figure(figsize=(15, 7.6), layout=apart)
     figure.suptitle(title, fontsize=13)
     grid = figure.add_gridspec(2, 3, width_ratios=(1, 1.25, 1.15))
     styles = [_style(i) for i in range(len(rows))]
@@ -100,7 +103,7 @@ def _scale_loss(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric: str
         return
     firsts = [trial.history[0].get(metric, np.nan) for row in rows for trial in row.trials if trial.history]
     firsts = [value for value in firsts if np.isfinite(value) and value > 0]
-    top = min(values.max(), 10 * float(np.median(firsts))) if firsts else values.max()
+    top = min(values.max(), _DIVERGED * float(np.median(firsts))) if firsts else values.max()
     axes.set_yscale("log")
     axes.set_ylim(values.min() / 1.25, top * 1.25)
     digits = (1, 2, 5) if top > 8 * values.min() else (1, 1.5, 2, 3, 4, 5, 7)
