@@ -32,7 +32,7 @@ def run(config: Config) -> dict[str, Any]:
     manifest.split(section.split)
     gates = parse_gates(section.gates, manifest.classes, section.top_k)
     store.connect(config.tracking.uri)
-    package = load_package(uri)
+    package = load_package(uri, manifest.classes, manifest.image)
     opponents = Opponents(gates, package, manifest)
     with session("evaluate", config.spark) as spark:
         outcomes, others = measure_rows(spark, package, opponents.packages, path, manifest, section.split)

@@ -58,14 +58,14 @@ def renamed(config, shape, classes, *_):
 
 def task(dataset, build=three_heads, weights=None, **settings):
     options = {"num_workers": 0, "epochs": 2, "global_batch_size": 16, "optimizer": OptimizerConfig("adam", 0.01)}
-    config = ModelConfig(auxiliary_heads=True)
+    config = ModelConfig("googlenet", auxiliary_heads=True)
     return TrainTask(str(dataset), config, TrainingConfig(**{**options, **settings}), build, 0, weights=weights)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_other_heads_count_for_three_tenths_in_training_and_nothing_in_validation(dataset, smoothing):
     manifest = Manifest.load(dataset)
-    model = network(three_heads, ModelConfig(auxiliary_heads=True), manifest, "float32", None)
+    model = network(three_heads, ModelConfig("googlenet", auxiliary_heads=True), manifest, "float32", None)
     assert isinstance(model, TrainedWithHeads)
     loss = crossentropy(smoothing)
     model.compile("sgd", with_auxiliary_loss(loss), metrics=[of_main_head(accuracy)])
@@ -105,7 +105,7 @@ def test_what_is_saved_is_the_main_head_and_what_was_validated(dataset, settings
 
 
 def test_training_with_heads_can_start_from_a_network_without(dataset, tmp_path):
-    manifest, config = Manifest.load(dataset), ModelConfig(auxiliary_heads=True)
+    manifest, config = Manifest.load(dataset), ModelConfig("googlenet", auxiliary_heads=True)
     plain = saved_form(three_heads, config, manifest)
     plain.save_weights(tmp_path / "w.weights.h5")
     weights = InitialWeights(str(tmp_path / "w.weights.h5"), "w.weights.h5")
