@@ -56,6 +56,19 @@ def test_names_at_the_curves_stand_apart_from_those_at_the_bars():
     assert min(begins) - max(ends) > 1.2 * figure.axes[1].texts[0].get_size() * figure.dpi / 72  # a letter's height
 
 
+def test_single_trainings_and_values_are_within_the_axes_and_apart():
+    finals = {"none": (0.93, 0.953, 0.961), "oversample": (0.963, 0.964, 0.968)}
+    rows = rows_of([trial(name, i, final=final) for name in finals for i, final in enumerate(finals[name])], finals)
+    bars = drawn(rows).axes[-1]
+    frame = bars.get_window_extent()
+    for place, text in enumerate(bars.texts):
+        ticks = [line.get_xdata()[0] for line in bars.lines if line.get_ydata()[0] == place]
+        ends = [bars.transData.transform((value, place))[0] for value in ticks]
+        assert len(ends) == 3
+        extent = text.get_window_extent()
+        assert frame.x0 < min(ends) < max(ends) <= extent.x0 < extent.x1 < frame.x1
+
+
 @pytest.mark.parametrize(
     "trials",
     [

@@ -187,7 +187,8 @@ def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]])
     """Bars of the accuracy on the test split, or else in validation, the best at the top."""
     name = "test_accuracy" if any("test_accuracy" in row.mean for row in rows) else "val_accuracy"
     order = sorted(range(len(rows)), key=lambda i: rows[i].mean.get(name, -1.0))
-    known = [rows[i].mean[name] for i in order if name in rows[i].mean]
+    values = {i: [rows[i].mean[name], *_singles(rows[i], name)] for i in order if name in rows[i].mean}
+    known = [value for of_row in values.values() for value in of_row]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     # Bars begin where they can be told apart; the axis says so.
     floor = 0.0 if low < 0.5 else max(0.0, low - max(0.6 * (high - low), 0.02))
@@ -197,13 +198,10 @@ def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]])
         if name in row.mean:
             value = row.mean[name]
             axes.barh(place, value - floor, left=floor, color=colour, height=0.62, alpha=0.9)
-            for trial in row.trials if len(row.trials) > 1 else ():
-                own = trial.test.get("accuracy") if name == "test_accuracy" else _last(trial.history)
-                if own is not None:
-                    axes.plot(own, place, "|", color="black", markersize=9)
+            for own in values[i][1:]:
+                axes.plot(own, place, "|", color="black", markersize=9)
             spread_text = f" ± {100 * row.std[name]:.2f}" if name in row.std else ""
-            right = max(value, value + row.std.get(name, 0.0))
-            axes.text(right, place, f"  {100 * value:.2f}{spread_text} %", va="center", fontsize=10)
+            axes.text(max(values[i]), place, f"  {100 * value:.2f}{spread_text} %", va="center", fontsize=10)
         if row.failure:
             below = 0.42 if name in row.mean else 0.0
             text = textwrap.fill(_short(row.failure, 2 * _REASON), _REASON)
@@ -224,8 +222,14 @@ def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]])
     axes.set_title(f"accuracy, {where}{begins}")
 
 
-def _last(history: Sequence[Mapping[str, float]]) -> float | None:
-    return history[-1].get("val_accuracy") if history else None
+def _singles(row: Row, name: str) -> list[float]:
+    """What each of several trainings reached."""
+    done = [trial for trial in row.trials if trial.status == "FINISHED" and trial.history]
+    if name == "test_accuracy":
+        found = [trial.test.get("accuracy") for trial in done]
+    else:
+        found = [trial.history[-1].get(name) for trial in done]
+    return [own for own in found if own is not None and len(row.trials) > 1]
 
 
 def _short(text: str, length: int) -> str:
