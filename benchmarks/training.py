@@ -21,7 +21,7 @@ from training_data import Data, mnist, photographs
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work" / "bench"
 PARTS = ("reader", "jpeg", "train", "scaling", "accuracy")
-MODELS = ("lenet5", "mnist_cnn")
+MODELS = {"lenet5": (60_000, 4), "mnist_cnn": (12_000, 3)}  # images and epochs: a step of the second takes long
 PACKAGES = ("tensorflow-cpu", "keras", "horovod", "petastorm", "pyspark", "pyarrow", "numpy", "simplejpeg")
 TITLE = """## Training
 
@@ -118,16 +118,15 @@ def epochs_table(
 
 def train(arguments: argparse.Namespace, versions: Versions) -> str:
     """Whole epochs of two ranks beside other ways to use two cores."""
-    data = mnist(arguments.mnist, WORK, arguments.scaled(60_000))
     caption = (
-        f"Whole epochs of {data.rows:,} images of MNIST, reading included where there is any, validation not. What is"
+        "Whole epochs of images of MNIST, reading included where there is any, validation not. What is"
         " kept in memory is read before the first epoch, and not counted. The same network, Adam, 128 images per step"
         " in all. Ranks, workers and processes compute with one thread each. Two processes that do not communicate,"
         " each with half of the images in memory and its own plain `fit`, show what communication and reading leave."
     )
     tables = []
-    for model in MODELS:
-        epochs = 4 if model == "lenet5" else 2
+    for model, (images, epochs) in MODELS.items():
+        data = mnist(arguments.mnist, WORK, arguments.scaled(images))
         common = (model, epochs)
         scripts = {
             "convoy": ("train_convoy.py", data.version, *common, 2, "none"),
@@ -144,16 +143,15 @@ def train(arguments: argparse.Namespace, versions: Versions) -> str:
 
 def scaling(arguments: argparse.Namespace, _: Versions) -> str:
     """Convoy with 1, 2, 4 ... ranks, one core each."""
-    data = mnist(arguments.mnist, WORK, arguments.scaled(60_000))
     caption = (
-        f"Convoy's epochs of {data.rows:,} images of MNIST with more ranks, one thread each and 128 images per step"
+        "Convoy's epochs of images of MNIST with more ranks, one thread each and 128 images per step"
         " in all, so that a rank's part of a step gets smaller."
     )
     counts = [2**i for i in range((os.cpu_count() or 1).bit_length())]
     described = {f"ranks_{n}": f"{n} rank{'s' * (n > 1)}" for n in counts}
     tables = []
-    for model in MODELS:
-        epochs = 4 if model == "lenet5" else 2
+    for model, (images, epochs) in MODELS.items():
+        data = mnist(arguments.mnist, WORK, arguments.scaled(images))
         scripts = {f"ranks_{n}": ("train_convoy.py", data.version, model, epochs, n, "auto") for n in counts}
         tables += training_table(model, scripts, described, data, arguments)
     return "### More ranks\n\n" + "\n\n".join([caption, *tables])
@@ -174,7 +172,7 @@ def training_table(
 
     runs: dict[str, Run] = {name: lambda _, name=name: run(name) for name in scripts if wanted(name, arguments)}
     seconds, remarks = interleaved(runs, arguments.repetitions, WORK / "out", PeerError, warm_up=False)
-    return [table(f"{model}, an epoch", seconds, described, data.rows), *remarks]
+    return [table(f"{model}, epochs of {data.rows:,} images", seconds, described, data.rows), *remarks]
 
 
 def table(title: str, seconds: dict[str, list[float]], described: dict[str, str], rows: int) -> str:
