@@ -71,6 +71,7 @@ def test_without_a_map_there_is_no_grad_cam():
 
 
 def test_what_is_watched_is_what_the_network_computes_and_its_gradients():
+    keras.utils.set_random_seed(0)  # with other weights the step may cross a ReLU's kink
     model = network((6, 6, 1), 3)
     images = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), np.uint8)
     labels = np.array([2, 0])
@@ -88,7 +89,7 @@ def test_what_is_watched_is_what_the_network_computes_and_its_gradients():
         return -np.log(chosen).sum()
 
     kernel = model.get_layer("conv>2").kernel
-    step, where = 1e-2, np.unravel_index(np.abs(second.weight_gradients).argmax(), second.weights.shape)
+    step, where = 2e-3, np.unravel_index(np.abs(second.weight_gradients).argmax(), second.weights.shape)
     values = second.weights.copy()
     sides = []
     for sign in (1, -1):
