@@ -6,17 +6,15 @@ python benchmarks/score.py --mnist ~/mnist [--part rows|jpeg|memory] [--repetiti
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
-from contenders import Contender, run_once
-from environments import PeerError, environment
-from measure import Run, interleaved, say
+from contenders import run_once
+from measure import say
 from report import circumstances, markdown, publish
 from score_data import Data, jpeg_rows, large_rows, mnist_rows
-from training import table
+from training import rounds_table
 
-from convoy.models.registry import ARCHITECTURES
+from convoy.models.architectures import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work" / "bench"
@@ -104,25 +102,9 @@ def memory(arguments: argparse.Namespace, _: Versions) -> str:
 def compared(
     title: str, scripts: dict[str, tuple], data: Data, arguments: argparse.Namespace, versions: Versions
 ) -> list[str]:
-    """Rounds of contenders that stay; a script is (Python, or the peer with an environment, name, arguments ...)."""
+    """Rounds of contenders that stay."""
     say(f"{title}: {data.rows:,} rows")
-    with ExitStack() as stack:
-        started: dict[str, Contender] = {}
-
-        def run(name: str) -> float:
-            if name not in started:
-                python, *script = scripts[name]
-                python = environment(python, WORK / "env") if python == name else python
-                started[name] = stack.enter_context(Contender(python, *script))
-            answer = started[name].ask()
-            assert answer["rows"] == data.rows, f"{name}: {answer['rows']} rows of {data.rows}"
-            versions.update({k: v for k, v in answer["versions"].items() if k not in PACKAGES})
-            return float(answer["seconds"])
-
-        chosen = [name for name in scripts if arguments.peers is None or name in (*arguments.peers, "convoy")]
-        runs: dict[str, Run] = {name: lambda _, name=name: run(name) for name in chosen}
-        seconds, remarks = interleaved(runs, arguments.repetitions, WORK / "out", PeerError)
-    return [table(title, seconds, SCORERS, data.rows), *remarks]
+    return rounds_table(title, scripts, SCORERS, data.rows, arguments, versions, PACKAGES)
 
 
 def main() -> None:

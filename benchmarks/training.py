@@ -7,7 +7,7 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,7 +73,7 @@ def reader(arguments: argparse.Namespace, versions: Versions) -> str:
             "tfrecord": (sys.executable, "read_tfrecord.py", data.arrays, batch),
             **{peer: (peer, f"read_{peer}.py", data.arrays, batch) for peer in ("webdataset", "streaming", "litdata")},
         }
-        tables += epochs_table(f"batches of {batch}", scripts, READERS, data.rows, arguments, versions)
+        tables += rounds_table(f"batches of {batch}", scripts, READERS, data.rows, arguments, versions)
     return "### Reading\n\n" + "\n\n".join([caption, *tables])
 
 
@@ -90,12 +90,18 @@ def jpeg(arguments: argparse.Namespace, versions: Versions) -> str:
         "simplejpeg": (sys.executable, "decode_stored.py", data.version),
     }
     return "### JPEG\n\n" + "\n\n".join(
-        [caption, *epochs_table("JPEG 224x224", scripts, JPEG, data.rows, arguments, versions)]
+        [caption, *rounds_table("JPEG 224x224", scripts, JPEG, data.rows, arguments, versions)]
     )
 
 
-def epochs_table(
-    title: str, scripts: dict[str, tuple], described: dict[str, str], rows: int, arguments, versions: Versions
+def rounds_table(
+    title: str,
+    scripts: dict[str, tuple],
+    described: dict[str, str],
+    rows: int,
+    arguments: argparse.Namespace,
+    versions: Versions,
+    packages: Sequence[str] = PACKAGES,
 ) -> list[str]:
     """Rounds of contenders that stay; a script is (Python or the peer with an environment, name, arguments ...)."""
     with ExitStack() as stack:
@@ -108,7 +114,7 @@ def epochs_table(
                 started[name] = stack.enter_context(Contender(python, *script))
             answer = started[name].ask()
             assert answer["rows"] == rows, f"{name}: {answer['rows']} rows of {rows}"
-            versions.update({k: v for k, v in answer["versions"].items() if k not in PACKAGES})
+            versions.update({k: v for k, v in answer["versions"].items() if k not in packages})
             return float(answer["seconds"])
 
         runs: dict[str, Run] = {name: lambda _, name=name: run(name) for name in scripts if wanted(name, arguments)}
