@@ -41,7 +41,8 @@ def test_function_beside_the_user_with_options_is_trained_on_two_ranks_and_evalu
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    mlflow.set_tracking_uri("sqlite:///work/mlflow.db")
+    # Absolute: MLflow keeps one open store per URI, and a relative one may be another test's database.
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'work' / 'mlflow.db'}")
     network = mlflow.keras.load_model(result["model_uri"])
     names = [
         "conv2d",
