@@ -7,8 +7,9 @@ from convoy.errors import ClusterError
 from convoy.training.exchange import check_reduction, horovod_environment
 
 
-def test_nothing_is_set_unless_asked_for():
-    assert horovod_environment(HorovodConfig()) == {}
+def test_horovod_pauses_between_rounds_and_has_its_own_defaults_otherwise():
+    assert horovod_environment(HorovodConfig()) == {"HOROVOD_CYCLE_TIME": "1.0"}
+    assert horovod_environment(HorovodConfig(cycle_time_ms=None)) == {}
 
 
 def test_settings_have_horovods_names_and_units():
