@@ -129,27 +129,32 @@ def test_unknown_field_unlike_any_other_points_to_help(yaml):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "expected"),
     [
-        ("training.epochs", "many"),
-        ("training.epochs", "2.5"),
-        ("training.num_workers", "null"),
-        ("training.optimizer.learning_rate", "fast"),
-        ("training.optimizer.name", "adamm"),
-        ("source.kind", "folders"),
-        ("dataset.image.resize", "squash"),
-        ("evaluation.split", "tests"),
+        ("training.epochs", "many", "a whole number"),
+        ("training.epochs", "2.5", "a whole number"),
+        ("training.num_workers", "null", "a whole number"),
+        ("training.optimizer.learning_rate", "fast", "a number, or null"),
+        ("training.optimizer.name", "adamm", "sgd, momentum, nesterov, adam, "),
+        ("source.kind", "folders", "folder"),
+        ("dataset.image.resize", "squash", "stretch"),
+        ("evaluation.split", "tests", "train, validation or test"),
+        ("tracking.report", "perhaps", "true or false"),
+        ("scoring.columns", "path", "a list, or null"),
+        ("spark.conf", "fast", "names with values"),
     ],
 )
-def test_wrong_type_is_named_with_the_field_and_the_value(yaml, field, value):
+def test_wrong_type_is_named_with_the_field_the_value_and_what_is_expected(yaml, field, value, expected):
     section, _, name = field.rpartition(".")
     nested = f"{name}: {value}"
     for part in reversed(section.split(".")):
         nested = f"{part}: {{{nested}}}"
     for arguments in ((f"--{field}", value), yaml(nested)):
         message = refused(*arguments)
-        assert field in message
+        assert message.startswith(f"{field} is ")
         assert value.replace("null", "None") in message
+        assert expected in message.partition("expected ")[2]
+        assert "\n" not in message
 
 
 def test_value_out_of_range_in_a_file_is_named(yaml):

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,8 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from convoy.config import Config
 from convoy.console import say
-from convoy.errors import ConfigError, ConvoyError, GateFailure, did_you_mean
+from convoy.errors import ConfigError, ConvoyError, GateFailure
+from convoy.parser_errors import explained, in_words, unknown_field
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
 
@@ -24,9 +24,6 @@ Job = Callable[..., dict[str, Any]]
 """Takes the configuration, and the job's own arguments where it has any; returns the fields of the JSON line."""
 
 _SHORT = {"--resume": "--training.resume"}
-_UNKNOWN_ARGUMENT = re.compile(r"unrecognized arguments: --?([\w.]+)")
-_UNKNOWN_KEY = re.compile(r"Group '(?P<group>[\w.]+)' does not accept option '(?P<option>[\w.]+)'")
-_UNKNOWN_SECTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
 
 
 def run_job(
@@ -122,7 +119,7 @@ def changed(config: Config, fields: Mapping[str, Any]) -> Config:
     values = dataclasses.asdict(config)
     for name, value in fields.items():
         if name not in known:
-            raise ConfigError(_unknown(name, known))
+            raise ConfigError(unknown_field(name, known))
         *sections, field = name.split(".")
         inner = values
         for section in sections:
@@ -158,7 +155,7 @@ def _checked(parser: ArgumentParser, read: Callable[[], Any], kinds: Sequence[ty
         cause = _root_cause(error)
         if isinstance(cause, ConvoyError):
             raise cause from None
-        raise ConfigError(_explain(str(error), _fields(parser))) from None
+        raise ConfigError(explained(str(error), _fields(parser), kinds)) from None
     return [kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)}) for kind in kinds]
 
 
@@ -223,7 +220,7 @@ def _check_nulls(section: type, values: Any, prefix: str) -> None:
         if dataclasses.is_dataclass(kind):
             _check_nulls(cast(type, kind), value, f"{prefix}{name}.")
         elif value is None and type(None) not in get_args(kind):
-            raise ConfigError(f"{prefix}{name} is None; expected {getattr(kind, '__name__', kind)}")
+            raise ConfigError(f"{prefix}{name} is None; expected {in_words(kind)}")
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -234,24 +231,6 @@ def _root_cause(error: BaseException) -> BaseException:
         if isinstance(error, ConvoyError):
             break
     return error
-
-
-def _explain(message: str, fields: list[str]) -> str:
-    """Turn the parser's message into one line that names the nearest known field."""
-    unknown = None
-    if match := _UNKNOWN_ARGUMENT.search(message):
-        unknown = match[1]
-    elif match := _UNKNOWN_KEY.search(message):
-        unknown = f"{match['group']}.{match['option']}"
-    elif match := _UNKNOWN_SECTION.search(message):
-        unknown = match["key"]
-    if unknown is None:
-        return message
-    return _unknown(unknown, fields)
-
-
-def _unknown(field: str, fields: list[str]) -> str:
-    return f"unknown field {field!r}{did_you_mean(field, fields) or '; --help lists all of them'}"
 
 
 def quiet_libraries() -> None:

@@ -1,9 +1,7 @@
-"""Float images, stored as they are, through all four jobs as real processes."""
+"""Float images, stored as they are, through all four jobs."""
 
+import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -16,7 +14,7 @@ from convoy.dataset.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.spark, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")
@@ -32,33 +30,46 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def start(place: Path, job: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [
-        *(sys.executable, str(ROOT / "jobs" / f"{job}.py"), "--config", str(ROOT / "conf" / "digits.yaml")),
+@pytest.fixture
+def start(spark, place, monkeypatch, capsys):
+    """Run a job in this process; returns (status, stdout, stderr)."""
+    monkeypatch.chdir(place)
+    settings = [
+        *("--config", str(ROOT / "conf" / "digits.yaml")),
         *("--source.kind", "arrays", "--source.path", f"{place}/digits.npz"),
         *("--dataset.root", f"{place}/datasets", "--tracking.uri", f"sqlite:///{place}/mlflow.db"),
         *("--training.num_workers", "0", "--training.epochs", "4", "--scoring.output", f"{place}/scores"),
-        *arguments,
     ]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=240)
+
+    def call(job: str, *arguments: str) -> tuple[int, str, str]:
+        status = importlib.import_module(f"jobs.{job}").main([*settings, *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
 
 
-def run(place: Path, job: str, *arguments: str) -> dict:
-    done = start(place, job, *arguments)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture
+def run(start):
+    """Run a job to its end; returns its JSON line."""
+
+    def call(job: str) -> dict:
+        status, out, err = start(job)
+        assert status == 0, err
+        return json.loads(out.splitlines()[-1])
+
+    return call
 
 
-def test_float_images_are_ingested_trained_on_evaluated_and_scored(place):
-    ingested = run(place, "ingest")
+def test_float_images_are_ingested_trained_on_evaluated_and_scored(place, start, run):
+    ingested = run("ingest")
     manifest = Manifest.load(ingested["path"])
     assert (manifest.shape, manifest.dtype, manifest.image) == ((32, 32, 3), "float32", None)
-    trained = run(place, "train")
+    trained = run("train")
     assert trained["val_accuracy"] > 0.8
-    evaluated = run(place, "evaluate")
+    evaluated = run("evaluate")
     assert evaluated["accuracy"] > 0.8
-    scored = run(place, "score")
+    scored = run("score")
     assert (scored["rows"], scored["errors"]) == (manifest.rows()["test"], 0)
     rows = pq.read_table(place / "scores").to_pydict()
     right = [manifest.classes[label] == name for label, name in zip(rows["label"], rows["prediction"], strict=True)]
@@ -69,7 +80,7 @@ def test_float_images_are_ingested_trained_on_evaluated_and_scored(place):
     signature = mlflow.models.get_model_info(trained["model_uri"]).signature.inputs.inputs[0]
     assert (signature.shape, signature.type) == ((-1, 32, 32, 3), np.dtype(np.float32))
 
-    refused = start(place, "score", "--scoring.input", f"{place}/pictures")
-    assert refused.returncode == 2
-    (line,) = (line for line in refused.stderr.splitlines() if line.startswith("error"))
+    status, _, said = start("score", "--scoring.input", f"{place}/pictures")
+    assert status == 2
+    (line,) = (line for line in said.splitlines() if line.startswith("error"))
     assert line.startswith(f"error: {trained['model_uri']} takes arrays, float32 (32, 32, 3), and scoring.input")
