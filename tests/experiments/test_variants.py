@@ -64,7 +64,7 @@ def test_repetitions_differ_in_the_seed_alone(variants):
             "{variants: {a: {training.optimizer.name: adamm}}}",
             "'a': training.optimizer.name is 'adamm'; expected sgd, ",
         ),
-        ("{variants: {a: {training.epochs: null}}}", "'a': training.epochs is None; expected int"),
+        ("{variants: {a: {training.epochs: null}}}", "'a': training.epochs is None; expected a whole number"),
         ("{variants: {a: {}, b: {training.epochs: 5}}}", "'a' and 'b' are the same"),
         ("{variants: {a: {training.epochs: 3}, a: {}}}", "'a' twice in one section, in lines 1 and 1"),
         ("{variants: {a: }}", "experiment.variants"),
