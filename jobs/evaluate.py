@@ -31,7 +31,7 @@ def run(config: Config) -> dict[str, Any]:
     manifest = Manifest.load(path)
     manifest.split(section.split)
     gates = parse_gates(section.gates, manifest.classes, section.top_k)
-    store.connect(config.tracking.uri)
+    store.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri, manifest.classes, manifest.image)
     opponents = Opponents(gates, package, manifest)
     with session("evaluate", config.spark) as spark:

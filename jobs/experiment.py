@@ -33,7 +33,7 @@ def run(config: Config) -> dict[str, Any]:
         path = catalog.find(dataset.root, dataset.name, dataset.version)
         manifest = Manifest.load(path)
         check_networks(variants, manifest)
-        store.connect(config.tracking.uri, create=True)
+        store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         train = importlib.import_module(f"{_JOBS}.train").run
         with parent_run(config, path, manifest, spark.sparkContext.applicationId) as parent:
             rows = run_trials(spark, variants, train, parent, path, manifest)

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(
                 "--model is missing; expected a version of a registered model, e.g. --model models:/digits/3"
             )
-        store.connect(config.tracking.uri)
+        store.connect(config.tracking.uri, config.tracking.registry_uri)
         in_use = promotion.promote(model)
         before = f" (previous: {in_use.previous})" if in_use.previous else ""
         say(f"promote: champion of {in_use.model} is version {in_use.champion}{before}")

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run(config: Config) -> dict[str, Any]:
         if not model:
             raise ConfigError("--model is missing; expected the name of a registered model, e.g. --model digits")
-        store.connect(config.tracking.uri)
+        store.connect(config.tracking.uri, config.tracking.registry_uri)
         in_use = promotion.rollback(model)
         before = f" (previous: {in_use.previous})" if in_use.previous else ""
         say(f"rollback: champion of {in_use.model} is version {in_use.champion}{before}")

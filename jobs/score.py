@@ -23,7 +23,7 @@ def run(config: Config) -> dict[str, Any]:
     uri = default_uri(section.model, config.tracking.registered_model, "scoring.model")
     check_input(config)
     target = output.output_folder(section.output)
-    store.connect(config.tracking.uri)
+    store.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri)
     progress = Progress("score", 100, "%")
     with session("score", config.spark) as spark:

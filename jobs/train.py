@@ -26,7 +26,7 @@ def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]
     """Train, in a run with these tags; returns the fields of the JSON line."""
     started = time.monotonic()
     path, manifest, network = prepare(config, build)
-    store.connect(config.tracking.uri, create=True)
+    store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
     with initial_weights(config, build, manifest) as weights, session("train", config.spark) as spark:
         workers = ranks_to_start(spark, config.training)
         check_executors(spark, workers, str(path), made_folder(config.training))

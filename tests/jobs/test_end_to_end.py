@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+SECRETS = ("DATABRICKS_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")
+CANARY = "canary-4711-secret"  # in the environment of every job
 SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
 
 pytestmark = pytest.mark.e2e
@@ -43,6 +45,7 @@ class Place:
             *arguments,
         ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
+        environment |= dict.fromkeys(SECRETS, CANARY)
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
 
 
@@ -237,3 +240,11 @@ def test_everything_is_written_where_the_configuration_says(place, scored, evalu
     assert {path.name for path in place.folder.iterdir()} <= {
         *("datasets", "mlflow.db", ".mlflow.db.lock", "mlartifacts", "scores", "work", "other", "some images")
     }
+
+
+def test_no_secret_of_the_environment_is_written_anywhere(place, ingested, trained, evaluated, scored):
+    for _, text in (ingested, trained, evaluated, scored):
+        assert CANARY not in text
+    files = [path for path in place.folder.rglob("*") if path.is_file()]
+    assert {"mlflow.db", "MLmodel"} <= {path.name for path in files}
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == []

@@ -11,7 +11,9 @@ class TrackingConfig:
     """MLflow."""
 
     uri: str = "sqlite:///mlflow.db"
-    """Tracking (and registry) URI: a SQLite file, http(s)://server, or `databricks`."""
+    """Tracking URI: a SQLite file, http(s)://server, or `databricks`."""
+    registry_uri: str | None = None
+    """Where models are registered, when that is not the tracking URI; e.g. `databricks-uc`, Unity Catalog."""
     experiment: str = "convoy"
     """Experiment that collects the runs."""
     report: bool = True

@@ -20,11 +20,12 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the 
 _SQLITE = "sqlite:///"
 
 
-def connect(uri: str, create: bool = False) -> None:
+def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> None:
     """Point MLflow at a tracking store, after a look whether it answers.
 
     Args:
         uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
+        registry_uri: Of the models, where that is another one.
         create: Make a SQLite file that is missing.
 
     Raises:
@@ -59,7 +60,7 @@ def connect(uri: str, create: bool = False) -> None:
                 f"tracking.uri {uri!r} cannot be written to: {error.strerror}; mend it or choose another"
             ) from None
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
+    mlflow.set_registry_uri(registry_uri or uri)
     try:
         with _alone(_sqlite_file(uri)):
             mlflow.MlflowClient().search_experiments(max_results=1)
