@@ -19,7 +19,7 @@ from convoy import errors
 from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
 from convoy.interrupt import interruptible
-from convoy.spark import is_local
+from convoy.spark import driver_addresses, is_local
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
@@ -51,7 +51,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
         spark: The session.
         task: What to train.
         handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
-            ``ranks`` when their number is not the one before.
+            ``ranks`` when their number is not the one before. What it raises ends the ranks, and is raised again.
 
     Returns:
         The trained model.
@@ -138,10 +138,8 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     from horovod.runner import gloo_run
 
     mpi = task.training.horovod.reduction == "adasum"
-    conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
-    failures: list[dict[str, Any]] = []
-    stop = threading.Event()
+    failures, stop = list[dict[str, Any]](), threading.Event()
     watch = _StallWatch(task.training.stall_timeout, stop)
     growth = Growth(spark, task.training, ranks, stop)
 
@@ -152,11 +150,13 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
         elif event["type"] == "checkpoint":
             growth.look()
         else:
-            handle(event)
+            try:
+                handle(event)
+            except Exception:
+                stop.set()
+                raise
 
-    host = _LOOPBACK if local else str(conf.get("spark.driver.host"))
-    bind = _LOOPBACK if local else str(conf.get("spark.driver.bindAddress", host))
-    receiver = Receiver(bind, host, dispatch)
+    receiver = Receiver(*driver_addresses(spark), dispatch)
     output = _RankOutput()
     results, problem = [], None
     hook, threading.excepthook = threading.excepthook, output.take_thread_failure
