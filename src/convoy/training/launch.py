@@ -1,6 +1,5 @@
 """The driver's side of training: start the ranks, listen to them, bring the model home. The door to horovod.spark."""
 
-import io
 import os
 import re
 import socket
@@ -24,6 +23,7 @@ from convoy.training.channel import Address, Receiver
 from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
 from convoy.training.exchange import check_reduction, horovod_environment
+from convoy.training.rank_output import RankOutput
 from convoy.training.recovery import checkpoint_folder
 from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainedModel, TrainTask, train
@@ -139,7 +139,8 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
 
     mpi = task.training.horovod.reduction == "adasum"
     local = is_local(str(spark.sparkContext.master))
-    failures, stop = list[dict[str, Any]](), threading.Event()
+    failures: list[dict[str, Any]] = []
+    stop = threading.Event()
     watch = _StallWatch(task.training.stall_timeout, stop)
     growth = Growth(spark, task.training, ranks, stop)
 
@@ -157,13 +158,12 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
                 raise
 
     receiver = Receiver(*driver_addresses(spark), dispatch)
-    output = _RankOutput()
+    output = RankOutput()
     results, problem = [], None
-    hook, threading.excepthook = threading.excepthook, output.take_thread_failure
     # Horovod's own function would replace the process's signal handlers, for good.
     register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
     try:
-        with interruptible(stop.set, patience=_STOP_SECONDS), watch:
+        with output.with_thread_failures(), interruptible(stop.set, patience=_STOP_SECONDS), watch:
             results = horovod.spark.run(
                 run_rank,
                 args=(task, receiver.address, work),
@@ -180,7 +180,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     except Exception as error:
         problem = error
     finally:
-        threading.excepthook, gloo_run.register_shutdown_event = hook, register
+        gloo_run.register_shutdown_event = register
         receiver.close()
     ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
     if ended and watch.stalled:
@@ -219,7 +219,7 @@ def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
         sender.close()
 
 
-def _raise_failure(failures: list[dict[str, Any]], output: "_RankOutput", cause: Exception | None) -> None:
+def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Exception | None) -> None:
     """Raise what a rank reported: the user's error if there is one, else what went wrong with its traceback."""
     for failure in failures:
         if failure["kind"]:
@@ -277,24 +277,3 @@ class _StallWatch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join(timeout=5)
-
-
-class _RankOutput(io.TextIOBase):
-    """Keeps the end of what the ranks print; it is shown only when they fail for no reason that they could report."""
-
-    limit = 20_000
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def write(self, text: str) -> int:
-        self._text = (self._text + text)[-self.limit :]
-        return len(text)
-
-    def take_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
-        """Stand in for ``threading.excepthook``: Horovod's Spark thread fails loudly after any rank has failed."""
-        lines = traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
-        self.write("".join(lines))
-
-    def tail(self) -> str:
-        return self._text

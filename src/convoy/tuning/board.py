@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -117,7 +119,7 @@ class TrialLine(Progress):
 
 def say_best(best: Tried, metric: str) -> None:
     """Tell the best trial, as arguments that train it again."""
-    arguments = " ".join(f"--{name} {_text(value, digits=17)}" for name, value in best.values.items())
+    arguments = " ".join(f"--{name} {_exact(value)}" for name, value in best.values.items())
     say(f"best: trial {best.number}, {metric} {best.value:.4f}: {arguments}")
 
 
@@ -157,7 +159,10 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(nested, sort_keys=False)
 
 
-def _text(value: Any, digits: int = 4) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _exact(value)
+
+
+def _exact(value: Any) -> str:
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else shlex.quote(json.dumps(value))

@@ -142,7 +142,8 @@ def _parallel(complete: Sequence[Tried], parameters: Sequence[Parameter], metric
     axes = figure.subplots()
     rising = metric == "val_accuracy"
     values = np.array([one.value for one in complete], float)
-    order = np.argsort(np.argsort(values if rising else -values, kind="stable"), kind="stable")  # 0 is the worst
+    earlier = np.array([-one.number for one in complete], float)  # the first of equals is the best of them
+    order = np.argsort(np.lexsort((earlier, values if rising else -values)))  # 0 is the worst
     shares = order / max(1, len(complete) - 1)
     skipped = False
     for i in np.argsort(order):
