@@ -76,6 +76,8 @@ class ScoringConfig:
     """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
     max_error_fraction: float = 0.5
     """Share of rows that may have an error; with more of them nothing is published, and the job fails."""
+    log_run: bool = False
+    """Log the summary and the histograms to an MLflow run, linked to the model, in tracking.experiment."""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")

@@ -19,6 +19,7 @@ from convoy.dataset.sources.folder import files_below
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.errors import ConfigError, ModelError, SourceError
 from convoy.inference.dataframe import checked_outputs, score_dataset, score_images, score_task
+from convoy.inference.gauge import Gauge
 from convoy.models.package import ModelPackage
 
 _EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
@@ -47,8 +48,8 @@ def check_input(config: Config) -> None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
 
-def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
-    """Score what ``scoring.input`` names, once ``check_input`` has passed.
+def score_input(spark: SparkSession, config: Config, package: ModelPackage, gauge: Gauge | None = None) -> DataFrame:
+    """Score what ``scoring.input`` names, once ``check_input`` has passed; ``gauge`` counts what the images look like.
 
     Returns:
         For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
@@ -64,18 +65,23 @@ def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> D
         path = _version(config)
         outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
         task = score_task(spark, package, section.batch_size, outputs, section.half_precision)
-        return score_dataset(spark, path, Manifest.load(path), split, task)
+        manifest = Manifest.load(path)
+        # What is stored has lost the size that it came with, unless the files themselves are kept.
+        gauge = gauge if gauge is None or manifest.codec == "keep" else replace(gauge, sizes=False)
+        return score_dataset(spark, path, manifest, split, replace(task, gauge=gauge))
     if given.startswith(_TABLE) or _is_parquet(given):
-        return _score(_table(spark, given), package, section, section.image_column)
+        return _score(_table(spark, given), package, section, section.image_column, gauge)
     if package.geometry is None:
         raise ModelError(
             f"{package.uri} takes arrays, {package.spec}, and scoring.input {given!r} is a folder of images; ingest the"
             " arrays and give dataset:<split>"
         )
-    return _score(files(spark, given), package, replace(section, columns=None), "path")
+    return _score(files(spark, given), package, replace(section, columns=None), "path", gauge)
 
 
-def _score(rows: DataFrame, package: ModelPackage, section: ScoringConfig, column: str | None) -> DataFrame:
+def _score(
+    rows: DataFrame, package: ModelPackage, section: ScoringConfig, column: str | None, gauge: Gauge | None
+) -> DataFrame:
     return score_images(
         rows,
         package,
@@ -86,6 +92,7 @@ def _score(rows: DataFrame, package: ModelPackage, section: ScoringConfig, colum
         embeddings=section.embeddings,
         half_precision=section.half_precision,
         batch_size=section.batch_size,
+        gauge=gauge,
     )
 
 
