@@ -2,7 +2,7 @@
 
 import pytest
 
-from convoy.inference.summary import Summary, read_scores, summarise
+from convoy.inference.summary import Summary, summarise
 
 pytestmark = pytest.mark.spark
 
@@ -29,9 +29,3 @@ def test_no_rows_and_errors_alone(spark):
     found = summarise(spark.createDataFrame([(None, None, "empty: null", "m")], SCHEMA))
     assert found == Summary(1, {"empty": 1}, {}, None)
     assert found.fields()["mean_confidence"] is None
-
-
-def test_scores_are_read_from_a_folder_of_any_name(spark, tmp_path):
-    folder = tmp_path / "sc[1]{a,b}*"
-    spark.createDataFrame([("cat", 0.5, None, "m")], SCHEMA).write.parquet(f"file://{folder}")
-    assert summarise(read_scores(spark, folder)).classes == {"cat": 1}

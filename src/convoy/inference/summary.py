@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from convoy.dataset.sources.rows import glob_escaped
 from convoy.images import REASONS
 
 OTHER = "other"
@@ -80,11 +78,6 @@ def summarise(scored: DataFrame) -> Summary:
         classes=classes,
         mean_confidence=confidence / total if total else None,
     )
-
-
-def read_scores(spark: SparkSession, folder: Path) -> DataFrame:
-    """Open a folder of scores, whatever signs its path has."""
-    return spark.read.parquet(f"file://{glob_escaped(str(folder))}")
 
 
 def _shares(counts: Mapping[str, int]) -> str:

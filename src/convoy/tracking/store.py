@@ -36,12 +36,15 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         for name, value in _REQUESTS.items():
             os.environ.setdefault(name, value)
         try:
-            requests.get(uri, timeout=_TIMEOUT_SECONDS)
+            requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
         except requests.RequestException as error:
-            raise TrackingError(
-                f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({type(error).__name__}); start the"
-                " server, or use a local file: --tracking.uri sqlite:///mlflow.db"
-            ) from None
+            status = getattr(error.response, "status_code", 0)
+            if not 400 <= status < 500:  # without a page at its root it may still be a store, away it is none
+                what = f"status {status}" if status else type(error).__name__
+                raise TrackingError(
+                    f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"
+                    " use a local file: --tracking.uri sqlite:///mlflow.db"
+                ) from None
     elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
         raise TrackingError(
             f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"

@@ -11,7 +11,7 @@ import pytest
 
 from convoy.config import Config, TrackingConfig
 from convoy.config.jobs import ScoringConfig
-from convoy.evaluation.scoring import compare_with_training, report_scores
+from convoy.evaluation.score_report import compare_with_training, report_scores
 from convoy.images import ImageProfile, quantile_bins
 from convoy.inference.gauge import gauge_for
 from convoy.inference.summary import Summary
