@@ -17,6 +17,7 @@ from convoy.models.description_text import full_text, short_text
 from convoy.models.picture import network_picture
 from convoy.tracking.package import log_model
 from convoy.tracking.rates import PICTURE, log_sweep
+from convoy.tracking.record import WEIGHTS_SHA256
 from convoy.tracking.runs import TrainingRun
 from convoy.training.finder import find_rate
 from convoy.training.launch import launch, run_on_ranks
@@ -46,8 +47,9 @@ def train_model(
     reporters = run.log_epoch, run.log_ranks, run.log_sample, run.log_health
     with TrainingProgress(rows, epochs, *reporters) as progress:
         trained = launch(spark, task, progress.handle)
+    run.log_best()
     run.flush()  # first: it waits for a store that is away
-    run.set_tags({"weights.sha256": trained.weights_sha256})
+    run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})
     run.log_curves()
     examples = read_examples(Path(task.version_path), manifest, "validation")
     model = load_trained(trained)
