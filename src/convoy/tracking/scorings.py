@@ -16,8 +16,10 @@ from convoy.config import Config
 from convoy.models.package import ModelPackage
 from convoy.tracking import store
 from convoy.tracking.figures import label_text
+from convoy.tracking.record import COMMIT, git_commit
 from convoy.tracking.registry import version_of
-from convoy.tracking.runs import flatten, git_commit, without_secrets
+from convoy.tracking.runs import flatten
+from convoy.tracking.secrets import without_secrets
 
 SUMMARY, PICTURE = "scoring/summary.json", "scoring/histograms.png"
 _MOST_BARS = 40
@@ -66,7 +68,7 @@ def log_scoring(
     Raises:
         TrackingError: The store does not answer.
     """
-    store.connect(config.tracking.uri)
+    store.connect(config.tracking.uri, config.tracking.registry_uri)
     client, named = mlflow.MlflowClient(), version_of(package.uri)
     experiment = store.experiment_id(config.tracking.experiment)
     model_name = " ".join(named) if named else package.uri
@@ -76,7 +78,7 @@ def log_scoring(
             "mlflow.source.name": "jobs/score.py",
             "mlflow.source.type": "JOB",
             "mlflow.user": getpass.getuser(),
-            "mlflow.source.git.commit": git_commit(),
+            COMMIT: git_commit(),
             "spark.application_id": spark_application,
             "model.uri": package.uri,
             **({"model.name": named[0], "model.version": named[1]} if named else {}),
