@@ -12,6 +12,7 @@ from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.initial_weights import initial_weights
+from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import find_learning_rate, tell_network, train_model
 from convoy.tracking.runs import training_run
 from convoy.training.elastic import ranks_to_start
@@ -30,6 +31,7 @@ def run(config: Config, tags: Mapping[str, str] | None = None) -> dict[str, Any]
     with initial_weights(config, build, manifest) as weights, session("train", config.spark) as spark:
         workers = ranks_to_start(spark, config.training)
         check_executors(spark, workers, str(path), made_folder(config.training))
+        tags = {**tags_of_weights(weights.file if weights else None), **(tags or {})}
         with (
             training_run(config, path, manifest, spark.sparkContext.applicationId, tags) as tracked,
             where_ranks_read(weights, checkpoint_folder(config.training, tracked.run_id)) as readable,

@@ -6,12 +6,14 @@ from pathlib import Path
 import mlflow
 import numpy as np
 
-from convoy.dataset.manifest import Duplicates, Manifest
-from convoy.images import ArraySpec, Geometry
+from convoy.dataset.manifest import Duplicates, Manifest, SplitEntry
+from convoy.images import ArraySpec, Geometry, ImageProfile, quantile_bins
 from convoy.tracking import store
 from convoy.tracking.package import log_model
 from tests.conftest import noise
 from tests.inference.packages import CLASSES, SMALL, network
+
+PROFILE = ImageProfile(quantile_bins(dict.fromkeys(range(100), 30)), quantile_bins({8: 3000}), quantile_bins({6: 3000}))
 
 
 def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -> Manifest:
@@ -27,7 +29,7 @@ def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -
         pixel_mean=[1.0],
         pixel_std=[1.0],
         class_weights=dict.fromkeys(CLASSES, 1.0),
-        splits={},
+        splits={"train": SplitEntry(3000, dict.fromkeys(CLASSES, 600), [])},
         sizes=None,
         duplicates=Duplicates(0, 0, 0),
         settings={},
@@ -36,6 +38,7 @@ def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -
         created="2026-01-01T00:00:00+00:00",
         shape=geometry.shape if geometry else spec.shape,
         dtype=spec.dtype,
+        profile=PROFILE if geometry else None,
     )
 
 

@@ -15,8 +15,13 @@ from convoy.spark import session
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """A session with four slots, as the jobs build it; jobs called in this process use it too."""
-    with session("tests", SparkConfig(master="local[4]")) as running:
+    """A session with four slots, as the jobs build it; jobs called in this process use it too.
+
+    Four are for ranks. Other work is in two parts, unless it says otherwise: each part is a Python worker, which
+    imports TensorFlow where it scores.
+    """
+    two = {"spark.default.parallelism": "2", "spark.sql.files.minPartitionNum": "2"}
+    with session("tests", SparkConfig(master="local[4]", conf=two)) as running:
         yield running
 
 

@@ -91,6 +91,8 @@ def test_configuration_cannot_be_changed():
         (EvaluationConfig, "top_k", 0),
         (EvaluationConfig, "bootstrap", -1),
         (ScoringConfig, "batch_size", 0),
+        (ScoringConfig, "stream_interval", 10.0),  # without stream
+        (ScoringConfig, "format", "delta"),  # of a folder
     ],
 )
 def test_value_out_of_range_is_named_with_what_is_expected(section, field, value):

@@ -17,6 +17,8 @@ JOBS = {
     "score": "images -> the same rows with predictions",
     "describe": "a network's layers: volumes, weights, multiply-adds, receptive fields, memory; and a picture",
     "datasets": "list, show, diff and verify versions of datasets",
+    "runs": "list, show, diff and compare runs, and tell the best",
+    "reproduce": "a run -> a new run, trained from its record, and whether the weights are the same",
 }
 
 
@@ -25,7 +27,8 @@ def main() -> int:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: convoy <job> --config FILE [--section.field value ...]")
-        print("       convoy datasets list|show|diff|verify [--root FOLDER] [--name NAME] ...\n\njobs:")
+        print("       convoy datasets list|show|diff|verify [--root FOLDER] [--name NAME] ...")
+        print("       convoy runs list|show|diff|compare|best [--config FILE] [--uri URI] ...\n\njobs:")
         for name, text in JOBS.items():
             print(f"  {name:<10} {text}")
         print("\n`convoy <job> --help` documents every field; `convoy datasets <command> --help` every argument.")

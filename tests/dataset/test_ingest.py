@@ -17,7 +17,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_split
 from convoy.dataset.sources import source_of
 from convoy.errors import ConfigError, DatasetError, SourceError
-from convoy.images import Geometry, prepare
+from convoy.images import Geometry, brightness, prepare, quantile_bins
 from tests.spark_support import write_images
 
 pytestmark = pytest.mark.spark
@@ -88,6 +88,9 @@ def test_manifest_counts_and_statistics_are_exact(spark, tmp_path):
     train = read_split(result.path, manifest, "train").images
     np.testing.assert_allclose(manifest.pixel_mean, train.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(manifest.pixel_std, train.std(axis=(0, 1, 2)), rtol=1e-12)
+    profile = manifest.profile
+    assert profile.brightness.counts == profile.brightness.count(brightness(train)).tolist()
+    assert (profile.height, profile.width) == (quantile_bins({6: len(train)}), quantile_bins({5: len(train)}))
 
 
 def test_given_splits_are_kept_and_only_validation_is_carved_out_of_training(spark, tmp_path):
@@ -184,7 +187,9 @@ def test_odd_file_names_survive(spark, tmp_path):
 def test_images_of_other_sizes_are_resized_or_refused_as_asked(spark, tmp_path):
     write_images(tmp_path / "images", {"a": 20, "b": 20}, (12, 9))
     image = ImageConfig(height=6, width=5, channels=1, resize="letterbox")
-    assert run_ingest(spark, tmp_path / "images", tmp_path / "data", image=image).manifest.image.shape == (6, 5, 1)
+    manifest = run_ingest(spark, tmp_path / "images", tmp_path / "data", image=image).manifest
+    assert manifest.image.shape == (6, 5, 1)
+    assert manifest.profile.height.edges == [11, 12]  # as they came
     with pytest.raises(SourceError, match=r"no readable image \(size: 20\)"):
         run_ingest(spark, tmp_path / "images", tmp_path / "other", image=GREY)
 

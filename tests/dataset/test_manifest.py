@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.errors import DatasetError
-from convoy.images import ArraySpec, Geometry
+from convoy.images import ArraySpec, Bins, Geometry, ImageProfile
 
 MANIFEST = Manifest(
     name="animals",
@@ -33,6 +33,7 @@ MANIFEST = Manifest(
     source={"kind": "folder", "path": "/images"},
     created="2026-01-01T00:00:00+00:00",
     tools={"numpy": "1.26.4"},
+    profile=ImageProfile(Bins([99], [3, 2]), Bins([27, 28], [0, 5, 0]), Bins([], [5])),
 )
 
 
@@ -120,6 +121,8 @@ def test_missing_field_is_refused(load, name):
     del values[name]
     if name == "tools":  # for information alone
         assert load(json.dumps(values)).tools == {}
+    elif name == "profile":  # added later, and what it held is not known
+        assert load(json.dumps(values)) == dataclasses.replace(MANIFEST, profile=None)
     elif name in ("shape", "dtype", "weighted"):  # added later
         assert load(json.dumps(values)) == MANIFEST
     else:

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
 from convoy.dataset.moments import moments_of
-from convoy.dataset.summary import class_weights, pixel_statistics, reasons, size_statistics
+from convoy.dataset.summary import class_weights, image_profile, pixel_statistics, reasons, size_statistics
 from convoy.dataset.write import FileReport
-from convoy.images import ArraySpec
+from convoy.images import ArraySpec, quantile_bins
 
 
 def report_of(images: np.ndarray, split: str = "train", sizes: list[list[int]] | None = None) -> FileReport:
@@ -66,6 +66,20 @@ def test_sizes_are_counted_over_all_files():
     assert sizes.frequent == [[10, 20, 5], [40, 30, 1]]
     assert (sizes.smallest, sizes.largest) == ([10, 20], [40, 30])
     assert sizes.mean == [pytest.approx(15.0), pytest.approx(130 / 6)]
+
+
+def test_the_profile_is_of_the_training_images_of_all_files():
+    train = [
+        FileReport("train", "a", brightness=[[3, 2], [9, 1]], heights=[[28, 3]], widths=[[28, 2], [30, 1]]),
+        FileReport("train", "b", brightness=[[3, 1]], heights=[[28, 1]], widths=[[30, 1]]),
+    ]
+    elsewhere = FileReport("test", "c", brightness=[[200, 9]], heights=[[7, 9]], widths=[[7, 9]])
+    profile = image_profile([*train, elsewhere])
+    assert profile is not None
+    assert profile.brightness == quantile_bins({3: 3, 9: 1})
+    assert profile.height == quantile_bins({28: 4})
+    assert profile.width == quantile_bins({28: 2, 30: 2})
+    assert image_profile([elsewhere, FileReport("train", "empty")]) is None
 
 
 def test_the_ten_most_frequent_reasons_are_told():

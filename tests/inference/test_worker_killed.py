@@ -17,7 +17,10 @@ import json, os, signal, sys
 from collections import Counter
 from pyspark.sql import SparkSession
 import convoy
-from convoy.inference import worker
+from dataclasses import replace
+from convoy.images import ImageProfile, quantile_bins
+from convoy.inference.gauge import gauge_for
+from convoy.models.package import TrainingStatistics
 from tests.conftest import noise
 from tests.inference.packages import package
 from convoy.dataset import raw
@@ -39,11 +42,15 @@ values = raw.encode(noise(600, 8, 6, 3)).to_pylist()
 rows = spark.createDataFrame(list(enumerate(values)), "key int, image binary").repartition(3)
 flag, out = sys.argv[1:]
 # The worker that dies is the one that scores: Spark chains the two functions in one process.
-scored = convoy.score_images(rows, package(), columns=["key"])
+one = quantile_bins({0: 1})
+model = replace(package(), training=TrainingStatistics([], ImageProfile(one, one, one)))
+gauge = gauge_for(spark, model)
+scored = convoy.score_images(rows, model, columns=["key"], gauge=gauge)
 scored = scored.mapInArrow(lambda batches: die_once(batches, flag), scored.schema)
 scored.write.parquet(out)
 found = Counter(row["key"] for row in spark.read.parquet(out).where("error is null").collect())
-print(json.dumps({"died": os.path.exists(flag), "rows": len(found), "most": max(found.values())}))
+measured = int(gauge.found()["brightness"].sum())
+print(json.dumps([os.path.exists(flag), len(found), max(found.values()), measured]))
 """
 
 
@@ -60,4 +67,6 @@ def test_rows_are_complete_and_none_is_there_twice(tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "died"), str(tmp_path / "scores")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"died": True, "rows": 600, "most": 1}
+    died, rows, most, measured = json.loads(done.stdout.splitlines()[-1])
+    assert (died, rows, most) == (True, 600, 1)
+    assert measured == 600  # what a worker had counted before it died is not in it

@@ -1,10 +1,14 @@
 """What the user gets wrong: one line, exit status 2, nothing half-written."""
 
+import contextlib
+import http.server
 import importlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -159,6 +163,36 @@ def test_a_reduction_that_this_horovod_does_not_have(refused, digits, tmp_path):
 def test_tracking_server_that_does_not_answer(refused, digits):
     line = refused("train", "--tracking.uri", "http://127.0.0.1:9")
     assert "tracking.uri 'http://127.0.0.1:9' does not answer" in line
+
+
+@pytest.mark.parametrize("server", ["none", "silent", "gateway"])
+def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, monkeypatch, server, tmp_path):
+    monkeypatch.setattr(store, "_TIMEOUT_SECONDS", 0.5)
+    with contextlib.ExitStack() as stack:
+        if server == "gateway":
+            listening = stack.enter_context(http.server.HTTPServer(("127.0.0.1", 0), Unavailable))
+            threading.Thread(target=listening.serve_forever, daemon=True).start()
+            stack.callback(listening.shutdown)
+            port, reason = listening.server_port, "status 503"
+        else:
+            waiting = stack.enter_context(socket.socket())
+            waiting.bind(("127.0.0.1", 0))
+            if server == "silent":
+                waiting.listen()
+            port, reason = waiting.getsockname()[1], "ReadTimeout" if server == "silent" else "ConnectionError"
+        line = refused("score", "--tracking.uri", f"http://127.0.0.1:{port}")
+    assert f"does not answer within 0.5 s ({reason}); start the server" in line
+    assert not (tmp_path / "work" / "scores").exists()
+
+
+class Unavailable(http.server.BaseHTTPRequestHandler):
+    """What stands before a server that is away."""
+
+    def do_GET(self):
+        self.send_error(503)
+
+    def log_message(self, format, *args):
+        pass
 
 
 def test_name_under_which_no_model_can_be_registered(refused, digits, tmp_path):

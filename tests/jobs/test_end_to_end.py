@@ -177,6 +177,11 @@ def test_scores_have_the_columns_and_agree_with_the_evaluation(scored, evaluated
     ]
     assert len(rows) == result["rows"] == evaluated[0]["rows"]
     assert result["errors"] == 0
+    assert result["classes"] == rows["prediction"].value_counts().to_dict()
+    assert result["mean_confidence"] == pytest.approx(rows["probability"].mean(), abs=1e-4)
+    drift = result["drift"]
+    assert {name for name in drift if drift[name]["psi"] is None} == {"height", "width"}  # a dataset has its own
+    assert not drift["brightness"]["drifted"]
     assert rows["error"].isna().all()
     assert (rows["label"] == rows["prediction_index"]).mean() == pytest.approx(evaluated[0]["accuracy"])
     assert set(rows["model_version"]) == {"models:/digits/1"}
@@ -189,8 +194,14 @@ def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(place, train
         Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).save(folder / f"{i}.png")
     (folder / "broken.png").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
-    result, _ = place.run("score", "--scoring.input", str(folder), "--scoring.output", f"{place.folder}/other")
+    output = ("--scoring.output", f"{place.folder}/other")
+    result, text = place.run("score", "--scoring.input", str(folder), *output, "--scoring.log_run", "true")
     assert (result["rows"], result["errors"]) == (7, 2)
+    assert result["errors_by_reason"] == {"empty": 1, "not_an_image": 1}
+    assert {found["psi"] for found in result["drift"].values()} == {None}
+    assert "5 rows are too few" in text
+    mlflow.set_tracking_uri(place.uri)
+    assert mlflow.get_run(result["run_id"]).data.metrics["errors"] == 2
     rows = pq.read_table(result["output"]).to_pandas().set_index("path")
     broken = rows.loc[str(folder / "broken.png")]
     assert broken["error"].startswith("not_an_image")

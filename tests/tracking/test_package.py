@@ -18,12 +18,12 @@ import yaml
 from convoy.errors import ModelError, TrackingError
 from convoy.images import ArraySpec, Geometry, prepare
 from convoy.inference.predictor import Predictor
-from convoy.models.package import KERAS_FILE
+from convoy.models.package import KERAS_FILE, TrainingStatistics
 from convoy.tracking import store
 from convoy.tracking.package import load_package
 from tests.conftest import encoded, noise
 from tests.inference.packages import CLASSES, SMALL, network, truth
-from tests.logged import log_signals, new_run
+from tests.logged import PROFILE, log_signals, new_run
 
 
 @pytest.fixture
@@ -36,6 +36,8 @@ def test_what_was_logged_is_found_again(connected):
     package = load_package(connected.uri)
     assert (package.uri, package.geometry, package.spec) == (connected.uri, SMALL, SMALL.spec)
     assert package.classes == CLASSES
+    assert package.training == TrainingStatistics([600] * len(CLASSES), PROFILE)
+    assert mlflow.get_logged_model(package.model_id).source_run_id == package.run_id
     assert mlflow.MlflowClient().get_run(package.run_id).info.status == "FINISHED"
     images = noise(9, 8, 6, 3)
     np.testing.assert_allclose(Predictor(package, 4).predict(images), truth(images), atol=1e-5)
@@ -61,6 +63,7 @@ def test_a_model_of_arrays_is_described_as_one(animals):
     logged = log_signals(animals.store)
     package = load_package(logged.uri)
     assert (package.geometry, package.spec) == (None, ArraySpec((12,), "float32"))
+    assert package.training == TrainingStatistics([600] * len(CLASSES), None)
     (tensor,) = mlflow.models.get_model_info(logged.uri).signature.inputs
     assert (tensor.shape, tensor.type) == ((-1, 12), np.float32)
     model = mlflow.pyfunc.load_model(str(logged.folder))
@@ -106,6 +109,7 @@ def test_models_logged_by_earlier_versions_are_loaded(animals):
         mlflow.keras.log_model(network(), name="model", pip_requirements=["keras"], metadata=metadata)
     package = load_package(f"runs:/{run_id}/model")
     assert (package.classes, package.geometry, package.run_id) == (CLASSES, SMALL, run_id)
+    assert package.training is None
 
 
 # Networks that nobody here trained

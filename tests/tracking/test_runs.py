@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from convoy.tracking import store
-from convoy.tracking.runs import TrainingRun, flatten, without_secrets
+from convoy.tracking.runs import TrainingRun, flatten
+from convoy.tracking.secrets import without_secrets
 
 
 def test_fields_are_named_as_on_the_command_line():

@@ -127,7 +127,7 @@ def test_everything_together_on_two_ranks(spark, dataset, tmp_path):
     measured = {(event["epoch"], event["rank"]): event["metrics"] for event in events if event["type"] == "rank"}
     assert sorted(measured) == [(0, 0), (0, 1), (1, 0), (1, 1)]  # from both ranks, each over its own connection
     for metrics in measured.values():
-        assert 0 < metrics["data_wait_share"] + metrics["communication_share"] < 1
+        assert 0 < metrics["data_wait_share"] + metrics["communication_share"] < 1 + 1e-9  # on a busy machine all of it
         assert 100 < metrics["memory_mb"] <= metrics["memory_peak_mb"]
     assert measured[1, 0]["communication_share"] > 0
     assert {event["rank"] for event in events if event["type"] == "system"} == {0, 1}

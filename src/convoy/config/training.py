@@ -32,7 +32,7 @@ class TrainingConfig:
     cache: Literal["auto", "memory", "none"] = "auto"
     """`memory` keeps the decoded split in memory, `none` reads it from its files in every epoch; `auto` keeps splits
     of at most 4 GiB. The order of samples depends on it."""
-    shuffle_window_mb: float = 256
+    shuffle_window_mb: float = 256.0
     """MiB of decoded samples that are shuffled together where the split is not kept in memory."""
     class_balance: Literal["none", "weights", "oversample"] = "none"
     """`weights` weighs samples by the dataset's class weights; `oversample` repeats samples of the smaller classes,

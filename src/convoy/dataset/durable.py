@@ -89,7 +89,7 @@ def set_aside(parent: Path, folders: str, files: str, certain: bool) -> list[Pat
             with suppress(OSError):
                 path.unlink()
     for path in parent.glob(f"{folders}*"):
-        if _abandoned(path):
+        if abandoned(path):
             with suppress(OSError):
                 path.rename(parent / hidden_name(_ASIDE))
     return list(parent.glob(f"{_ASIDE}*"))
@@ -111,7 +111,8 @@ def _of_this_kernel(path: Path) -> bool:
     return f"-{_kernel()}-" in path.name
 
 
-def _abandoned(folder: Path) -> bool:
+def abandoned(folder: Path) -> bool:
+    """True for a writer's folder whose writer is dead; the caller holds the lock of its parent."""
     if _of_this_kernel(folder):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

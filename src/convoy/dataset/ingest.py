@@ -35,7 +35,7 @@ from convoy.dataset.petastorm_metadata import add_petastorm_metadata
 from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
 from convoy.dataset.splits import SPLITS
-from convoy.dataset.summary import class_weights, pixel_statistics, size_statistics, split_entries
+from convoy.dataset.summary import class_weights, image_profile, pixel_statistics, size_statistics, split_entries
 from convoy.dataset.verify import is_whole
 from convoy.dataset.write import REPORT, FileReport, WriteTask, write_files
 from convoy.errors import ConfigError, did_you_mean
@@ -252,6 +252,7 @@ def _manifest(
         shape=spec.shape,
         dtype=spec.dtype,
         weighted=inventory.weighted,
+        profile=image_profile(reports),
     )
 
 

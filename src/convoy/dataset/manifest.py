@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convoy.errors import DatasetError
-from convoy.images import ArraySpec, Geometry
+from convoy.images import ArraySpec, Geometry, ImageProfile
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -109,6 +109,8 @@ class Manifest:
         shape: Of every sample, the channels last; of images, that of ``image``.
         dtype: NumPy's name of the type of every sample's values.
         weighted: Whether samples have a column ``weight``, of their weight in the loss.
+        profile: Brightness and sizes of the training images; None for arrays, and for versions written before there was
+            one.
         format: Version of this file's layout.
     """
 
@@ -132,6 +134,7 @@ class Manifest:
     shape: tuple[int, ...] = ()
     dtype: str = "uint8"
     weighted: bool = False
+    profile: ImageProfile | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -181,6 +184,7 @@ class Manifest:
             values["shape"] = tuple(int(side) for side in values.get("shape", ()))
             np.dtype(values.get("dtype", "uint8"))
             values["sizes"] = values["sizes"] and SizeStatistics(**values["sizes"])
+            values["profile"] = ImageProfile.from_dict(values["profile"]) if values.get("profile") else None
             values["duplicates"] = Duplicates(**values["duplicates"])
             values["splits"] = {
                 name: SplitEntry(split["rows"], split["per_class"], [FileEntry(**entry) for entry in split["files"]])

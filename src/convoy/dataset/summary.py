@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from convoy.dataset.manifest import FileEntry, SizeStatistics, SplitEntry
 from convoy.dataset.moments import Moments, merged
 from convoy.dataset.splits import SPLITS
 from convoy.dataset.write import FileReport
-from convoy.images import ArraySpec
+from convoy.images import ArraySpec, ImageProfile, quantile_bins
 
 _FREQUENT = 200
 
@@ -76,6 +76,25 @@ def size_statistics(reports: Sequence[FileReport]) -> SizeStatistics | None:
         ],
         frequent=[[*size, count] for size, count in counts.most_common(_FREQUENT)],
     )
+
+
+def image_profile(reports: Sequence[FileReport]) -> ImageProfile | None:
+    """Brightness and sizes of the training images, in bins; None of arrays."""
+    train = [report for report in reports if report.split == "train" and report.brightness]
+    if not train:
+        return None
+    return ImageProfile(
+        brightness=quantile_bins(_added_up(report.brightness for report in train)),
+        height=quantile_bins(_added_up(report.heights for report in train)),
+        width=quantile_bins(_added_up(report.widths for report in train)),
+    )
+
+
+def _added_up(pairs: Iterable[list[list[int]]]) -> Counter[int]:
+    total = Counter[int]()
+    for part in pairs:
+        total.update({value: count for value, count in part})
+    return total
 
 
 def reasons(bad: Sequence[dict[str, Any]]) -> str:

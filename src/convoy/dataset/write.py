@@ -25,7 +25,7 @@ from convoy.dataset.codec import encode_column
 from convoy.dataset.moments import Moments, exact_sums, merged, moments_of
 from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.dataset.sources import Source
-from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
+from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured
 
 REPORT = "report string"
 _BATCH_BYTES = 1 << 20  # that Parquet's writer works on at once: with its 1,024 values it takes twice as long
@@ -75,6 +75,9 @@ class FileReport:
         moments: Of other types than uint8: the fields of ``Moments``; None where the file has no rows.
         bad: Samples that could not be used: path, reason, detail, size, class_name.
         sizes: (height, width) -> samples of that size before resizing, as [height, width, samples].
+        heights: Height before resizing -> samples of it, as [height, samples].
+        widths: Likewise.
+        brightness: Of images, as ``brightness`` measures it: [brightness, samples].
     """
 
     split: str
@@ -88,6 +91,9 @@ class FileReport:
     moments: dict[str, Any] | None = None
     bad: list[dict[str, Any]] = field(default_factory=list)
     sizes: list[list[int]] = field(default_factory=list)
+    heights: list[list[int]] = field(default_factory=list)
+    widths: list[list[int]] = field(default_factory=list)
+    brightness: list[list[int]] = field(default_factory=list)
 
 
 class _Row(NamedTuple):
@@ -129,6 +135,7 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
     channels = task.spec.shape[-1]
     sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     moments: list[Moments] = []
+    levels = Counter[int]()
     final = os.path.join(task.folder, split, report.file)
     draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(FileExistsError):
@@ -161,12 +168,15 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
             if images.dtype == np.uint8:
                 more, more_squares = exact_sums(images)
                 sums, squares = sums + more, squares + more_squares
+                if task.geometry:
+                    levels.update(brightness(images).tolist())
             else:
                 moments.append(moments_of(images))
     finally:
         if writer is not None:
             writer.close()
     report.pixel_sum, report.pixel_squares = sums.tolist(), squares.tolist()
+    report.brightness = [[level, count] for level, count in sorted(levels.items())]
     if moments:
         report.moments = asdict(merged(moments))
     if writer is not None:
@@ -209,6 +219,11 @@ def _row_groups(
     if kept:
         yield images[: len(kept)], kept, payloads
     report.sizes = [[height, width, count] for (height, width), count in sizes.most_common(_SIZES)]
+    heights, widths = Counter[int](), Counter[int]()
+    for (height, width), count in sizes.items():
+        heights[height] += count
+        widths[width] += count
+    report.heights, report.widths = ([[*pair] for pair in sorted(side.items())] for side in (heights, widths))
 
 
 def _sha256(path: str) -> str:

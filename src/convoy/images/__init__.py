@@ -7,6 +7,7 @@ from convoy.images.errors import REASONS, BadImage
 from convoy.images.geometry import ArraySpec, Geometry
 from convoy.images.header import ImageInfo, identify
 from convoy.images.prepare import prepare, prepare_measured
+from convoy.images.profile import Bins, ImageProfile, brightness, quantile_bins
 from convoy.images.propose import propose
 from convoy.images.stored import decode_stored
 
@@ -14,8 +15,11 @@ __all__ = [
     "REASONS",
     "ArraySpec",
     "BadImage",
+    "Bins",
     "Geometry",
     "ImageInfo",
+    "ImageProfile",
+    "brightness",
     "check_array",
     "decode",
     "decode_stored",
@@ -26,4 +30,5 @@ __all__ = [
     "prepare",
     "prepare_measured",
     "propose",
+    "quantile_bins",
 ]

@@ -12,6 +12,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.inference import columns as checks
 from convoy.inference import pieces
+from convoy.inference.gauge import Gauge
 from convoy.inference.results import Outputs
 from convoy.inference.worker import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
 from convoy.models.package import ModelPackage
@@ -31,6 +32,7 @@ def score_images(
     embeddings: bool = False,
     half_precision: bool = False,
     batch_size: int = 256,
+    gauge: Gauge | None = None,
 ) -> DataFrame:
     """Classify the images of a DataFrame, lazily, on Spark's workers.
 
@@ -47,6 +49,7 @@ def score_images(
         embeddings: Add ``embedding``, array<float>: what reaches the last layer that has weights.
         half_precision: Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.
         batch_size: Most images per call of the network.
+        gauge: Counts what the images look like while they are scored; None counts nothing.
 
     Returns:
         The columns kept, then ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``,
@@ -65,7 +68,8 @@ def score_images(
     checks.check_fits(df, name, kind, package)
     needed = df.select(*(pieces.quoted(column) for column in dict.fromkeys([*kept, name])))
     spark = df.sparkSession
-    task = replace(score_task(spark, package, batch_size, outputs, half_precision), column=name, kind=kind, kept=kept)
+    task = score_task(spark, package, batch_size, outputs, half_precision)
+    task = replace(task, column=name, kind=kind, kept=kept, gauge=gauge)
     schema = StructType([*(df.schema[column] for column in kept), *outputs.fields])
     if kind in ("bytes", "struct"):
         size = pieces.piece_bytes(int(str(spark.conf.get(_RECORDS))))

@@ -3,7 +3,7 @@
 import functools
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,16 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.sources.folder import files_below
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.errors import ConfigError, ModelError, SourceError
-from convoy.inference.dataframe import checked_outputs, score_dataset, score_images, score_task
+from convoy.inference.dataframe import check_dataset, checked_outputs, score_dataset, score_images, score_task
+from convoy.inference.gauge import Gauge
+from convoy.inference.worker import DATASET_COLUMNS
 from convoy.models.package import ModelPackage
 
 _EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
 _TABLE, _DATASET = "table:", "dataset:"
+
+Select = Callable[[DataFrame], DataFrame]
+"""Rows of the input -> those to score."""
 
 
 def check_input(config: Config) -> None:
@@ -30,6 +35,10 @@ def check_input(config: Config) -> None:
     given = os.path.expanduser(config.scoring.input or "")
     if not given:
         raise ConfigError(f"scoring.input is missing; {_EXPECTED}")
+    if config.scoring.stream:
+        if not os.path.isdir(given):
+            raise SourceError(f"scoring.input {given!r} is no folder; expected one, where scoring.stream is set")
+        return  # which may be empty: files come later
     if split := split_named(given):
         Manifest.load(_version(config)).split(split)
     elif given.startswith(_TABLE):
@@ -47,8 +56,21 @@ def check_input(config: Config) -> None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
 
-def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> DataFrame:
+def score_input(
+    spark: SparkSession,
+    config: Config,
+    package: ModelPackage,
+    select: Select | None = None,
+    gauge: Gauge | None = None,
+) -> DataFrame:
     """Score what ``scoring.input`` names, once ``check_input`` has passed.
+
+    Args:
+        spark: The session.
+        config: Sections ``scoring`` and ``dataset``.
+        package: The model.
+        select: Which rows; None scores all.
+        gauge: Counts what the images look like.
 
     Returns:
         For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
@@ -62,20 +84,39 @@ def score_input(spark: SparkSession, config: Config, package: ModelPackage) -> D
     given = os.path.expanduser(str(section.input))
     if split := split_named(given):
         path = _version(config)
+        manifest = Manifest.load(path)
+        # What is stored has lost the size that it came with, unless the files themselves are kept.
+        gauge = gauge if gauge is None or manifest.codec == "keep" else replace(gauge, sizes=False)
+        if select is not None:
+            check_dataset(package, manifest)
+            rows = spark.read.parquet(f"file://{glob_escaped(str(path / split))}").select("image", *DATASET_COLUMNS)
+            return _score(select(rows), package, replace(section, columns=[*DATASET_COLUMNS]), "image", gauge)
         outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
         task = score_task(spark, package, section.batch_size, outputs, section.half_precision)
-        return score_dataset(spark, path, Manifest.load(path), split, task)
+        return score_dataset(spark, path, manifest, split, replace(task, gauge=gauge))
     if given.startswith(_TABLE) or _is_parquet(given):
-        return _score(_table(spark, given), package, section, section.image_column)
+        rows = _table(spark, given)
+        return _score(select(rows) if select else rows, package, section, section.image_column, gauge)
+    rows = files(spark, given)
+    return score_files(select(rows) if select else rows, package, section, gauge)
+
+
+def score_files(
+    rows: DataFrame, package: ModelPackage, section: ScoringConfig, gauge: Gauge | None = None
+) -> DataFrame:
+    """Score files, given as rows ``path``; raises ``ModelError`` where the model takes no images."""
     if package.geometry is None:
         raise ModelError(
-            f"{package.uri} takes arrays, {package.spec}, and scoring.input {given!r} is a folder of images; ingest the"
-            " arrays and give dataset:<split>"
+            f"{package.uri} takes arrays, {package.spec}, and scoring.input {section.input!r} is a folder of images;"
+            " ingest the arrays and give dataset:<split>"
         )
-    return _score(files(spark, given), package, replace(section, columns=None), "path")
+    tasks = 4 * rows.sparkSession.sparkContext.defaultParallelism
+    return _score(rows.repartition(tasks), package, replace(section, columns=None), "path", gauge)
 
 
-def _score(rows: DataFrame, package: ModelPackage, section: ScoringConfig, column: str | None) -> DataFrame:
+def _score(
+    rows: DataFrame, package: ModelPackage, section: ScoringConfig, column: str | None, gauge: Gauge | None
+) -> DataFrame:
     return score_images(
         rows,
         package,
@@ -86,6 +127,7 @@ def _score(rows: DataFrame, package: ModelPackage, section: ScoringConfig, colum
         embeddings=section.embeddings,
         half_precision=section.half_precision,
         batch_size=section.batch_size,
+        gauge=gauge,
     )
 
 
@@ -116,8 +158,7 @@ def is_glob(given: str) -> bool:
 
 def files(spark: SparkSession, given: str) -> DataFrame:
     """One row ``path`` for every file below a folder, hidden ones apart, or every file that a glob matches."""
-    listed = spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
-    return listed.repartition(4 * spark.sparkContext.defaultParallelism)
+    return spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
 
 
 def list_files(batches: Iterable[pa.RecordBatch], given: str) -> Iterator[pa.RecordBatch]:

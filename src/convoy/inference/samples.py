@@ -15,7 +15,7 @@ from convoy.dataset import raw
 from convoy.dataset.buffers import Buffers
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.table import encoded_struct
-from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare
+from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
 
 Kind = Literal["bytes", "path", "struct", "array"]
 """Of a column: encoded files, their paths, Spark's image structs, or arrays of numbers."""
@@ -32,10 +32,12 @@ class Samples:
     Attributes:
         images: (N, ...) of the network's shape and dtype; zero where there is an error.
         errors: Row -> why it cannot be scored.
+        sizes: int32 (N, 2), height and width of the images as they came; None where they are stored for the network.
     """
 
     images: np.ndarray
     errors: dict[int, str] = field(default_factory=dict)
+    sizes: np.ndarray | None = None
     futures: list[Future[None]] = field(default_factory=list)
 
     def wait(self) -> "Samples":
@@ -72,6 +74,8 @@ class Sampler:
             return samples
         payload: Callable[[pa.Scalar], bytes] = {"bytes": _content, "path": _file, "struct": _pixels}[self._kind]
         samples = Samples(self._buffers.empty((len(column), *self._spec.shape), self._spec.dtype))
+        if self._geometry is not None:
+            samples.sizes = np.zeros((len(column), 2), np.int32)
         size = -(-len(column) // (_TASKS * self._threads)) or 1
         for at in range(0, len(column), size):
             rows = range(at, min(at + size, len(column)))
@@ -81,7 +85,7 @@ class Sampler:
     def _fill(self, column: pa.Array, rows: range, payload: Callable[[pa.Scalar], bytes], samples: Samples) -> None:
         for row in rows:
             try:
-                samples.images[row] = self._sample(payload(column[row]))
+                self._take(payload(column[row]), row, samples)
             except BadImage as problem:
                 samples.errors[row] = str(problem)
             except OSError as problem:
@@ -91,9 +95,14 @@ class Sampler:
             if row in samples.errors:
                 samples.images[row] = 0
 
-    def _sample(self, content: bytes) -> np.ndarray:
-        if self._geometry is not None:
-            return prepare(content, self._geometry)
+    def _take(self, content: bytes, row: int, samples: Samples) -> None:
+        if self._geometry is None:
+            samples.images[row] = self._array(content)
+            return
+        assert samples.sizes is not None
+        samples.images[row], samples.sizes[row] = prepare_measured(content, self._geometry)
+
+    def _array(self, content: bytes) -> np.ndarray:
         spec = self._spec
         prefix = raw.header(spec.shape, spec.dtype)
         if not content:

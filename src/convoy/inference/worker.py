@@ -12,6 +12,7 @@ from pyspark import Broadcast, TaskContext
 
 from convoy.dataset.codec import decode_column
 from convoy.inference import pieces
+from convoy.inference.gauge import Gauge
 from convoy.inference.predictor import Predictor, import_tensorflow
 from convoy.inference.results import Outputs, result_columns
 from convoy.inference.samples import Kind, Sampler, Samples
@@ -34,6 +35,7 @@ class ScoreTask:
         column: Name of the column with the images.
         kind: What it holds.
         kept: Names of the input's columns that stay.
+        gauge: Counts brightness and sizes; None counts nothing.
     """
 
     model: "Broadcast[ModelPackage]"
@@ -44,6 +46,7 @@ class ScoreTask:
     column: str = "image"
     kind: Kind = "bytes"
     kept: tuple[str, ...] = ()
+    gauge: Gauge | None = None
 
 
 _loaded: dict[tuple[int, int, bool, bool], Predictor] = {}
@@ -97,6 +100,8 @@ def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.Rec
             following = next(started, None)  # its threads begin before the network does
             samples, batch = current
             answers.append(_answer(samples.wait(), task))
+            if task.gauge is not None:
+                task.gauge.add(samples.images, samples.sizes, samples.errors)
             errors.update({row + count: reason for row, reason in samples.errors.items()})
             count += len(samples.images)
             if batch is not None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import distributions
 from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
@@ -71,6 +71,7 @@ def log_model(
         "geometry": manifest.image and asdict(manifest.image),
         "shape": list(manifest.shape),
         "dtype": manifest.dtype,
+        "training": _training(manifest),
         "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
     }
     example = example[: _EXAMPLE_VALUES // math.prod(manifest.shape)]
@@ -99,6 +100,15 @@ def log_model(
         return info.model_uri, None
     version = registry.register(info.model_uri, registered_model, run_id)
     return f"models:/{registered_model}/{version}", version
+
+
+def _training(manifest: Manifest) -> dict[str, Any] | None:
+    """The fields of ``TrainingStatistics``."""
+    train = manifest.splits.get("train")
+    if train is None:
+        return None
+    counts = [train.per_class.get(name, 0) for name in manifest.classes]
+    return {"class_counts": counts, "profile": manifest.profile and asdict(manifest.profile)}
 
 
 def _requirements() -> list[str]:
@@ -177,8 +187,10 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
     run_id = resolved.run_id or description.run_id
     metadata = (description.metadata or {}).get(METADATA)
     if metadata:
-        return described(resolved.uri, content, metadata, run_id)
-    return foreign_package(resolved.uri, content, classes, geometry, run_id)
+        package = described(resolved.uri, content, metadata, run_id)
+    else:
+        package = foreign_package(resolved.uri, content, classes, geometry, run_id)
+    return replace(package, model_id=description.model_id)
 
 
 def _check_paths(uri: str, description: Model) -> None:

@@ -18,6 +18,7 @@ from convoy.models.description_text import full_text, short_text
 from convoy.models.picture import network_picture
 from convoy.tracking.package import log_model
 from convoy.tracking.rates import PICTURE, log_sweep
+from convoy.tracking.record import WEIGHTS_SHA256
 from convoy.tracking.runs import TrainingRun
 from convoy.training.finder import find_rate
 from convoy.training.launch import Handle, launch, run_on_ranks
@@ -69,8 +70,9 @@ def train_model(
     reporters = take, run.log_ranks, run.log_sample, run.log_health
     with TrainingProgress(rows, epochs, *reporters, shown=course.shown) as progress:
         trained = course.start(spark, task, progress.handle)
+    run.log_best()
     run.flush()  # first: it waits for a store that is away
-    run.set_tags({"weights.sha256": trained.weights_sha256})
+    run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})
     run.log_curves()
     examples = read_examples(Path(task.version_path), manifest, "validation")
     model = load_trained(trained)

@@ -3,8 +3,6 @@
 import dataclasses
 import getpass
 import json
-import re
-import subprocess
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,9 +22,10 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
 from convoy.errors import TrackingError
-from convoy.tracking import store
+from convoy.tracking import record, store
 from convoy.tracking.delivery import Delivery
 from convoy.tracking.figures import training_curves
+from convoy.tracking.secrets import without_secrets
 from convoy.training.progress import TrainingStopped
 
 _PARAM_LIMIT = 6000
@@ -36,8 +35,6 @@ _OF_LAYERS = ("dead_units/", "gradient_norm/")
 _FLUSH_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
-_SECRET = re.compile(r"secret|password|token|credential|access[._-]?key", re.IGNORECASE)
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class _VersionInput(Dataset):
@@ -169,6 +166,13 @@ class TrainingRun:
         """Log all files of a folder, under their names in it."""
         self._client.log_artifacts(self.run_id, str(folder))
 
+    def log_best(self) -> None:
+        """Log the best value of each validation metric; tables of runs show the last ones."""
+        for name, best in (("val_loss", min), ("val_accuracy", max)):
+            known = [metrics[name] for metrics in self.history.values() if name in metrics]
+            if known:
+                self._queue(max(self.history) + 1, {f"best_{name}": best(known)})
+
     def log_curves(self) -> None:
         """Log the training curves as a picture."""
         history = [self.history[epoch] for epoch in sorted(self.history)]
@@ -202,6 +206,7 @@ def training_run(
         if config.training.resume is None:
             run.log_config(config)
             run.log_dataset(manifest, path)
+        record.log_record(run.run_id, config, manifest)
         run.set_tags({**provenance(manifest, spark_application, config.training.num_workers), **(tags or {})})
         yield run
 
@@ -259,36 +264,17 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def without_secrets(name: str, value: str) -> str:
-    """Blank out a value whose name says that it is secret (as Spark's own UI does), and credentials in URLs."""
-    return "(redacted)" if _SECRET.search(name) and value not in ("None", "") else _USERINFO.sub("", value)
-
-
-def git_commit() -> str:
-    """The commit that is checked out here, with ``-dirty`` where files differ; empty outside a repository."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return described.stdout.strip() if described.returncode == 0 else ""
-
-
 def provenance(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
     """Tags that say what a run was made from."""
     tags = {
         "mlflow.source.name": "jobs/train.py",
         "mlflow.source.type": "JOB",
         "mlflow.user": getpass.getuser(),
-        "mlflow.source.git.commit": git_commit(),
+        record.COMMIT: record.git_commit(),
         "spark.application_id": spark_application,
         "world_size": str(max(1, num_workers)),
-        "dataset.name": manifest.name,
-        "dataset.version": manifest.version,
-        "dataset.fingerprint": manifest.fingerprint,
+        record.DATASET: manifest.name,
+        record.VERSION: manifest.version,
+        record.FINGERPRINT: manifest.fingerprint,
     }
     return {name: value for name, value in tags.items() if value}

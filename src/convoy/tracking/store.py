@@ -12,12 +12,12 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
+from convoy.tracking.listing import sqlite_file
 
 _TIMEOUT_SECONDS = 5
 # MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
 _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
-_SQLITE = "sqlite:///"
 
 
 def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> None:
@@ -36,19 +36,22 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         for name, value in _REQUESTS.items():
             os.environ.setdefault(name, value)
         try:
-            requests.get(uri, timeout=_TIMEOUT_SECONDS)
+            requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
         except requests.RequestException as error:
-            raise TrackingError(
-                f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({type(error).__name__}); start the"
-                " server, or use a local file: --tracking.uri sqlite:///mlflow.db"
-            ) from None
+            status = getattr(error.response, "status_code", 0)
+            if not 400 <= status < 500:  # without a page at its root it may still be a store, away it is none
+                what = f"status {status}" if status else type(error).__name__
+                raise TrackingError(
+                    f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"
+                    " use a local file: --tracking.uri sqlite:///mlflow.db"
+                ) from None
     elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
         raise TrackingError(
             f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"
             if not scheme
             else f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///mlflow.db"
         )
-    elif file := _sqlite_file(uri):
+    elif file := sqlite_file(uri):
         if not create and not file.exists():
             raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or mend the path")
         try:
@@ -62,7 +65,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(registry_uri or uri)
     try:
-        with _alone(_sqlite_file(uri)):
+        with _alone(sqlite_file(uri)):
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
@@ -76,7 +79,7 @@ def experiment_id(name: str) -> str:
         if found.lifecycle_stage == "deleted":
             raise TrackingError(f"tracking.experiment {name!r} was deleted; restore it or choose another name")
         return str(found.experiment_id)
-    file = _sqlite_file(mlflow.get_tracking_uri())
+    file = sqlite_file(mlflow.get_tracking_uri())
     location = (file.parent.absolute() / "mlartifacts").as_uri() if file else None
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
@@ -101,7 +104,3 @@ def first_line(error: BaseException) -> str:
     """The first line of an exception's text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(os.path.expanduser(uri[len(_SQLITE) :])) if uri.startswith(_SQLITE) else None

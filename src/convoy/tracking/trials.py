@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import mlflow
@@ -17,7 +17,7 @@ from convoy.tracking.runs import TrainingRun, ending, provenance
 
 VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
-_OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second")
+OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second")
 _TEST = "test_"
 
 
@@ -93,27 +93,7 @@ class ParentRun:
         found = self._client.search_runs(
             [self.experiment_id], f"tags.`{_PARENT}` = '{self.run_id}'", order_by=["attributes.start_time ASC"]
         )
-        return [self._trial(run) for run in found]
-
-    def _trial(self, run: mlflow.entities.Run) -> Trial:
-        info, data = run.info, run.data
-        epochs: dict[int, dict[str, float]] = {}
-        for name in _OF_EPOCHS:
-            for metric in self._client.get_metric_history(info.run_id, name) if name in data.metrics else []:
-                epochs.setdefault(metric.step - 1, {})[name] = metric.value
-        test = {name.removeprefix(_TEST): value for name, value in data.metrics.items() if name.startswith(_TEST)}
-        per_class = mlflow.artifacts.load_dict(f"{info.artifact_uri}/{PER_CLASS.format(split='test')}") if test else {}
-        return Trial(
-            variant=data.tags[VARIANT],
-            seed=int(data.params["training.seed"]),
-            run_id=info.run_id,
-            status=info.status,
-            failure=_reason(data.tags.get(FAILURE, "")),
-            seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
-            history=[epochs[epoch] for epoch in sorted(epochs)],
-            test=test,
-            recall=per_class.get("recall", []),
-        )
+        return [replace(_trial(run, run.data.tags[VARIANT]), recall=_recall(run)) for run in found]
 
     def log(self, pictures: Mapping[str, Figure], texts: Mapping[str, str]) -> None:
         """Log the comparison; it replaces the one before.
@@ -126,6 +106,42 @@ class ParentRun:
             self._client.log_figure(self.run_id, picture, name)
         for name, text in texts.items():
             self._client.log_text(self.run_id, text, name)
+
+
+def trial_of(run_id: str, variant: str) -> Trial:
+    """Read any training's run as a trial, without the recall of each class.
+
+    Args:
+        run_id: Its id.
+        variant: What it is called among others.
+    """
+    return _trial(mlflow.MlflowClient().get_run(run_id), variant)
+
+
+def _trial(run: mlflow.entities.Run, variant: str) -> Trial:
+    client, info, data = mlflow.MlflowClient(), run.info, run.data
+    epochs: dict[int, dict[str, float]] = {}
+    for name in OF_EPOCHS:
+        for metric in client.get_metric_history(info.run_id, name) if name in data.metrics else []:
+            epochs.setdefault(metric.step - 1, {})[name] = metric.value
+    test = {name.removeprefix(_TEST): value for name, value in data.metrics.items() if name.startswith(_TEST)}
+    return Trial(
+        variant=variant,
+        seed=int(data.params.get("training.seed", 0)),
+        run_id=info.run_id,
+        status=info.status,
+        failure=_reason(data.tags.get(FAILURE, "")),
+        seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
+        history=[epochs[epoch] for epoch in sorted(epochs)],
+        test=test,
+    )
+
+
+def _recall(run: mlflow.entities.Run) -> list[float]:
+    if not any(name.startswith(_TEST) for name in run.data.metrics):
+        return []
+    found = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{PER_CLASS.format(split='test')}").get("recall", [])
+    return list(found)
 
 
 def _reason(failure: str) -> str:

@@ -19,6 +19,7 @@ from convoy.errors import ClusterError, ConfigError, ModelError, TrainingError
 from convoy.models.registry import build
 from convoy.spark import slots
 from convoy.tracking.initial_weights import initial_weights
+from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import Course, train_model
 from convoy.tracking.runs import TrainingRun, training_run
 from convoy.tracking.trials import ParentRun
@@ -226,9 +227,9 @@ class Runner:
 
     def _ended(self, tried: Tried, run_ids: Sequence[str]) -> None:
         best, metric = self._study.best(), self._tune.metric
-        metrics: dict[str, float] = {} if tried.value is None else {metric: tried.value}
+        metrics: dict[str, float] = {} if tried.value is None else {f"trial/{metric}": tried.value}
         if best is not None and best.value is not None:
-            metrics[f"best_{metric}"] = best.value
+            metrics[f"trial/best_{metric}"] = best.value
         for run_id in run_ids:
             self._all.parent.log_trial(tried.number, metrics, run_id, {"convoy.trial.state": tried.state})
         self._board.ended(tried, best)
@@ -269,6 +270,7 @@ class Runner:
         with ExitStack() as stack:
             weights = stack.enter_context(initial_weights(config, build, all_.manifest))
             application = all_.spark.sparkContext.applicationId
+            tags |= tags_of_weights(weights.file if weights else None)
             run = stack.enter_context(training_run(config, all_.path, all_.manifest, application, tags))
             run_ids.append(run.run_id)
             self._study.note(number, run_id=run.run_id)

@@ -1,0 +1,122 @@
+"""What follows from a scoring: what the user is told, what the JSON line has, what is logged."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+
+from convoy.config import Config
+from convoy.console import say
+from convoy.evaluation.drift import Drift, compare, text_of, warnings_of
+from convoy.inference.gauge import Gauge
+from convoy.inference.summary import Summary, summarise
+from convoy.models.package import ModelPackage
+from convoy.tracking.scorings import Histogram, histogram_picture, log_scoring
+from convoy.tracking.store import first_line
+
+CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
+_SIZES_UNKNOWN = "the images do not come in their own size"
+_NO_PROFILE = "the model's dataset was ingested before datasets had this; ingest and train again"
+_NO_TRAINING = "the model does not tell what it was trained on"
+
+
+def report_scores(
+    scored: DataFrame, config: Config, package: ModelPackage, gauge: Gauge | None, seconds: float
+) -> dict[str, Any]:
+    """Count scores that are published, compare them with training, tell the user, and log a run where one is wanted.
+
+    A tracking server that is away now takes nothing from the scores: there is a warning, and no run.
+
+    Args:
+        scored: What was written (of a table, by this job); it is read once.
+        config: ``scoring.log_run`` asks for the run.
+        package: The model.
+        gauge: That counted while the rows were scored; None where there was none.
+        seconds: What the job took so far.
+
+    Returns:
+        Fields of the job's JSON line.
+    """
+    summary = summarise(scored)
+    drifts = compare_with_training(package, summary, gauge.found() if gauge else {})
+    rate = summary.rows / seconds
+    say(f"score: {summary.text()}; {rate:,.1f} images/s")
+    say(f"score: {text_of(drifts)}")
+    for warning in warnings_of(drifts):
+        say(warning)
+    fields = {
+        **summary.fields(),
+        "images_per_second": round(rate, 1),
+        "drift": {name.replace(" ", "_"): found.fields() for name, found in drifts.items()},
+    }
+    if not config.scoring.log_run:
+        return fields
+    histograms = _histograms(package, summary, gauge)
+    try:
+        application = scored.sparkSession.sparkContext.applicationId
+        document = {"model": package.uri, **fields, "histograms": [_document(histogram) for histogram in histograms]}
+        picture = histogram_picture(histograms)
+        run_id = log_scoring(config, package, application, _metrics(summary, drifts, rate), document, picture)
+    except Exception as error:  # whatever it is, the scores are published
+        say(f"warning: the scores are published, but MLflow has no run of them: {first_line(error)}")
+        return {**fields, "run_id": None}
+    return {**fields, "run_id": run_id}
+
+
+def compare_with_training(
+    package: ModelPackage, summary: Summary, counted: Mapping[str, np.ndarray]
+) -> dict[str, Drift]:
+    """Compare what was scored with what the model was trained on.
+
+    Args:
+        package: The model.
+        summary: Of the scored rows. The classes that the model gave them are compared with the training labels, so a
+            model that errs in one direction differs even on its own training images.
+        counted: ``brightness``, ``height``, ``width`` -> rows in each bin of the training images.
+
+    Returns:
+        What was compared -> what came of it.
+    """
+    rows, training = sum(summary.classes.values()), package.training
+    names = (CLASSES, *(OF_IMAGES if package.geometry else ()))
+    if training is None:
+        return {name: Drift(rows, None, _NO_TRAINING) for name in names}
+    actual = [summary.classes.get(name, 0) for name in package.classes]
+    found = {CLASSES: compare(training.class_counts, actual, package.classes)}
+    for name in names[1:]:
+        if training.profile is None:
+            found[name] = Drift(rows, None, _NO_PROFILE)
+        elif name not in counted:
+            found[name] = Drift(0, None, _SIZES_UNKNOWN if rows else "0 rows")
+        else:
+            bins = getattr(training.profile, name)
+            found[name] = compare(bins.counts, counted[name].tolist(), bins.labels())
+    return found
+
+
+def _metrics(summary: Summary, drifts: Mapping[str, Drift], rate: float) -> dict[str, float]:
+    metrics: dict[str, float] = {
+        "rows": summary.rows,
+        "errors": sum(summary.errors.values()),
+        "images_per_second": rate,
+        **({} if summary.mean_confidence is None else {"mean_confidence": summary.mean_confidence}),
+    }
+    psi = {f"psi/{name.replace(' ', '_')}": found.psi for name, found in drifts.items() if found.psi is not None}
+    return metrics | psi
+
+
+def _histograms(package: ModelPackage, summary: Summary, gauge: Gauge | None) -> list[Histogram]:
+    known, training = package.classes, package.training
+    counts = [summary.classes.get(name, 0) for name in known]
+    histograms = [Histogram(CLASSES, known, counts, training.class_counts if training else None)]
+    if gauge is not None:
+        for name, found in gauge.found().items():
+            bins = getattr(gauge.profile, name)
+            histograms.append(Histogram(name, bins.labels(), found.tolist(), bins.counts))
+    return histograms
+
+
+def _document(histogram: Histogram) -> dict[str, Any]:
+    values = {"labels": histogram.labels, "training": histogram.training, "scored": histogram.scored}
+    return {"of": histogram.title, **{name: part and list(part) for name, part in values.items()}}

@@ -1,0 +1,1 @@
+"""Runs of a tracking store: listed, shown, compared, and trained again."""

@@ -1,0 +1,186 @@
+"""All runs of a store at once, quickly.
+
+Of a SQLite file the tables are read as they are: MLflow's own search makes an object of each parameter and metric,
+which takes seconds for a thousand runs. Other stores are asked through MLflow, which is imported only then.
+"""
+
+import math
+import os
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convoy.errors import TrackingError, did_you_mean
+
+BEST = "best_"
+"""``best_<metric>`` is the best value of a metric over the epochs."""
+SQLITE = "sqlite:///"
+
+_LOCK_SECONDS = 20
+_OF_DATASETS = re.compile(r"(?<![\w.`\"])datasets?\.")  # clauses on a run's inputs, which are not read here
+_LOWER_IS_BETTER = ("loss", "error", "seconds", "_ms", "_mb", "_share", "dead_units", "gradient_norm")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a store knows of a run.
+
+    Attributes:
+        run_id: Its id.
+        name: Its name.
+        experiment: Name of its experiment.
+        status: RUNNING, SCHEDULED, FINISHED, FAILED or KILLED.
+        started: Milliseconds since 1970 (UTC).
+        ended: Likewise; None while it runs.
+        params: Name -> value, as text.
+        metrics: Name -> its last value.
+        tags: Name -> value.
+        user: Who ran it.
+        artifact_uri: Where its files are.
+        rows: Samples of each split of its dataset, where the run says; ``all_runs`` leaves it empty.
+    """
+
+    run_id: str
+    name: str
+    experiment: str
+    status: str
+    started: int
+    ended: int | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    user: str = ""
+    artifact_uri: str = ""
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs."""
+        return None if self.ended is None else (self.ended - self.started) / 1000
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite store; None for other stores."""
+    return Path(os.path.expanduser(uri[len(SQLITE) :])) if uri.startswith(SQLITE) else None
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric's best value is its lowest: of losses, errors, times and sizes."""
+    return any(part in metric for part in _LOWER_IS_BETTER)
+
+
+def all_runs(uri: str, experiment: str | None = None, matching: str | None = None) -> list[RunRecord]:
+    """Read all runs that were not deleted, the newest first.
+
+    Args:
+        uri: Of the store, which exists.
+        experiment: Those of this experiment only; None is all of them.
+        matching: MLflow's filter, e.g. ``metrics.val_accuracy > 0.9 and params.`model.name` = 'lenet5'``.
+
+    Raises:
+        TrackingError: No store that can be read, no such experiment, or no filter.
+    """
+    file = sqlite_file(uri)
+    if file is None or (matching and _OF_DATASETS.search(matching)):
+        from convoy.tracking import reading, store
+
+        store.connect(uri)
+        return reading.search(experiment, matching)
+    found = _read(file, experiment)
+    if matching:
+        from convoy.tracking import reading
+
+        return reading.filtered(found, matching)
+    return found
+
+
+def best_values(uri: str, runs: Sequence[RunRecord], metric: str) -> dict[str, float]:
+    """The best value of a metric over its history: run id -> value, of the runs that have any.
+
+    Args:
+        uri: Of the store.
+        runs: Of that store.
+        metric: Its name, without ``best_``.
+    """
+    name = BEST + metric
+    known = {run.run_id: run.metrics[name] for run in runs if name in run.metrics}
+    others = [run.run_id for run in runs if name not in run.metrics and metric in run.metrics]
+    if not others:
+        return known
+    if file := sqlite_file(uri):
+        extreme = "MIN" if lower_is_better(metric) else "MAX"
+        query = f"SELECT run_uuid, {extreme}(value) FROM metrics WHERE key = ? AND NOT is_nan GROUP BY run_uuid"
+        wanted = set(others)
+        with closing(_opened(file)) as database:
+            return known | {run_id: value for run_id, value in database.execute(query, [metric]) if run_id in wanted}
+    from convoy.tracking import reading
+
+    return known | reading.best_of_histories(others, metric, min if lower_is_better(metric) else max)
+
+
+def _read(file: Path, experiment: str | None) -> list[RunRecord]:
+    try:
+        with closing(_opened(file)) as database:
+            experiments = dict(
+                database.execute("SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'")
+            )
+            if experiment is not None:
+                if experiment not in experiments.values():
+                    raise no_experiment(experiment, experiments.values(), SQLITE + str(file))
+                experiments = {key: name for key, name in experiments.items() if name == experiment}
+            runs = database.execute(
+                "SELECT run_uuid, name, experiment_id, status, start_time, end_time, user_id, artifact_uri FROM runs"
+                " WHERE lifecycle_stage = 'active' ORDER BY start_time DESC, run_uuid"
+            ).fetchall()
+            params = _by_run(database.execute("SELECT run_uuid, key, value FROM params"))
+            tags = _by_run(database.execute("SELECT run_uuid, key, value FROM tags"))
+            metrics = _by_run(
+                (run_id, name, math.nan if is_nan else value)
+                for run_id, name, value, is_nan in database.execute(
+                    "SELECT run_uuid, key, value, is_nan FROM latest_metrics"
+                )
+            )
+    except sqlite3.Error as error:
+        raise TrackingError(f"{SQLITE}{file} is no MLflow store that can be read: {error}") from None
+    return [
+        RunRecord(
+            run_id,
+            name or "",
+            experiments[key],
+            status,
+            started or 0,
+            ended,
+            params[run_id],
+            metrics[run_id],
+            tags[run_id],
+            user or "",
+            artifact_uri or "",
+        )
+        for run_id, name, key, status, started, ended, user, artifact_uri in runs
+        if key in experiments
+    ]
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    # Read-only: a file that is missing is not made.
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_SECONDS)
+
+
+def _by_run(rows: Iterable[tuple[str, str, Any]]) -> defaultdict[str, dict[str, Any]]:
+    found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for run_id, name, value in rows:
+        found[run_id][name] = value
+    return found
+
+
+def no_experiment(name: str, known: Iterable[str], uri: str) -> TrackingError:
+    """Say that there is no such experiment, and which there are."""
+    names = sorted(known)
+    return TrackingError(
+        f"there is no experiment {name!r} in {uri}; it has {', '.join(names)}{did_you_mean(name, names)}"
+    )

@@ -1,0 +1,153 @@
+"""What a run has to say about itself so that it can be repeated: configuration, code, packages, machine."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import yaml
+
+from convoy.config import Config
+from convoy.dataset.manifest import Manifest
+from convoy.tracking.secrets import text_without_secrets, without_secrets
+
+CONFIG = "config.yaml"
+PACKAGES = "environment/packages.txt"
+MACHINE = "environment/machine.json"
+CHANGES = "environment/uncommitted.diff"
+
+COMMIT = "mlflow.source.git.commit"
+CHANGES_SHA256 = "git.uncommitted_sha256"
+DATASET, VERSION, FINGERPRINT = "dataset.name", "dataset.version", "dataset.fingerprint"
+WEIGHTS_SHA256 = "weights.sha256"
+INITIAL_SHA256 = "initial_weights.sha256"
+REPRODUCES, IDENTICAL = "convoy.reproduces", "convoy.identical"
+
+_HEADER = "# The configuration that this run was trained with, and the dataset version; secrets are left out.\n"
+_LONGEST_DIFF = 1_000_000  # characters
+_GIT_SECONDS = 10
+
+
+def log_record(run_id: str, config: Config, manifest: Manifest) -> None:
+    """Log the configuration, the packages, the machine, and what of the code is not committed; no environment variable.
+
+    Args:
+        run_id: The run; what it has already is replaced.
+        config: As it takes effect.
+        manifest: Of the dataset version.
+    """
+    client = mlflow.MlflowClient()
+    changes = _git("diff", "HEAD", "--no-color", "--no-ext-diff")
+    with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
+        folder = Path(temporary)
+        (folder / "environment").mkdir()
+        (folder / CONFIG).write_text(config_text(config, manifest.version), encoding="utf-8")
+        (folder / PACKAGES).write_text(packages_text(installed()), encoding="utf-8")
+        (folder / MACHINE).write_text(json.dumps(machine(), indent=1) + "\n", encoding="utf-8")
+        if changes:
+            client.set_tag(run_id, CHANGES_SHA256, hashlib.sha256(changes.encode()).hexdigest())
+            shown = text_without_secrets(changes)
+            cut = f"\n... and {len(shown) - _LONGEST_DIFF:,} characters more\n" if len(shown) > _LONGEST_DIFF else ""
+            (folder / CHANGES).write_text(shown[:_LONGEST_DIFF] + cut, encoding="utf-8")
+        client.log_artifacts(run_id, str(folder))
+
+
+def config_text(config: Config, version: str) -> str:
+    """The configuration as a YAML file that every job reads; it names the dataset's version, and no run to go on with.
+
+    Args:
+        config: The configuration.
+        version: Id of the dataset version.
+    """
+    training, dataset = replace(config.training, resume=None), replace(config.dataset, version=version)
+    values = _blanked(asdict(replace(config, training=training, dataset=dataset)), "")
+    return _HEADER + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _blanked(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _blanked(inner, f"{name}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_blanked(inner, name) for inner in value]
+    shown = without_secrets(name, str(value))
+    return value if shown == str(value) else shown
+
+
+def installed() -> dict[str, str]:
+    """Distribution, its name normalised -> version, of everything that is installed here."""
+    found = [(re.sub(r"[-_.]+", "-", dist.name).lower(), dist.version) for dist in distributions() if dist.name]
+    return dict(reversed(found))  # of two, the first on sys.path is the one that is imported
+
+
+def packages_text(packages: Mapping[str, str]) -> str:
+    """As ``pip freeze`` writes them."""
+    return "".join(f"{name}=={version}\n" for name, version in sorted(packages.items()))
+
+
+def read_packages(text: str) -> dict[str, str]:
+    """Read what ``packages_text`` has written."""
+    pairs = (line.partition("==") for line in text.splitlines() if "==" in line)
+    return {name: version for name, _, version in pairs}
+
+
+def machine() -> dict[str, str]:
+    """What of this machine and its Python can change the last bits of a result."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": str(os.cpu_count()),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def git_commit() -> str:
+    """The commit that is checked out here, with ``-dirty`` where files differ; empty outside a repository."""
+    return (_git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*") or "").strip()
+
+
+def uncommitted_sha256() -> str:
+    """Checksum of what differs from that commit; empty where nothing does."""
+    changes = _git("diff", "HEAD", "--no-color", "--no-ext-diff")
+    return hashlib.sha256(changes.encode()).hexdigest() if changes else ""
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, errors="replace", timeout=_GIT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def mark_identical(run_id: str, identical: bool) -> None:
+    """Tag a reproduction with what came of it."""
+    mlflow.MlflowClient().set_tag(run_id, IDENTICAL, str(identical).lower())
+
+
+def tags_of_weights(file: str | None) -> dict[str, str]:
+    """A tag with the checksum of a file of initial weights; none where there is no such file."""
+    if file is None:
+        return {}
+    with open(file, "rb") as content:
+        return {INITIAL_SHA256: hashlib.file_digest(content, "sha256").hexdigest()}

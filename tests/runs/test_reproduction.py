@@ -1,0 +1,65 @@
+"""What a run is trained again with, and what is not as it was."""
+
+from dataclasses import replace
+
+import pytest
+
+from convoy.cli import parse
+from convoy.config import Config, SparkConfig, TrackingConfig
+from convoy.errors import ConfigError
+from convoy.runs.difference import Environment
+from convoy.runs.reproduction import Elsewhere, configuration, here_and_there
+from convoy.tracking import record
+from convoy.tracking.listing import RunRecord
+
+RUN = RunRecord("a" * 32, "run", "curves", "FINISHED", 0, 1, {}, {}, {record.VERSION: "v7"})
+URI = "sqlite:///work/mlflow.db"
+
+
+def again(config, **where):
+    return configuration(RUN, record.config_text(config, "v7"), URI, Elsewhere(**where))
+
+
+def test_all_but_the_place_is_as_it_was(capsys):
+    config = parse("train", "", ["--training.seed", "5", "--training.num_workers", "3", "--model.name", "mlp"])
+    tracking = TrackingConfig(uri="http://elsewhere", experiment="moved", registered_model="digits")
+    found = again(replace(config, tracking=tracking))
+    assert (found.training, found.model, found.source) == (config.training, config.model, config.source)
+    assert found.dataset == replace(config.dataset, version="v7")
+    assert found.tracking == TrackingConfig(uri=URI, experiment="curves", registered_model=None)
+    assert capsys.readouterr().err == ""
+    moved = again(config, root="/data", master="local[7]")
+    assert (moved.dataset.root, moved.spark.master) == ("/data", "local[7]")
+
+
+def test_secrets_that_were_not_logged_are_left_out_and_named(capsys):
+    conf = {"spark.hadoop.fs.s3a.secret.key": "hunter2", "spark.executor.memory": "1g"}
+    found = again(replace(Config(), spark=SparkConfig(conf=conf)))
+    assert found.spark.conf == {"spark.executor.memory": "1g"}
+    assert "without spark.conf spark.hadoop.fs.s3a.secret.key" in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_not_known_here():
+    with pytest.raises(ConfigError, match=f"config.yaml of run {'a' * 32} is not understood .* 'training.sed'"):
+        configuration(RUN, "training: {sed: 1}\n", URI, Elsewhere())
+
+
+def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(record, "git_commit", lambda: "c1-dirty")
+    monkeypatch.setattr(record, "uncommitted_sha256", lambda: "d1")
+    run = replace(RUN, tags={record.COMMIT: "c1-dirty", record.CHANGES_SHA256: "d1"})
+    same = Environment(record.installed(), record.machine())
+    assert here_and_there(run, same) == []
+    more = {**record.installed(), "numpy": "0.1", "gone": "2"}
+    assert here_and_there(run, Environment(more, {**record.machine(), "python": "3.9", "processor": "Z80"})) == [
+        f"Python 3.9, here {record.machine()['python']}",
+        "gone 2, here none",
+        f"numpy 0.1, here {record.installed()['numpy']}",
+    ]
+    assert "another machine: processor Z80" in capsys.readouterr().err
+    fewer = {name: version for name, version in record.installed().items() if name != "numpy"}
+    assert here_and_there(run, Environment(fewer, record.machine())) == []  # what came since is no difference
+    assert here_and_there(replace(run, tags={record.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
+    (changed,) = here_and_there(replace(run, tags={**run.tags, record.CHANGES_SHA256: "d0"}), same)
+    assert changed == "uncommitted changes are not those of environment/uncommitted.diff"
+    assert "which the run does not tell" in here_and_there(run, Environment())[0]
