@@ -22,6 +22,7 @@ setup(
     package_data={"convoy": ["*.properties", "insight/*.css"]},
     entry_points={"console_scripts": ["convoy = convoy.__main__:main"]},
     install_requires=[
+        "cmaes>=0.12,<1",  # Optuna's sampler of that name
         "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them
         "horovod>=0.28.1,<0.29",  # is compiled: TensorFlow has to be there first (see tools/setup.sh)
         "jsonargparse[signatures]>=4.30,<5",
@@ -30,6 +31,7 @@ setup(
         "mlflow>=3.1,<4",
         "numpy>=1.23,<2",  # pyarrow 14 and petastorm were made for NumPy 1
         "opencv-python-headless>=4.8,<4.12",  # PNGs, scaling, and Petastorm's image codec; 4.12 needs NumPy 2
+        "optuna>=4,<6",
         "pandas>=1.5,<3",  # pyspark 3.5 does not know pandas 3
         "petastorm>=0.12.1,<0.14",
         "pillow>=10",

@@ -10,6 +10,7 @@ JOBS = {
     "ingest": "images -> a versioned Petastorm dataset",
     "train": "a dataset -> an MLflow run and a registered model version",
     "experiment": "variants of a training, side by side -> a parent run with a chart",
+    "tune": "trials of a training in a space of its fields -> a parent run, the best model",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
     "promote": "a version of a registered model -> the champion",
     "rollback": "the previous version -> the champion again",

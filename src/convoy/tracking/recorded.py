@@ -1,6 +1,7 @@
 """Trainings and sweeps whose course and results go into an open run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 from pyspark.sql import SparkSession
 
 from convoy.config import TrackingConfig
-from convoy.console import say
+from convoy.console import Progress, say
 from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_examples
 from convoy.dataset.reader import samples_per_epoch
@@ -20,12 +21,27 @@ from convoy.tracking.rates import PICTURE, log_sweep
 from convoy.tracking.record import WEIGHTS_SHA256
 from convoy.tracking.runs import TrainingRun
 from convoy.training.finder import find_rate
-from convoy.training.launch import launch, run_on_ranks
-from convoy.training.progress import TrainingProgress
-from convoy.training.worker import TrainTask, load_trained
+from convoy.training.launch import Handle, launch, run_on_ranks
+from convoy.training.progress import Reporter, TrainingProgress
+from convoy.training.worker import TrainedModel, TrainTask, load_trained
 
 Explain = Callable[[TrainingRun, keras.Model], None]
 """Logs what explains a trained network to its run."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training is started and watched.
+
+    Attributes:
+        start: Trains.
+        watch: Takes each epoch's metrics, once they are logged; what it raises ends the training.
+        shown: Where its course is shown; None is the console.
+    """
+
+    start: Callable[[SparkSession, TrainTask, Handle], TrainedModel] = launch
+    watch: Reporter | None = None
+    shown: Progress | None = None
 
 
 def tell_network(run: TrainingRun, network: NetworkDescription) -> None:
@@ -41,12 +57,19 @@ def train_model(
     run: TrainingRun,
     config: TrackingConfig,
     explain: Explain,
+    course: Course = Course(),
 ) -> dict[str, Any]:
     """Train on the ranks, log what they tell, and log and register the model; returns fields of the job's result."""
     rows, epochs = samples_per_epoch(manifest, task.training.class_balance), task.training.epochs
-    reporters = run.log_epoch, run.log_ranks, run.log_sample, run.log_health
-    with TrainingProgress(rows, epochs, *reporters) as progress:
-        trained = launch(spark, task, progress.handle)
+
+    def take(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        if course.watch:
+            course.watch(epoch, metrics)
+
+    reporters = take, run.log_ranks, run.log_sample, run.log_health
+    with TrainingProgress(rows, epochs, *reporters, shown=course.shown) as progress:
+        trained = course.start(spark, task, progress.handle)
     run.log_best()
     run.flush()  # first: it waits for a store that is away
     run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})

@@ -26,6 +26,7 @@ from convoy.tracking import record, store
 from convoy.tracking.delivery import Delivery
 from convoy.tracking.figures import training_curves
 from convoy.tracking.secrets import without_secrets
+from convoy.training.progress import TrainingStopped
 
 _PARAM_LIMIT = 6000
 _BATCH = 100  # that MLflow takes in one request
@@ -33,6 +34,7 @@ _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second
 _OF_LAYERS = ("dead_units/", "gradient_norm/")
 _FLUSH_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
+_ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
 
 
 class _VersionInput(Dataset):
@@ -218,8 +220,13 @@ def ending(run: TrainingRun) -> Iterator[None]:
     except BaseException as error:
         try:
             run.flush(_LAST_WORDS_SECONDS)
-            client.set_tag(run.run_id, "convoy.failure", f"{type(error).__name__}: {error}"[:5000])
-            client.set_terminated(run.run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            stopped = isinstance(error, TrainingStopped)
+            tag, text = (
+                "stopped" if stopped else "failure",
+                str(error) if stopped else f"{type(error).__name__}: {error}",
+            )
+            client.set_tag(run.run_id, f"convoy.{tag}", text[:5000])
+            client.set_terminated(run.run_id, "KILLED" if isinstance(error, _ENDINGS) else "FAILED")
         except Exception as other:  # it must not hide why the run failed
             say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
         raise

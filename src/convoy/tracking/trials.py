@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 from matplotlib.figure import Figure
+from mlflow.exceptions import MlflowException
 
 from convoy.config import Config
 from convoy.dataset.manifest import Manifest
@@ -14,7 +15,7 @@ from convoy.tracking import store
 from convoy.tracking.evaluations import PER_CLASS
 from convoy.tracking.runs import TrainingRun, ending, provenance
 
-VARIANT = "convoy.variant"
+VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
 OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second")
 _TEST = "test_"
@@ -67,6 +68,26 @@ class ParentRun:
         """
         return {_PARENT: self.run_id, _NAME: name, VARIANT: variant}
 
+    def tags_of_trial(self, number: int | None, name: str) -> dict[str, str]:
+        """Tags with which a trial's run becomes a child of this one.
+
+        Args:
+            number: Of the trial; None for a training that is none.
+            name: Name of the run.
+        """
+        return {_PARENT: self.run_id, _NAME: name, **({} if number is None else {TRIAL: str(number)})}
+
+    def log_trial(self, number: int, metrics: Mapping[str, float], run_id: str, tags: Mapping[str, str]) -> None:
+        """Log what came of a trial: metrics here, with its number, counted from 1, as the step; tags in its own run."""
+        for name, value in metrics.items():
+            self._client.log_metric(self.run_id, name, value, step=number + 1)
+        for name, text in tags.items():
+            self._client.set_tag(run_id, name, text)
+
+    def set_tag(self, name: str, text: str) -> None:
+        """Set a tag."""
+        self._client.set_tag(self.run_id, name, text)
+
     def trials(self) -> list[Trial]:
         """Read the children, in the order in which they began."""
         found = self._client.search_runs(
@@ -109,7 +130,7 @@ def _trial(run: mlflow.entities.Run, variant: str) -> Trial:
         seed=int(data.params.get("training.seed", 0)),
         run_id=info.run_id,
         status=info.status,
-        failure=_reason(data.tags.get("convoy.failure", "")),
+        failure=_reason(data.tags.get(FAILURE, "")),
         seconds=((info.end_time or info.start_time) - info.start_time) / 1000,
         history=[epochs[epoch] for epoch in sorted(epochs)],
         test=test,
@@ -130,7 +151,14 @@ def _reason(failure: str) -> str:
 
 
 @contextmanager
-def parent_run(config: Config, path: Path, manifest: Manifest, spark_application: str) -> Iterator[ParentRun]:
+def parent_run(
+    config: Config,
+    path: Path,
+    manifest: Manifest,
+    spark_application: str,
+    job: str = "experiment",
+    again: str | None = None,
+) -> Iterator[ParentRun]:
     """Open the parent run; it ends as FINISHED, or as KILLED or FAILED with a reason.
 
     Args:
@@ -138,13 +166,35 @@ def parent_run(config: Config, path: Path, manifest: Manifest, spark_application
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
+        job: Which job it is.
+        again: Id of the run of an earlier start, to go on with; a new one is opened where it is gone.
     """
     client = mlflow.MlflowClient()
-    experiment = store.experiment_id(config.tracking.experiment)
-    run = TrainingRun(client.create_run(experiment, run_name=f"experiment-{manifest.name}").info.run_id, experiment)
+    run = _reopened(client, again) if again else None
+    fresh = run is None
+    if run is None:
+        experiment = store.experiment_id(config.tracking.experiment)
+        run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):
-        run.log_config(config)
-        run.log_dataset(manifest, path)
+        if fresh:
+            run.log_config(config)
+            run.log_dataset(manifest, path)
         tags = provenance(manifest, spark_application, config.training.num_workers)
-        run.set_tags({**tags, "mlflow.source.name": "jobs/experiment.py"})
-        yield ParentRun(run.run_id, experiment)
+        run.set_tags({**tags, "mlflow.source.name": f"jobs/{job}.py"})
+        yield ParentRun(run.run_id, run.experiment_id)
+
+
+def _reopened(client: mlflow.MlflowClient, run_id: str) -> TrainingRun | None:
+    """Go on with a run; None where the store has none of that id. Children that a killed driver left are ended."""
+    try:
+        found = client.get_run(run_id)
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException:
+        return None
+    if FAILURE in found.data.tags:
+        client.delete_tag(run_id, FAILURE)
+    query = f"tags.`{_PARENT}` = '{run_id}' and attributes.status = 'RUNNING'"
+    for child in client.search_runs([found.info.experiment_id], query):
+        client.set_tag(child.info.run_id, FAILURE, "the driver was killed")
+        client.set_terminated(child.info.run_id, "KILLED")
+    return TrainingRun(run_id, found.info.experiment_id)

@@ -10,7 +10,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
@@ -45,6 +45,11 @@ class Sender:
         with contextlib.suppress(OSError):
             self._connection.send_bytes(json.dumps(event).encode())
 
+    def wait(self) -> None:
+        """Wait until the driver hangs up, or has gone away; it says nothing over this connection."""
+        with contextlib.suppress(OSError):
+            self._connection.poll(None)
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
@@ -64,6 +69,7 @@ class Receiver:
         self._bind, self._handle = bind, handle
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._open, self._open_lock, self._hung_up = list[Connection](), threading.Lock(), False
         self._failure: Exception | None = None
         self._own_port = 0
         self.address = Address(host, self._listener.address[1], secrets.token_bytes(32))
@@ -89,10 +95,11 @@ class Receiver:
         with connection, contextlib.suppress(EOFError, OSError, ValueError, AuthenticationError):
             deliver_challenge(connection, self.address.key)
             answer_challenge(connection, self.address.key)
-            while True:
-                event = json.loads(connection.recv_bytes())
-                with self._lock:
-                    self._take(event)
+            with self._listed(connection):
+                while not self._hung_up:
+                    event = json.loads(connection.recv_bytes())
+                    with self._lock:
+                        self._take(event)
 
     def _take(self, event: Event) -> None:
         if self._failure is None:
@@ -100,6 +107,24 @@ class Receiver:
                 self._handle(event)
             except Exception as error:
                 self._failure = error
+
+    @contextlib.contextmanager
+    def _listed(self, connection: Connection) -> Iterator[None]:
+        with self._open_lock:
+            self._open.append(connection)
+        try:
+            yield
+        finally:
+            with self._open_lock:
+                self._open.remove(connection)
+
+    def hang_up(self) -> None:
+        """End all connections, and those to come: who ``Sender.wait``s learns of it. May be called by ``handle``."""
+        self._hung_up = True
+        with self._open_lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
+                    copy.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""

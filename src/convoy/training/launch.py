@@ -1,6 +1,5 @@
 """The driver's side of training: start the ranks, listen to them, bring the model home. The door to horovod.spark."""
 
-import io
 import os
 import re
 import socket
@@ -19,11 +18,12 @@ from convoy import errors
 from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
 from convoy.interrupt import interruptible
-from convoy.spark import is_local
+from convoy.spark import driver_addresses, is_local
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
 from convoy.training.exchange import check_reduction, horovod_environment
+from convoy.training.rank_output import RankOutput
 from convoy.training.recovery import checkpoint_folder
 from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainedModel, TrainTask, train
@@ -51,7 +51,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
         spark: The session.
         task: What to train.
         handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
-            ``ranks`` when their number is not the one before.
+            ``ranks`` when their number is not the one before. What it raises ends the ranks, and is raised again.
 
     Returns:
         The trained model.
@@ -138,7 +138,6 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     from horovod.runner import gloo_run
 
     mpi = task.training.horovod.reduction == "adasum"
-    conf = spark.sparkContext.getConf()
     local = is_local(str(spark.sparkContext.master))
     failures: list[dict[str, Any]] = []
     stop = threading.Event()
@@ -152,18 +151,19 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
         elif event["type"] == "checkpoint":
             growth.look()
         else:
-            handle(event)
+            try:
+                handle(event)
+            except Exception:
+                stop.set()
+                raise
 
-    host = _LOOPBACK if local else str(conf.get("spark.driver.host"))
-    bind = _LOOPBACK if local else str(conf.get("spark.driver.bindAddress", host))
-    receiver = Receiver(bind, host, dispatch)
-    output = _RankOutput()
+    receiver = Receiver(*driver_addresses(spark), dispatch)
+    output = RankOutput()
     results, problem = [], None
-    hook, threading.excepthook = threading.excepthook, output.take_thread_failure
     # Horovod's own function would replace the process's signal handlers, for good.
     register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
     try:
-        with interruptible(stop.set, patience=_STOP_SECONDS), watch:
+        with output.with_thread_failures(), interruptible(stop.set, patience=_STOP_SECONDS), watch:
             results = horovod.spark.run(
                 run_rank,
                 args=(task, receiver.address, work),
@@ -180,7 +180,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     except Exception as error:
         problem = error
     finally:
-        threading.excepthook, gloo_run.register_shutdown_event = hook, register
+        gloo_run.register_shutdown_event = register
         receiver.close()
     ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
     if ended and watch.stalled:
@@ -219,7 +219,7 @@ def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
         sender.close()
 
 
-def _raise_failure(failures: list[dict[str, Any]], output: "_RankOutput", cause: Exception | None) -> None:
+def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Exception | None) -> None:
     """Raise what a rank reported: the user's error if there is one, else what went wrong with its traceback."""
     for failure in failures:
         if failure["kind"]:
@@ -277,24 +277,3 @@ class _StallWatch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join(timeout=5)
-
-
-class _RankOutput(io.TextIOBase):
-    """Keeps the end of what the ranks print; it is shown only when they fail for no reason that they could report."""
-
-    limit = 20_000
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def write(self, text: str) -> int:
-        self._text = (self._text + text)[-self.limit :]
-        return len(text)
-
-    def take_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
-        """Stand in for ``threading.excepthook``: Horovod's Spark thread fails loudly after any rank has failed."""
-        lines = traceback.format_exception(failure.exc_type, failure.exc_value, failure.exc_traceback)
-        self.write("".join(lines))
-
-    def tail(self) -> str:
-        return self._text

@@ -8,6 +8,11 @@ from typing import Any
 
 from convoy.console import Progress, clock
 
+
+class TrainingStopped(Exception):
+    """Whoever watches a training has ended it; no failure."""
+
+
 Reporter = Callable[[int, Mapping[str, float]], None]
 """Takes (epoch from 0, metrics), or (step, metrics); the tracking room has them."""
 
@@ -31,6 +36,7 @@ class TrainingProgress:
         log_ranks: Takes (epoch from 0, what the ranks measured), once all of them have told.
         log_sample: Takes (number of the sample, from 1, the metrics of a rank's machine).
         log_health: Takes (epoch from 0, how the layers fare), once.
+        shown: Where it is shown; None is the console.
     """
 
     def __init__(
@@ -41,11 +47,12 @@ class TrainingProgress:
         log_ranks: Reporter = lambda *_: None,
         log_sample: Reporter = lambda *_: None,
         log_health: Reporter = lambda *_: None,
+        shown: Progress | None = None,
     ) -> None:
         self._rows, self._report, self._log_ranks, self._log_sample = rows, report, log_ranks, log_sample
         self._log_health = log_health
         self._healthy: set[int] = set()  # epochs whose layers have been told of
-        self._progress = Progress("train", rows * epochs)
+        self._progress = shown or Progress("train", rows * epochs)
         self._history: dict[int, dict[str, float]] = {}
         self._ranks: dict[int, dict[int, dict[str, float]]] = {}
         self._complete: set[int] = set()

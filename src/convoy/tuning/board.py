@@ -1,0 +1,168 @@
+"""What the user sees of a study: a row for each trial that has ended, a live line of those that run, the best one."""
+
+import csv
+import io
+import json
+import shlex
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from convoy.console import Progress, clock, say
+from convoy.tuning.space import Parameter
+from convoy.tuning.trials import Tried
+
+_WIDEST = 24
+
+
+class Board:
+    """Shows trials; several threads may call it.
+
+    Args:
+        parameters: The space.
+        metric: Name of the metric.
+        total: Trials in all; None where their number is not known.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], metric: str, total: int | None) -> None:
+        names = short_names([one.name for one in parameters])
+        self._columns = {one.name: names[one.name] for one in parameters}
+        texts = {one.name: [_text(value) for value in one.extremes] for one in parameters}
+        self._widths = {
+            name: min(_WIDEST, max(len(short), 9, *map(len, texts[name]))) for name, short in self._columns.items()
+        }
+        self._metric, self._total, self._begun = metric, total, False
+        self._running: dict[int, str] = {}
+        self._progress = Progress("tune", total or 0)
+        self._best: Tried | None = None
+        self._ended = 0
+        self._lock = threading.Lock()
+
+    def began(self, number: int, ended: int, best: Tried | None) -> None:
+        """Show that a trial runs, beside so many that have ended."""
+        with self._lock:
+            self._running[number], self._ended, self._best = "begins", ended, best
+            self._live()
+
+    def note(self, number: int, text: str) -> None:
+        """Show how a trial fares."""
+        with self._lock:
+            self._running[number] = text
+            self._live()
+
+    def warn(self, number: int, text: str) -> None:
+        """Show a line about a trial."""
+        with self._lock:
+            self._progress.line(f"trial {number}: {text}")
+
+    def ended(self, tried: Tried, best: Tried | None) -> None:
+        """Show a trial's row."""
+        with self._lock:
+            self._running.pop(tried.number, None)
+            self._best = best
+            if not self._begun:
+                self._begun = True
+                self._progress.line(
+                    self._row(["trial", self._metric, "epochs", "time", *self._columns.values()]).rstrip()
+                )
+            value = f"{tried.value:.4f}" if tried.value is not None else tried.state
+            mark = "*" if best and best.number == tried.number else ""
+            given = [_text(tried.values[name]) if name in tried.values else "-" for name in self._columns]
+            row = self._row([str(tried.number), value + mark, str(tried.epochs), clock(tried.seconds), *given])
+            self._progress.line((row + (f"  {tried.reason}" if tried.state == "failed" else "")).rstrip())
+            self._live()
+
+    def close(self) -> None:
+        """Erase the live line."""
+        self._progress.close()
+
+    def _row(self, cells: Sequence[str]) -> str:
+        widths = [5, max(len(self._metric), 8), 6, 7, *self._widths.values()]
+        cut = [
+            cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)
+        ]
+        return "  ".join(cell.ljust(width) for cell, width in zip(cut, widths, strict=True))
+
+    def _live(self) -> None:
+        ended = str(self._ended) if self._total is None else f"{self._ended}/{self._total}"
+        best = f"  best {self._best.value:.4f} (trial {self._best.number})" if self._best else ""
+        running = "  ".join(f"[{number}] {text}" for number, text in sorted(self._running.items()))
+        self._progress.note(f"{ended} trials{best}  {running}")
+
+
+class TrialLine(Progress):
+    """Stands in for the console of a training: its live line goes to the board, of its lasting ones the warnings.
+
+    Args:
+        board: The board.
+        number: Of the trial.
+    """
+
+    def __init__(self, board: Board, number: int) -> None:
+        super().__init__("trial", 0)
+        self._board, self._number = board, number
+
+    def note(self, text: str) -> None:
+        """Show a live line."""
+        self._board.note(self._number, text.partition("  step")[0])
+
+    def line(self, text: str) -> None:
+        """Show a warning; epochs have the table."""
+        if text.startswith("warning"):
+            self._board.warn(self._number, text)
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def say_best(best: Tried, metric: str) -> None:
+    """Tell the best trial, as arguments that train it again."""
+    arguments = " ".join(f"--{name} {_exact(value)}" for name, value in best.values.items())
+    say(f"best: trial {best.number}, {metric} {best.value:.4f}: {arguments}")
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return the shortest ends of dotted names that are different from each other; ``name`` alone says nothing."""
+    short = {}
+    for name in names:
+        parts = name.split(".")
+        ends = (".".join(parts[-count:]) for count in range(2 if parts[-1] == "name" else 1, len(parts) + 1))
+        short[name] = next(end for end in ends if sum(f".{other}".endswith(f".{end}") for other in names) == 1)
+    return short
+
+
+def as_csv(trials: Sequence[Tried], parameters: Sequence[Parameter], metric: str) -> str:
+    """A line for each trial."""
+    file = io.StringIO()
+    names = [one.name for one in parameters]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["trial", "state", metric, "epochs", "seconds", *names, "run_id", "reason"])
+    for one in trials:
+        given = [one.values.get(name, "") for name in names]
+        value = "" if one.value is None else one.value
+        row = [one.number, one.state, value, one.epochs, round(one.seconds, 3), *given, one.run_id, one.reason]
+        writer.writerow(row)
+    return file.getvalue()
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """The values as sections of an experiment's file."""
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *sections, last = name.split(".")
+        inner = nested
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[last] = value
+    return yaml.safe_dump(nested, sort_keys=False)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _exact(value)
+
+
+def _exact(value: Any) -> str:
+    """A value as the command line takes it."""
+    return value if isinstance(value, str) else shlex.quote(json.dumps(value))

@@ -1,0 +1,84 @@
+"""What the user sees of a study, and what is written of it."""
+
+import csv
+import io
+import shlex
+
+import pytest
+import yaml
+
+from convoy.cli import parse
+from convoy.config import Config
+from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best, short_names
+from convoy.tuning.pictures import pictures_of
+from convoy.tuning.space import Parameter, applied
+from convoy.tuning.trials import Tried
+
+RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)
+NAME = Parameter("training.optimizer.name", choices=("adam", "sgd"))
+MOMENTUM = Parameter("training.optimizer.momentum", low=0.0, high=0.9, when={NAME.name: ("sgd",)})
+LAYERS = Parameter("model.layers", choices=(None, ["flatten", {"dense": {"activation": "soft max"}}]))
+SPACE = (NAME, RATE, MOMENTUM)
+FIRST = Tried(0, {NAME.name: "adam", RATE.name: 0.0012345}, "complete", 0.9, 3, 61.0, "a", "models:/m-1")
+SECOND = Tried(1, {NAME.name: "sgd", RATE.name: 0.05, MOMENTUM.name: 0.5}, "failed", None, 1, 2.0, "b", "", "nan, so")
+THIRD = Tried(2, {NAME.name: "sgd", RATE.name: 0.01, MOMENTUM.name: 0.1}, "complete", 0.95, 3, 9.0, "c", "models:/m-2")
+PRUNED = Tried(3, {NAME.name: "adam", RATE.name: 0.1}, "pruned", None, 2, 9.0, "d", "", "pruned after epoch 2")
+
+
+def test_a_row_for_each_trial_that_has_ended_below_one_header(capsys):
+    board = Board(SPACE, "val_accuracy", 4)
+    board.began(0, 0, None)
+    board.ended(FIRST, FIRST)
+    board.ended(SECOND, FIRST)
+    board.ended(THIRD, THIRD)
+    board.ended(PRUNED, THIRD)
+    TrialLine(board, 3).line("warning: slow")
+    TrialLine(board, 3).line("epoch 1/3  loss 0.1")
+    board.close()
+    header, *rows, warning = capsys.readouterr().err.splitlines()
+    assert header.split() == ["trial", "val_accuracy", "epochs", "time", "optimizer.name", "learning_rate", "momentum"]
+    assert rows[0].split() == ["0", "0.9000*", "3", "1:01", "adam", "0.001234", "-"]
+    assert rows[1].split() == ["1", "failed", "1", "0:02", "sgd", "0.05", "0.5", "nan,", "so"]
+    assert rows[2].split()[1] == "0.9500*"
+    assert rows[3].split()[1] == "pruned"
+    assert {row.index(row.split()[4]) for row in rows} == {header.index("optimizer.name")}
+    assert warning == "trial 3: warning: slow"
+
+
+def test_short_names_are_different_and_say_something():
+    names = ["training.optimizer.name", "model.name", "training.schedule.patience", "training.early_stopping.patience"]
+    assert list(short_names(names).values()) == [
+        "optimizer.name",
+        "model.name",
+        "schedule.patience",
+        "early_stopping.patience",
+    ]
+
+
+def test_the_best_is_told_as_arguments_that_give_it_again(capsys):
+    values = {"training.optimizer.learning_rate": 0.1 + 0.2, LAYERS.name: LAYERS.choices[1], "model.dropout": None}
+    say_best(Tried(4, values, "complete", 0.5), "val_accuracy")
+    told = shlex.split(capsys.readouterr().err.partition("0.5000: ")[2])
+    assert parse("train", "", told) == applied(Config(), values)
+
+
+def test_tables_are_read_back_as_they_were():
+    rows = list(csv.DictReader(io.StringIO(as_csv([FIRST, SECOND], SPACE, "val_accuracy"))))
+    assert [row["val_accuracy"] for row in rows] == ["0.9", ""]
+    assert [row[MOMENTUM.name] for row in rows] == ["", "0.5"]
+    assert [row["reason"] for row in rows] == ["", "nan, so"]
+    expected = {"training": {"optimizer": {"name": "adam", "learning_rate": 0.0012345}}}
+    assert yaml.safe_load(as_yaml(FIRST.values)) == expected
+
+
+@pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
+@pytest.mark.parametrize("trials", [[FIRST], [FIRST, THIRD], [FIRST, SECOND, THIRD, PRUNED]], ids=len)
+def test_pictures_are_drawn_of_few_trials_as_of_many(trials, metric):
+    for space in (SPACE, (RATE,), (*SPACE, LAYERS)):
+        found = pictures_of(trials, space, metric, {RATE.name: 1.0}, "a title")
+        assert len(found) == 4
+        for picture in found.values():
+            picture.savefig(io.BytesIO(), dpi=30)
+    nothing = pictures_of([SECOND], SPACE, metric, {}, "nothing is complete")
+    assert list(nothing) == ["history.png"]
+    nothing["history.png"].savefig(io.BytesIO(), dpi=30)
