@@ -16,6 +16,7 @@ JOBS = {
     "score": "images -> the same rows with predictions",
     "describe": "a network's layers: volumes, weights, multiply-adds, receptive fields, memory; and a picture",
     "datasets": "list, show, diff and verify versions of datasets",
+    "doctor": "would a job run here? Versions, Horovod, Spark and its executors, folders, the tracking store",
 }
 
 
