@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,12 @@ test: setup ## all tests
 
 test-unit: setup ## the tests that need neither Spark nor whole jobs
 	@$(PYTHON) -m pytest -m "not spark and not e2e"
+
+test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (10 minutes)
+	@$(PYTHON) -m pytest -m cluster tests/cluster
+
+dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
+	@$(PYTHON) tools/dist.py
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
 	@$(PYTHON) tools/chaos_ingest.py --output docs/chaos.md

@@ -19,6 +19,7 @@ JOBS = {
     "datasets": "list, show, diff and verify versions of datasets",
     "runs": "list, show, diff and compare runs, and tell the best",
     "reproduce": "a run -> a new run, trained from its record, and whether the weights are the same",
+    "doctor": "would a job run here? Versions, Horovod, Spark and its executors, folders, the tracking store",
 }
 
 

@@ -1,29 +1,23 @@
 """Training with as many ranks as there are slots: the decision, and a real cluster that loses and gets a worker."""
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
-import psutil
-import pyspark
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import TrainingConfig
 from convoy.errors import ClusterError
-from convoy.spark import find_java
 from convoy.training import elastic
 from convoy.training.elastic import RETURN_SECONDS, SETTLE_SECONDS, Growth, ranks_to_start, world_size
+from tests.standalone import Cluster
 from tests.training import elastic_driver
-from tests.training.elastic_driver import QUICK
 
 slots = st.integers(0, 8)
 seconds = st.floats(0, 100)
@@ -77,52 +71,6 @@ def test_ranks_are_ended_only_for_more_of_them(monkeypatch, free, ranks, config,
     growth = Growth(None, config, ranks, stop)
     growth.look()
     assert (growth.wanted, stop.is_set()) == (grows, grows)
-
-
-class Cluster:
-    """Spark's standalone master and workers of one slot each, as processes on the loopback interface."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.processes = folder, list[subprocess.Popen]()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.master = f"spark://127.0.0.1:{port}"
-        self._start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")
-
-    def add_worker(self):
-        options = ("--host", "127.0.0.1", "-c", "1", "-m", "512m", "--webui-port", "0", "--work-dir", str(self.folder))
-        return self._start("worker.Worker", *options, self.master)
-
-    def _start(self, name, *arguments):
-        own = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": QUICK}
-        if home := find_java(os.environ):
-            own["JAVA_HOME"] = home
-        with (self.folder / "cluster.log").open("a") as log:
-            process = subprocess.Popen(
-                [
-                    str(Path(pyspark.__file__).parent / "bin" / "spark-class"),
-                    f"org.apache.spark.deploy.{name}",
-                    *arguments,
-                ],
-                env={**os.environ, **own},
-                stdout=log,
-                stderr=log,
-            )
-        self.processes.append(process)
-        return process
-
-    def end(self):
-        family = [child for process in self.processes for child in children(process)]
-        for process in reversed(self.processes):
-            process.kill()
-            process.wait(timeout=10)
-        for child in psutil.wait_procs(family, timeout=10)[1]:
-            child.kill()
-
-
-def children(process):
-    return psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
 
 
 class Driver:

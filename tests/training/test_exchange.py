@@ -4,7 +4,7 @@ import pytest
 
 from convoy.config import HorovodConfig
 from convoy.errors import ClusterError
-from convoy.training.exchange import check_reduction, horovod_environment
+from convoy.training.exchange import check_reduction, driver_environment, horovod_environment
 
 
 def test_horovod_pauses_between_rounds_and_has_its_own_defaults_otherwise():
@@ -27,3 +27,26 @@ def test_adasum_is_refused_where_horovod_has_no_mpi():
     with pytest.raises(ClusterError, match=r"adasum.*MPI.*HOROVOD_WITH_MPI=1.*average") as refused:
         check_reduction(HorovodConfig(reduction="adasum"), lambda: False)
     assert "\n" not in str(refused.value)
+
+
+DRIVER = {
+    "PATH": "/driver/bin",
+    "PYTHONPATH": "/driver/src",
+    "HOME": "/home/driver",
+    "SPARK_HOME": "/driver/spark",
+    "PYSPARK_PYTHON": "./env/bin/python",
+    "AWS_SECRET_ACCESS_KEY": "canary",
+    "NCCL_DEBUG": "INFO",
+    "MY_PATH": "/shared",
+}
+
+
+def test_ranks_elsewhere_get_settings_and_credentials_but_no_paths_of_the_drivers_machine():
+    assert driver_environment(DRIVER, local=True) == DRIVER
+    kept = {"AWS_SECRET_ACCESS_KEY": "canary", "NCCL_DEBUG": "INFO", "MY_PATH": "/shared"}
+    assert driver_environment(DRIVER, local=False) == kept
+
+
+def test_ranks_elsewhere_find_files_that_were_shipped_in_their_working_folder():
+    shipped = driver_environment(DRIVER, local=False, shipped=["networks.zip", "/tmp/more.zip"])
+    assert shipped["PYTHONPATH"] == "./networks.zip:./more.zip"

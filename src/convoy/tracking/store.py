@@ -71,6 +71,25 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
 
 
+def look(uri: str) -> str:
+    """Say whether a store is there, without making one.
+
+    Returns:
+        What there is to say of a store that can be used.
+
+    Raises:
+        TrackingError: It does not answer, or cannot be made.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        connect(uri)
+        return "answers"
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise TrackingError(f"tracking.uri {uri!r} cannot be made in {nearest}; mend it or choose another")
+    return "will be made by the first run"
+
+
 def experiment_id(name: str) -> str:
     """Return the experiment of that name, made if missing; a SQLite store keeps artifacts beside its file."""
     client = mlflow.MlflowClient()

@@ -1,9 +1,32 @@
 """Horovod's settings: what they are called there, and which of them this Horovod can do."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 
 from convoy.config import HorovodConfig
 from convoy.errors import ClusterError
+
+# What these say is true on the driver's machine alone; a rank has those of its own Spark task.
+_OF_THE_MACHINE = re.compile(
+    "CUDA_VISIBLE_DEVICES|HOME|HOSTNAME|JAVA_HOME|LD_LIBRARY_PATH|LD_PRELOAD|LOGNAME|OLDPWD|PATH|PWD|PYTHONHOME|PYTHONPATH"
+    "|SHELL|TEMP|TMP|TMPDIR|USER|VIRTUAL_ENV|(CONDA|HADOOP|KUBERNETES|PYSPARK|SPARK|YARN)_.*"
+)
+
+
+def driver_environment(environment: Mapping[str, str], local: bool, shipped: Sequence[str] = ()) -> dict[str, str]:
+    """Return what ranks get of the driver's environment: settings and credentials, but no paths of its machine.
+
+    Args:
+        environment: The driver's.
+        local: Whether ranks run on the driver's machine; then they get all of it.
+        shipped: Names of the files given with ``--py-files``, which executors have in their working folder; Spark puts
+            them on the path of its own Python workers only.
+    """
+    if local:
+        return dict(environment)
+    kept = {name: value for name, value in environment.items() if not _OF_THE_MACHINE.fullmatch(name)}
+    return kept | ({"PYTHONPATH": ":".join(f"./{PurePath(file).name}" for file in shipped)} if shipped else {})
 
 
 def horovod_environment(config: HorovodConfig) -> dict[str, str]:

@@ -22,7 +22,7 @@ from convoy.spark import driver_addresses, is_local
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
-from convoy.training.exchange import check_reduction, horovod_environment
+from convoy.training.exchange import check_reduction, driver_environment, horovod_environment
 from convoy.training.rank_output import RankOutput
 from convoy.training.recovery import checkpoint_folder
 from convoy.training.transfer import InitialWeights
@@ -138,7 +138,9 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     from horovod.runner import gloo_run
 
     mpi = task.training.horovod.reduction == "adasum"
-    local = is_local(str(spark.sparkContext.master))
+    context = spark.sparkContext
+    local = is_local(str(context.master))
+    environment = driver_environment(os.environ, local, context._python_includes or ())
     failures: list[dict[str, Any]] = []
     stop = threading.Event()
     watch = _StallWatch(task.training.stall_timeout, stop)
@@ -175,7 +177,8 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
                 stdout=output,
                 stderr=output,
                 verbose=0,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **horovod_environment(task.training.horovod)},
+                env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3", **horovod_environment(task.training.horovod)},
+                executable=context.pythonExec,  # of the executors; the driver's own may not be there
             )
     except Exception as error:
         problem = error

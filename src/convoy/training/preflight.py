@@ -56,13 +56,22 @@ def check_executors(spark: SparkSession, workers: int, version_path: str, checkp
         return
     manifest = str(Path(version_path) / MANIFEST)
     probe = probe_of(manifest, checkpoint_folder)
-    try:
-        answers = spark.sparkContext.parallelize(range(workers), workers).mapPartitions(probe).collect()
-    except Exception as error:
-        raise failed_job(str(error)) from None
+    answers = ask(spark, workers, probe)
     problem = first_problem(_machine(next(probe([]))), [_machine(answer) for answer in answers], version_path)
     if problem is not None:
         raise problem
+
+
+def ask(spark: SparkSession, tasks: int, probe: Callable[[Iterable[int]], Iterator[str]]) -> list[str]:
+    """Run a probe in so many tasks, which need no Convoy for it, and return their answers.
+
+    Raises:
+        ClusterError: A task cannot run at all, or the job was cancelled.
+    """
+    try:
+        return list(spark.sparkContext.parallelize(range(tasks), tasks).mapPartitions(probe).collect())
+    except Exception as error:
+        raise failed_job(str(error)) from None
 
 
 def first_problem(driver: Machine, executors: Sequence[Machine], version_path: str) -> ConvoyError | None:
@@ -76,7 +85,7 @@ def first_problem(driver: Machine, executors: Sequence[Machine], version_path: s
     Returns:
         The error to raise, of the first host (by name) that has one, or None.
     """
-    differing = {machine.host: found for machine in executors if (found := _differences(driver, machine))}
+    differing = {machine.host: found for machine in executors if (found := differences(driver, machine))}
     if differing:
         host, others = min(differing), len(differing) - 1
         more = f" (and {others} more host{'s' if others > 1 else ''})" if others else ""
@@ -97,8 +106,8 @@ def first_problem(driver: Machine, executors: Sequence[Machine], version_path: s
     return None
 
 
-def _differences(driver: Machine, machine: Machine) -> str:
-    """What the machine has that matters, and what the driver has: ``keras 3.9 (driver: 3.15)``; empty if nothing."""
+def differences(driver: Machine, machine: Machine) -> str:
+    """Say what else the machine has that matters, and what the driver has: ``keras 3.9 (driver: 3.15)``; or nothing."""
     found = []
     for name, own in driver.versions.items():
         its = machine.versions.get(name)

@@ -1,0 +1,1 @@
+"""Would a job run here? Facts are gathered (`gather`, `probe`), then judged by pure functions (`checks`)."""

@@ -1,0 +1,239 @@
+"""What the facts mean for a job: pure functions, one finding or more each."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from packaging.specifiers import SpecifierSet
+
+from convoy.config import Config
+from convoy.doctor.facts import Facts, Folder, Host
+from convoy.doctor.pins import Pins
+from convoy.training.preflight import differences, first_problem
+
+Level = Literal["ok", "warning", "error"]
+_LITTLE_MB = 1024  # free space, and memory of a rank
+_NAMED = 5
+_SHIP = "ship this environment with --archives (see docs/cluster.md), or install its versions there"
+_SETUP = "make setup installs the tested versions"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer.
+
+    Attributes:
+        check: What was looked at.
+        level: ``error`` where a job would stop, ``warning`` where it may.
+        text: What is so.
+        mend: What to do about it; empty where there is nothing to do.
+    """
+
+    check: str
+    level: Level
+    text: str
+    mend: str = ""
+
+    def line(self) -> str:
+        """As text."""
+        return f"{self.level:<7}  {self.check:<11}  {self.text}{'; ' if self.mend else ''}{self.mend}"
+
+
+def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
+    """Judge everything, in the order in which it should be mended."""
+    return [
+        check_python(facts.driver.python),
+        Finding("convoy", "ok", facts.convoy),
+        *check_packages(facts.packages, pins),
+        *check_tools(facts.driver, config),
+        check_machine(facts, config),
+        check_dataset(facts.driver.dataset, facts.version_path),
+        check_checkpoints(facts.driver.checkpoints),
+        check_tracking(facts, config),
+        *check_spark(facts, config),
+        *check_executors(facts),
+    ]
+
+
+def check_python(version: str) -> Finding:
+    """Convoy is for Python 3.11 alone."""
+    if version.split(".")[:2] == ["3", "11"]:
+        return Finding("python", "ok", version)
+    return Finding("python", "error", f"{version}, but Convoy needs 3.11", "make setup with Python 3.11 on PATH")
+
+
+def check_packages(packages: dict[str, str | None], pins: Pins) -> list[Finding]:
+    """What Convoy imports has to be there and within the ranges; what is not the tested version is worth knowing."""
+    missing = [name for name in pins.direct if packages.get(name) is None]
+    outside, other = [], []
+    for name, tested in pins.direct.items():
+        version = packages.get(name)
+        if version is None or version == tested:
+            continue
+        allowed = pins.ranges.get(name, "")
+        if allowed and not SpecifierSet(allowed).contains(version, prereleases=True):
+            outside.append(f"{name} {version} (allowed: {allowed})")
+        else:
+            other.append(f"{name} {version} (tested: {tested})")
+    findings = []
+    if missing:
+        findings.append(Finding("packages", "error", f"missing: {', '.join(missing)}", _SETUP))
+    if outside:
+        findings.append(Finding("packages", "error", ", ".join(outside), _SETUP))
+    if other:
+        findings.append(Finding("packages", "warning", ", ".join(other), _SETUP))
+    if not findings:
+        findings.append(Finding("packages", "ok", f"all {len(pins.direct)} direct ones are the tested versions"))
+    drifted = [
+        f"{name} {version} (tested: {tested})"
+        for name, tested in pins.others.items()
+        if (version := packages.get(name)) is not None and version != tested
+    ]
+    if drifted:
+        more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
+        findings.append(Finding("packages", "warning", f"of others: {', '.join(drifted[:_NAMED])}{more}", _SETUP))
+    return findings
+
+
+def check_tools(host: Host, config: Config) -> list[Finding]:
+    """TensorFlow's devices, and how Horovod was built."""
+    tools = host.toolkit
+    if tools is None:
+        return []
+    if tools.devices is None:
+        return [Finding("tensorflow", "error", f"does not load: {tools.problem}", _SETUP)]
+    gpus = [device for device in tools.devices if device.startswith("GPU")]
+    findings = [Finding("tensorflow", "ok", f"devices {', '.join(tools.devices)}")]
+    if host.gpu and not gpus:
+        mend = "install convoy-ml[gpu], and a driver that its CUDA works with"
+        findings = [Finding("tensorflow", "warning", "this machine has a GPU that TensorFlow does not see", mend)]
+    built = "with " + ", ".join(name for name, there in tools.built.items() if there)
+    if not tools.built:
+        rebuild = "build it again, with this TensorFlow (tools/setup.sh shows how)"
+        findings.append(Finding("horovod", "error", f"does not load: {tools.problem}", rebuild))
+    elif not (tools.built.get("gloo") or tools.built.get("mpi")):
+        findings.append(Finding("horovod", "error", "built without Gloo and MPI", "build it with HOROVOD_WITH_GLOO=1"))
+    elif config.training.horovod.reduction == "adasum" and not tools.built.get("mpi"):
+        text = f"built {built}, but training.horovod.reduction adasum needs MPI"
+        findings.append(Finding("horovod", "error", text, "build it with HOROVOD_WITH_MPI=1, or use reduction average"))
+    elif gpus and not tools.built.get("nccl"):
+        text, mend = (
+            f"built {built}: gradients go through the host's memory",
+            "build it with HOROVOD_GPU_OPERATIONS=NCCL",
+        )
+        findings.append(Finding("horovod", "warning", text, mend))
+    else:
+        findings.append(Finding("horovod", "ok", f"built {built}"))
+    return findings
+
+
+def check_machine(facts: Facts, config: Config) -> Finding:
+    """Cores and memory; with a local master they are those of the ranks."""
+    driver, ranks = facts.driver, config.training.num_workers
+    text = f"{driver.cores} cores, {driver.memory_mb / 1024:.1f} GiB of memory"
+    if not facts.cluster.master.startswith("local") or not ranks:
+        return Finding("machine", "ok", text)
+    if driver.memory_mb < (ranks + 1) * _LITTLE_MB:
+        mend = "lower training.num_workers, or use a larger machine"
+        return Finding("machine", "warning", f"{text}, for the driver and {ranks} ranks", mend)
+    if driver.cores < ranks:
+        return Finding(
+            "machine", "warning", f"{text}, for {ranks} ranks", "lower training.num_workers: ranks share cores"
+        )
+    return Finding("machine", "ok", text)
+
+
+def check_dataset(folder: Folder, version_path: str | None) -> Finding:
+    """The datasets' folder as the driver sees it."""
+    space = f"{folder.free_mb / 1024:.1f} GiB free"
+    if not folder.exists:
+        if folder.writable:
+            return Finding("dataset", "ok", f"{folder.path} is not there yet: ingest makes it; {space}")
+        return Finding("dataset", "error", f"{folder.path} is not there and cannot be made", "mend dataset.root")
+    if not folder.readable:
+        return Finding("dataset", "error", f"{folder.path} cannot be read", "mend its permissions, or dataset.root")
+    found = version_path or f"{folder.path}, without the configured version yet: ingest makes it"
+    if not folder.writable:
+        mend = "choose another dataset.root to ingest; training only reads it"
+        level: Level = "warning" if version_path else "error"
+        return Finding("dataset", level, f"{found}; it cannot be written to", mend)
+    if folder.free_mb < _LITTLE_MB:
+        return Finding("dataset", "warning", f"{found}; only {folder.free_mb} MiB free", "make room before an ingest")
+    return Finding("dataset", "ok", f"{found}; {space}")
+
+
+def check_checkpoints(folder: Folder) -> Finding:
+    """The folder that rank 0 writes to."""
+    if not folder.writable:
+        text = f"{folder.path} cannot be written to"
+        return Finding("checkpoints", "error", text, "mend training.checkpoint.folder, or its permissions")
+    if folder.free_mb < _LITTLE_MB:
+        return Finding("checkpoints", "warning", f"{folder.path}: only {folder.free_mb} MiB free", "make room")
+    return Finding("checkpoints", "ok", f"{folder.path}; {folder.free_mb / 1024:.1f} GiB free")
+
+
+def check_tracking(facts: Facts, config: Config) -> Finding:
+    """MLflow's store."""
+    if facts.tracking_problem is not None:
+        text, _, mend = facts.tracking_problem.partition("; ")
+        return Finding("tracking", "error", text, mend)
+    return Finding("tracking", "ok", f"{config.tracking.uri} {facts.tracking}")
+
+
+def check_spark(facts: Facts, config: Config) -> list[Finding]:
+    """Whether it starts, and has a slot for each rank."""
+    cluster, training = facts.cluster, config.training
+    if cluster.java is None:
+        text, _, mend = (cluster.problem or "Spark does not start").partition("; ")
+        return [Finding("spark", "error", text, mend)]
+    needed = training.min_workers if training.elastic else training.num_workers
+    text = f"{cluster.master}: {cluster.slots} task{'' if cluster.slots == 1 else 's'} at once"
+    findings = [Finding("java", "ok", cluster.java)]
+    if cluster.slots < max(1, needed):
+        field = "min_workers" if training.elastic else "num_workers"
+        mend = f"give Spark more cores{f', or lower training.{field} to {cluster.slots}' if cluster.slots else ''}"
+        findings.append(Finding("spark", "error", f"{text}, but training.{field} is {needed}", mend))
+    else:
+        findings.append(Finding("spark", "ok", f"{text}; training.num_workers is {training.num_workers}"))
+    return findings
+
+
+def check_executors(facts: Facts) -> list[Finding]:
+    """The machines of the executors beside the driver's."""
+    cluster, driver = facts.cluster, facts.driver
+    if cluster.java is not None and cluster.problem is not None:
+        text, _, mend = cluster.problem.partition("; ")
+        return [Finding("executors", "error", text, mend or "look at their logs")]
+    if not cluster.hosts:
+        return []
+    hosts = {host.machine.host: host for host in cluster.hosts}
+    findings = [finding for name in sorted(hosts) for finding in _of_executor(driver, hosts[name], facts.version_path)]
+    if not findings:
+        names = sorted(hosts)
+        shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        findings.append(Finding("executors", "ok", f"on {shown}: as the driver, and they see its folders"))
+    return findings
+
+
+def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Finding]:
+    """What is wrong with one of them."""
+    name, findings = f"host {host.machine.host}", []
+    if found := differences(driver.machine, host.machine):
+        findings.append(Finding("executors", "error", f"{name} has {found}", _SHIP))
+    tools, own = host.toolkit, driver.toolkit
+    if tools is not None and tools.problem is not None and not found:
+        findings.append(Finding("executors", "error", f"on {name} TensorFlow or Horovod fails: {tools.problem}", _SHIP))
+    elif tools is not None and own is not None and tools.built and own.built and tools.built != own.built:
+        findings.append(Finding("executors", "error", f"{name} has Horovod built otherwise: {tools.built}", _SHIP))
+    shared = "put it on a shared file system, mounted at the same path everywhere"
+    if version_path is not None and host.machine.manifest != driver.machine.manifest:
+        alike = replace(host.machine, versions=driver.machine.versions)  # those are told of above
+        problem = first_problem(driver.machine, [alike], version_path)
+        text, _, mend = str(problem).partition("; ")
+        findings.append(Finding("executors", "error", text, mend))
+    elif driver.dataset.exists != host.dataset.exists or (driver.dataset.writable and not host.dataset.writable):
+        findings.append(
+            Finding("executors", "error", f"{name} does not see {host.dataset.path} as the driver does", shared)
+        )
+    if not host.checkpoints.writable:
+        findings.append(Finding("executors", "error", f"{name} cannot write to {host.checkpoints.path}", shared))
+    return findings

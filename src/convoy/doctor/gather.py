@@ -1,0 +1,78 @@
+"""Looks around: this machine, the tracking store, Spark and its executors. All waits are bounded."""
+
+import os
+import threading
+from pathlib import Path
+
+import convoy
+from convoy.config import Config
+from convoy.dataset import catalog
+from convoy.dataset.manifest import NAME as MANIFEST
+from convoy.doctor.facts import Cluster, Facts
+from convoy.doctor.pins import Pins, installed
+from convoy.doctor.probe import host_of, probe_of
+from convoy.errors import ClusterError, ConvoyError, DatasetError
+from convoy.spark import is_local, session, slots
+from convoy.tracking import store
+from convoy.tracking.store import first_line
+from convoy.training.preflight import ask
+from convoy.training.recovery import checkpoint_folder
+
+_ANSWER_SECONDS = 180.0  # an archive of the environment is unpacked first, then TensorFlow is loaded
+_MOST_TASKS = 512
+
+
+def gather(config: Config, pins: Pins) -> Facts:
+    """Gather what ``checks`` judges; some ten seconds, most of them for TensorFlow, MLflow and Spark."""
+    version_path = _version_path(config)
+    manifest = "" if version_path is None else str(Path(version_path) / MANIFEST)
+    folders = os.path.abspath(os.path.expanduser(config.dataset.root)), checkpoint_folder(config.training, "")
+    here = host_of(next(probe_of(manifest, folders[0], folders[1].rstrip("/"), thorough=True)([])))
+    tracking, problem = "", None
+    try:
+        tracking = store.look(config.tracking.uri)
+    except ConvoyError as error:
+        problem = str(error)
+    return Facts(
+        convoy=f"{convoy.__version__} from {Path(convoy.__file__).parent}",
+        packages={name: installed(name) for name in (*pins.direct, *pins.others)},
+        driver=here,
+        version_path=version_path,
+        tracking=tracking,
+        tracking_problem=problem,
+        cluster=_cluster(config, manifest, here.dataset.path, here.checkpoints.path),
+    )
+
+
+def _version_path(config: Config) -> str | None:
+    try:
+        return str(catalog.find(config.dataset.root, config.dataset.name, config.dataset.version))
+    except (DatasetError, OSError):  # a root that cannot be read has a check of its own
+        return None
+
+
+def _cluster(config: Config, manifest: str, dataset: str, checkpoints: str) -> Cluster:
+    master, java = config.spark.master, None
+    try:
+        with session("doctor", config.spark) as spark:
+            context = spark.sparkContext
+            master = str(context.master)
+            java = str(context._jvm.java.lang.System.getProperty("java.version"))  # type: ignore[union-attr]
+            available = slots(spark, max(1, config.training.num_workers))
+            if not available:
+                return Cluster(master, java)
+            here = is_local(master)
+            probe = probe_of(manifest, dataset, checkpoints, thorough=not here)
+            limit = threading.Timer(_ANSWER_SECONDS, context.cancelAllJobs)
+            limit.start()
+            try:
+                answers = ask(spark, min(available, _MOST_TASKS), probe)
+            except ClusterError as error:
+                late = not limit.is_alive()
+                problem = f"the executors do not answer within {_ANSWER_SECONDS:g} s" if late else str(error)
+                return Cluster(master, java, available, problem=problem)
+            finally:
+                limit.cancel()
+            return Cluster(master, java, available, tuple(host_of(answer) for answer in answers))
+    except Exception as error:  # whatever Spark says when it goes: the other findings are worth showing all the same
+        return Cluster(master, java, problem=first_line(error))

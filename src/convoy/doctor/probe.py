@@ -1,0 +1,76 @@
+"""The question to a machine: sent to executors as code, and put to the driver too."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from convoy.doctor.facts import Folder, Host
+from convoy.training import preflight, toolkit
+
+
+def probe_of(
+    manifest: str, dataset: str, checkpoints: str, *, thorough: bool
+) -> Callable[[Iterable[int]], Iterator[str]]:
+    """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs.
+
+    Args:
+        manifest: File of the configured dataset version; an empty text for none.
+        dataset: Folder of the datasets, absolute.
+        checkpoints: Folder of the checkpoints, absolute.
+        thorough: Whether TensorFlow and Horovod are loaded, which takes seconds.
+    """
+    quick, tools = preflight.probe_of(manifest, None), toolkit.question()
+
+    def probe(_: Iterable[int]) -> Iterator[str]:
+        import json
+        import os
+        import platform
+        import shutil
+
+        def folder(path: str) -> dict[str, Any]:
+            nearest = path
+            while not os.path.exists(nearest):
+                nearest = os.path.dirname(nearest)
+            usable = os.path.isdir(nearest) and os.access(nearest, os.X_OK)
+            return {
+                "path": path,
+                "exists": nearest == path,
+                "readable": usable and os.access(nearest, os.R_OK),
+                "writable": usable and os.access(nearest, os.W_OK),
+                "free_mb": shutil.disk_usage(nearest).free >> 20,
+            }
+
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+            try:
+                with open(limit) as file:
+                    memory = min(memory, int(file.read()))
+            except (OSError, ValueError):  # no such control group, or no limit
+                continue
+        yield json.dumps(
+            {
+                "machine": json.loads(next(quick([]))),
+                "python": platform.python_version(),
+                "cores": len(os.sched_getaffinity(0)),
+                "memory_mb": memory >> 20,
+                "gpu": os.path.exists("/dev/nvidiactl"),
+                "toolkit": tools() if thorough else None,
+                "dataset": folder(dataset),
+                "checkpoints": folder(checkpoints),
+            }
+        )
+
+    return probe
+
+
+def host_of(answer: str) -> Host:
+    """Read what a probe has answered."""
+    fields = json.loads(answer)
+    tools = fields.pop("toolkit")
+    return Host(
+        machine=preflight.Machine(**fields.pop("machine")),
+        toolkit=None if tools is None else toolkit.Toolkit(**tools),
+        dataset=Folder(**fields.pop("dataset")),
+        checkpoints=Folder(**fields.pop("checkpoints")),
+        **fields,
+    )

@@ -1,0 +1,67 @@
+"""What TensorFlow and Horovod can do on a machine. They are asked in a process of their own: a bad build ends it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_SECONDS = 120
+_SOURCE = """
+import json, os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+answer = {}
+try:
+    import tensorflow
+    devices = tensorflow.config.list_physical_devices()
+    answer["devices"] = [device.name.removeprefix("/physical_device:") for device in devices]
+    import horovod.tensorflow as horovod
+    answer["built"] = {name: bool(getattr(horovod, name + "_built")()) for name in ("gloo", "mpi", "nccl")}
+except Exception as error:
+    answer["problem"] = type(error).__name__ + ": " + (str(error).strip().splitlines() or [""])[0][:300]
+print("\\n" + json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """What was found.
+
+    Attributes:
+        devices: TensorFlow's names of them: ``CPU:0``, ``GPU:0``; None where TensorFlow does not load.
+        built: Whether Horovod was built with ``gloo``, ``mpi`` and ``nccl``; empty where it does not load.
+        problem: Why one of them does not load; None where both do.
+    """
+
+    devices: list[str] | None = None
+    built: dict[str, bool] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def question() -> Callable[[], dict[str, Any]]:
+    """Return the function that asks, on any machine; it gives the fields of ``Toolkit``.
+
+    Being local, it is sent as code: it needs no Convoy where it runs.
+    """
+    source, seconds = _SOURCE, _SECONDS
+
+    def ask() -> dict[str, Any]:
+        import json
+        import subprocess
+        import sys
+
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", source],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+            )
+            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+            return answer
+        except subprocess.TimeoutExpired:
+            return {"problem": f"they do not load within {seconds} s"}
+        except (IndexError, ValueError):  # the process ended before it could answer
+            last = (done.stderr.strip().splitlines() or [""])[-1][:300]
+            return {"problem": f"the process that loads them ended with status {done.returncode}: {last}"}
+
+    return ask
