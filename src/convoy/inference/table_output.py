@@ -7,12 +7,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from convoy.config.jobs import ScoringConfig
+from convoy.console import say
 from convoy.errors import ConfigError
 from convoy.inference.increment import counted
 from convoy.inference.output import OURS, check_errors
 from convoy.inference.pieces import quoted
 
 TABLE = "table:"
+_LASTING = "set spark.sql.catalogImplementation to hive in spark.conf"
 
 
 def table_name(given: str) -> str:
@@ -90,6 +92,11 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
         spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
     except (PySparkException, Py4JJavaError) as error:
         raise _refused(section.output, error) from None
+    if spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
+        say(
+            f"warning: {section.output} is known to this Spark session alone, whose catalog is in memory; {_LASTING}"
+            " for one that lasts"
+        )
     return name
 
 
@@ -117,8 +124,7 @@ def _refused(given: str, error: Exception) -> ConfigError:
         reason = "Spark does not have the format delta"
         hint = "; it needs its jar: see spark.jars.packages in spark.conf, or use scoring.format parquet"
     elif "LOCATION_ALREADY_EXISTS" in str(error):
-        hint = "; a catalog in memory forgets its tables and leaves their files: set spark.sql.catalogImplementation to"
-        hint += " hive in spark.conf for one that lasts, and remove the folder"
+        hint = f"; a catalog in memory forgets its tables and leaves their files: {_LASTING}, and remove the folder"
     else:
         hint = ""
     return ConfigError(f"scoring.output {given!r} cannot be written to: {reason.strip().rstrip('.')[:300]}{hint}")
