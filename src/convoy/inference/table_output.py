@@ -1,5 +1,7 @@
 """Write scored rows to a table of Spark's catalog."""
 
+from contextlib import suppress
+
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -75,7 +77,8 @@ def write_table(
         _write(spark, kept, section, overwrite=section.write_mode == "overwrite" and not made)
     except BaseException:
         if made:
-            spark.sql(f"DROP TABLE IF EXISTS {made}")
+            with suppress(Exception):  # the JVM may be gone
+                spark.sql(f"DROP TABLE IF EXISTS {made}")
         raise
     return kept, rows, errors
 
