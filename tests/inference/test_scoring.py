@@ -17,7 +17,7 @@ from convoy.errors import ConfigError, SourceError
 from convoy.images import ArraySpec
 from convoy.inference import stream
 from convoy.inference.inputs import check_input
-from convoy.inference.output import write_parquet
+from convoy.inference.output import count, write_parquet
 from convoy.inference.scoring import check_output, score_to_output
 from tests.conftest import encoded, noise
 from tests.dataset.versions import write_arrays
@@ -169,12 +169,15 @@ def test_other_columns_are_refused_before_anything_is_scored(spark, folder, targ
         score(spark, folder, target, mode="append", embeddings=True)
 
 
-def test_a_result_that_another_job_has_changed_meanwhile(spark, folder, target):
-    score(spark, folder, target)
-    rows = spark.read.parquet(f"file:{target.parent.parent}/out*/scores of all")
+def test_a_result_that_another_job_has_changed_meanwhile(spark, target):
+    target.mkdir(parents=True)
+    pq.write_table(pa.table({"error": [None, "x"]}), target / "part-1.parquet")
+    rows = spark.createDataFrame([("y",)], "error string").coalesce(1)
     with pytest.raises(SourceError, match="was changed by another job meanwhile, so nothing was added"):
         write_parquet(rows, target, add=True, expected=frozenset({"part-0.parquet"}))
-    assert len(rows_of(target)) == 3
+    assert count(target) == (2, 1)
+    assert write_parquet(rows, target, add=True, expected=frozenset({"part-1.parquet"}))[:2] == (1, 1)
+    assert count(target) == (3, 2)
 
 
 def test_a_result_is_not_put_among_the_images(folder):

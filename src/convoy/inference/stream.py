@@ -7,6 +7,7 @@ files, and it is left out if its number is there.
 
 import json
 import os
+import time
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -102,7 +103,9 @@ def score_stream(
         writer = writer.trigger(processingTime=f"{round(section.stream_interval * 1000)} milliseconds")
     query = writer.start()
     try:
-        query.awaitTermination()
+        while query.isActive:  # an interrupt within ``awaitTermination`` would break the connection to the JVM
+            time.sleep(0.2)
+        query.awaitTermination()  # raises what went wrong
     finally:
         query.stop()
     files_added = frozenset[str]().union(*(part.files for part in added))

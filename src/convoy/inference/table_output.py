@@ -1,5 +1,7 @@
 """Write scored rows to a table of Spark's catalog."""
 
+from contextlib import suppress
+
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -7,12 +9,14 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from convoy.config.jobs import ScoringConfig
+from convoy.console import say
 from convoy.errors import ConfigError
 from convoy.inference.increment import counted
 from convoy.inference.output import OURS, check_errors
 from convoy.inference.pieces import quoted
 
 TABLE = "table:"
+_LASTING = "set spark.sql.catalogImplementation to hive in spark.conf"
 
 
 def table_name(given: str) -> str:
@@ -73,7 +77,8 @@ def write_table(
         _write(spark, kept, section, overwrite=section.write_mode == "overwrite" and not made)
     except BaseException:
         if made:
-            spark.sql(f"DROP TABLE IF EXISTS {made}")
+            with suppress(Exception):  # the JVM may be gone
+                spark.sql(f"DROP TABLE IF EXISTS {made}")
         raise
     return kept, rows, errors
 
@@ -90,6 +95,11 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
         spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
     except (PySparkException, Py4JJavaError) as error:
         raise _refused(section.output, error) from None
+    if spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
+        say(
+            f"warning: {section.output} is known to this Spark session alone, whose catalog is in memory; {_LASTING}"
+            " for one that lasts"
+        )
     return name
 
 
@@ -117,8 +127,7 @@ def _refused(given: str, error: Exception) -> ConfigError:
         reason = "Spark does not have the format delta"
         hint = "; it needs its jar: see spark.jars.packages in spark.conf, or use scoring.format parquet"
     elif "LOCATION_ALREADY_EXISTS" in str(error):
-        hint = "; a catalog in memory forgets its tables and leaves their files: set spark.sql.catalogImplementation to"
-        hint += " hive in spark.conf for one that lasts, and remove the folder"
+        hint = f"; a catalog in memory forgets its tables and leaves their files: {_LASTING}, and remove the folder"
     else:
         hint = ""
     return ConfigError(f"scoring.output {given!r} cannot be written to: {reason.strip().rstrip('.')[:300]}{hint}")
