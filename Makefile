@@ -22,7 +22,7 @@ test: setup ## all tests
 test-unit: setup ## the tests that need neither Spark nor whole jobs
 	@$(PYTHON) -m pytest -m "not spark and not e2e"
 
-test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (10 minutes)
+test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist

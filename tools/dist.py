@@ -236,7 +236,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wheel = build_wheel(folder)
     say(f"dist: {wheel}")
-    packages = [name for name in needed(["convoy-ml", tensorflow()]) if name != "convoy-ml"]
+    asked = ["convoy-ml", tensorflow(), "pip"]  # MLflow notes pip's version with each model
+    packages = [name for name in needed(asked) if name != "convoy-ml"]
     path, draft = folder / "env.tar.gz", folder / ".env.tar.gz"
     size = pack(draft, wheel, packages, arguments.level)
     try_out(draft)

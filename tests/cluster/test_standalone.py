@@ -195,7 +195,23 @@ def tracking_server(place: Place) -> Iterator[str]:
         process.wait(timeout=10)
 
 
-@pytest.mark.skipif(bool(Network.missing()), reason=Network.missing())
+needs_network = pytest.mark.skipif(bool(Network.missing()), reason=Network.missing())
+
+
+@needs_network
+def test_hosts_that_give_others_their_loopback_address_are_named(tmp_path):
+    """Horovod would wait for ever; the system's Python is enough to tell."""
+    with Network(named=False) as network:
+        place = Place(tmp_path, network.hosts)
+        try:
+            process = place.start("doctor", "--json", archive=False, python="/usr/bin/python3")
+            said = findings(place.result("doctor", process, status=1), "executors")
+        finally:
+            place.end()
+    assert any("own name stands for 127.0.1.1 there" in finding for finding in said), said
+
+
+@needs_network
 def test_all_jobs_run_across_a_network_with_a_tracking_server(tmp_path):
     """Horovod's rendezvous, data and results, and the tracking server, have addresses of their own."""
     with Network() as network:

@@ -205,6 +205,16 @@ def test_an_executor_that_does_not_see_the_version_is_told_of_as_jobs_do():
     assert "host two cannot read /data/digits/v/manifest.json (No such file" in one(facts, "executors", "error")
 
 
+def test_a_host_that_others_cannot_reach_by_its_name_is_an_error():
+    hosts = tuple(
+        replace(HOST, machine=replace(MACHINE, host=name, network=name, address=address))
+        for name, address in (("one", "10.0.0.1"), ("two", "127.0.1.1"))
+    )
+    line = one(replace(FACTS, cluster=replace(FACTS.cluster, hosts=hosts)), "executors", "error")
+    assert "host two's own name stands for 127.0.1.1" in line
+    assert "/etc/hosts" in line
+
+
 def test_executors_of_one_host_are_told_of_once():
     facts = replace(FACTS, cluster=replace(FACTS.cluster, hosts=(replace(HOST, toolkit=Toolkit(problem="x")),) * 3))
     one(facts, "executors", "error")

@@ -68,6 +68,21 @@ def test_the_message_says_who_has_what_and_how_many_more():
     )
 
 
+def at(host, address: str | None, network=""):
+    return dataclasses.replace(machine(host), network=network or host, address=address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "::1", None])
+def test_a_host_that_gives_others_its_loopback_address_is_refused_where_there_are_others(address):
+    assert first_problem(DRIVER, [at("one", address), at("one", address)], "/data/v") is None
+    for others in ([at("two", "10.0.0.2")], [at("one", "10.0.0.2", "another network")]):
+        error = first_problem(DRIVER, [at("one", address), *others], "/data/v")
+        assert isinstance(error, ClusterError)
+        assert f"host one's own name stands for {address or 'nothing'} there" in line(error)
+        assert "/etc/hosts" in line(error)
+    assert first_problem(DRIVER, [at("one", "10.0.0.1"), at("two", "10.0.0.2")], "/data/v") is None
+
+
 def test_what_the_driver_does_not_have_is_not_asked_for():
     driver = dataclasses.replace(DRIVER, versions=VERSIONS | {"petastorm": None})
     assert first_problem(driver, [machine(), machine(petastorm=None)], "/data/v") is None

@@ -8,7 +8,7 @@ from packaging.specifiers import SpecifierSet
 from convoy.config import Config
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
-from convoy.training.preflight import differences, first_problem
+from convoy.training.preflight import differences, first_problem, unreachable
 
 Level = Literal["ok", "warning", "error"]
 _LITTLE_MB = 1024  # free space, and memory of a rank
@@ -207,6 +207,9 @@ def check_executors(facts: Facts) -> list[Finding]:
         return []
     hosts = {host.machine.host: host for host in cluster.hosts}
     findings = [finding for name in sorted(hosts) for finding in _of_executor(driver, hosts[name], facts.version_path)]
+    if (alone := unreachable([host.machine for host in cluster.hosts])) is not None:
+        text, _, mend = alone.partition("; ")
+        findings.append(Finding("executors", "error", text, mend))
     if not findings:
         names = sorted(hosts)
         shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

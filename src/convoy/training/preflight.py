@@ -30,6 +30,8 @@ class Machine:
         manifest: SHA-256 of the dataset version's manifest; None where it cannot be read.
         unreadable: Why the manifest cannot be read; None where it can be.
         unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
+        network: The host and its network namespace; what has others is reached by addresses only.
+        address: What the host's own name stands for there; None where it cannot be resolved.
     """
 
     host: str
@@ -37,6 +39,8 @@ class Machine:
     manifest: str | None
     unreadable: str | None = None
     unwritable: str | None = None
+    network: str = ""
+    address: str | None = None
 
 
 def check_executors(spark: SparkSession, workers: int, version_path: str, checkpoint_folder: str | None) -> None:
@@ -90,6 +94,8 @@ def first_problem(driver: Machine, executors: Sequence[Machine], version_path: s
         host, others = min(differing), len(differing) - 1
         more = f" (and {others} more host{'s' if others > 1 else ''})" if others else ""
         return ClusterError(f"host {host}{more} has {differing[host]}; {_MEND}")
+    if (alone := unreachable(executors)) is not None:
+        return ClusterError(alone)
     for machine in sorted(executors, key=lambda machine: machine.host):
         file = Path(version_path) / MANIFEST
         seen = f"cannot read {file} ({machine.unreadable})" if machine.manifest is None else f"has another {file}"
@@ -102,6 +108,25 @@ def first_problem(driver: Machine, executors: Sequence[Machine], version_path: s
             return ClusterError(
                 f"checkpoints must go to a folder that every worker can write to: host {machine.host} cannot write"
                 f" ({machine.unwritable}); put it on a shared file system, mounted at the same path everywhere"
+            )
+    return None
+
+
+def unreachable(executors: Sequence[Machine]) -> str | None:
+    """Say which of several machines gives the others an address that only it can reach, and how to mend it.
+
+    Horovod 0.28.1 lets the ranks meet at the interface that they have in common, then once more, for its process set,
+    at what each host's name stands for: ``GlooContext::InitializeForProcessSet`` (horovod/common/gloo/gloo_context.cc)
+    has no interface set. Where that is the loopback interface, one rank ends and the others wait for it.
+    """
+    if len({machine.network for machine in executors}) < 2:
+        return None
+    for machine in sorted(executors, key=lambda machine: (machine.host, machine.network)):
+        if machine.address is None or machine.address == "::1" or machine.address.startswith("127."):
+            stands = "nothing" if machine.address is None else machine.address
+            return (
+                f"host {machine.host}'s own name stands for {stands} there, where no rank on another host reaches it;"
+                " let /etc/hosts on it, or DNS, give its name the address that others reach"
             )
     return None
 
@@ -149,7 +174,16 @@ def probe_of(manifest: str, checkpoint_folder: str | None) -> Callable[[Iterable
             versions["convoy"] = import_module("convoy").__version__
         except ImportError:
             versions["convoy"] = None
-        answer: dict[str, object] = {"host": socket.gethostname(), "versions": versions, "manifest": None}
+        host = socket.gethostname()
+        answer: dict[str, object] = {"host": host, "versions": versions, "manifest": None}
+        try:
+            answer["network"] = f"{host} {os.readlink('/proc/self/ns/net')}"
+        except OSError:  # not on Linux
+            answer["network"] = host
+        try:
+            answer["address"] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+        except OSError:
+            answer["address"] = None
         try:
             with open(manifest, "rb") as file:
                 answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
