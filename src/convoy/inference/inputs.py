@@ -25,6 +25,7 @@ from convoy.models.package import ModelPackage
 
 _EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
 _TABLE, _DATASET = "table:", "dataset:"
+_ROWS_READ, _FEW, _USUAL = "spark.sql.parquet.columnarReaderBatchSize", "32", "4096"
 
 Select = Callable[[DataFrame], DataFrame]
 """Rows of the input -> those to score."""
@@ -136,6 +137,9 @@ def _version(config: Config) -> Path:
 
 
 def _table(spark: SparkSession, given: str) -> DataFrame:
+    # Spark holds so many rows of a file at once, in the JVM: with its own 4,096 large images do not fit in there.
+    if spark.conf.get(_ROWS_READ, _USUAL) == _USUAL:
+        spark.conf.set(_ROWS_READ, _FEW)
     try:
         if given.startswith(_TABLE):
             return spark.table(given.removeprefix(_TABLE))
