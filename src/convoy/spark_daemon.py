@@ -9,8 +9,8 @@ three places, before and between the tasks of a worker:
 * the JVM sends a task in two parts, and by Nagle's algorithm the second one waits until the first is acknowledged,
   which the kernel delays by 40 ms.
 
-With a local master, what a worker prints is seen by the user. Horovod's threads in it, which read what ranks print, fail
-with a traceback when ranks are ended on purpose; that is left out.
+With a local master, the user sees what a worker prints. Horovod's threads in it, which read what ranks print, fail with
+a traceback when ranks are ended on purpose; that is left out.
 """
 
 import gc
