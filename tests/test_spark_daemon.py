@@ -2,10 +2,13 @@
 
 import gc
 import os
+import threading
 
 import pyarrow as pa
 import pytest
 from pyspark.errors import PythonException
+
+from convoy.spark_daemon import quiet_readers
 
 pytestmark = pytest.mark.spark
 
@@ -52,3 +55,21 @@ def import_first(batches):
     for _ in batches:
         pass
     yield pa.RecordBatch.from_pydict({"number": [first.number]})
+
+
+def test_readers_of_ended_ranks_say_nothing_and_other_threads_do(capsys):
+    def failing(error):
+        def work():
+            raise error
+
+        return threading.Thread(target=work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", quiet_readers)
+        for error in (RuntimeError("Pipe is closed"), RuntimeError("Pipe is open")):
+            thread = failing(error)
+            thread.start()
+            thread.join()
+    said = capsys.readouterr().err
+    assert "Pipe is open" in said
+    assert "Pipe is closed" not in said

@@ -8,12 +8,16 @@ three places, before and between the tasks of a worker:
 * it collects garbage, which walks through everything that was ever imported;
 * the JVM sends a task in two parts, and by Nagle's algorithm the second one waits until the first is acknowledged,
   which the kernel delays by 40 ms.
+
+With a local master, the user sees what a worker prints. Horovod's threads in it, which read what ranks print, fail with
+a traceback when ranks are ended on purpose; that is left out.
 """
 
 import gc
 import os
 import socket
 import sys
+import threading
 import zipimport
 from typing import BinaryIO
 
@@ -55,11 +59,18 @@ class _Worker:
             gc.freeze()
 
 
+def quiet_readers(failure: threading.ExceptHookArgs) -> None:
+    """Stand in for ``threading.excepthook``: say nothing of Horovod's threads whose pipe was closed."""
+    if not (isinstance(failure.exc_value, RuntimeError) and str(failure.exc_value) == "Pipe is closed"):
+        threading.__excepthook__(failure)
+
+
 def main() -> None:
     """Serve until Spark closes the standard input."""
     imports = _Imports()
     worker.importlib = imports  # type: ignore[assignment]
     daemon.worker_main = _Worker(imports)
+    threading.excepthook = quiet_readers
     gc.freeze()
     daemon.manager()
 

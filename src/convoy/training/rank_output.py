@@ -1,14 +1,10 @@
-"""What the ranks print, and how Horovod's threads that bring it fail."""
+"""What the ranks print, and what Horovod's threads do when they fail."""
 
 import io
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-_READER = "prefix_connection"  # Horovod's function, whose name Python gives to its threads
-_READERS_SECONDS = 3.0
 
 
 class RankOutput(io.TextIOBase):
@@ -30,19 +26,11 @@ class RankOutput(io.TextIOBase):
 
     @contextmanager
     def with_thread_failures(self) -> Iterator[None]:
-        """Take what threads print when they fail within the block.
-
-        Horovod's Spark thread fails loudly after any rank has failed, and those that read what ranks print do when the
-        ranks are ended: a little later than the call, so these are waited for.
-        """
+        """Take what threads print when they fail within the block: Horovod's Spark thread does after any rank has."""
         hook, threading.excepthook = threading.excepthook, self._take_thread_failure
         try:
             yield
         finally:
-            deadline = time.monotonic() + _READERS_SECONDS
-            for thread in threading.enumerate():
-                if _READER in thread.name:
-                    thread.join(max(0.0, deadline - time.monotonic()))
             threading.excepthook = hook
 
     def _take_thread_failure(self, failure: threading.ExceptHookArgs) -> None:
