@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyspark
 from pyspark import SparkConf, SparkContext
@@ -103,6 +104,7 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # pyspark's own makes a reentrant call to the JVM, which fails
+        _expect_end_of_jvm(spark)
         with interruptible(spark.sparkContext.cancelAllJobs):
             yield spark
     finally:
@@ -110,6 +112,18 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
             _silence(spark)
         with contextlib.suppress(Exception):
             spark.stop()
+
+
+def _expect_end_of_jvm(spark: SparkSession) -> None:
+    """Let the thread that takes accumulators print no traceback when a signal to the group has ended the JVM first."""
+    server: Any = spark.sparkContext._accumulatorServer
+    tell = server.handle_error
+
+    def handle_error(request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), EOFError | ConnectionError):
+            tell(request, client_address)
+
+    server.handle_error = handle_error
 
 
 def _silence(spark: SparkSession) -> None:
