@@ -21,8 +21,9 @@ from convoy.spark import session, stage_progress
 def main(table: str, network: str, column: str, copies: str) -> None:
     result = own_stdout()
     # Few rows at once in the JVM, as jobs/score.py has it: Spark's own 4,096 large images do not fit in there.
-    rows_read = {"spark.sql.parquet.columnarReaderBatchSize": "32"}
-    config = SparkConfig(master="local[2]", conf={"spark.sql.files.maxPartitionBytes": "8m", **rows_read})
+    # And it reads whole row groups, here of 160 MB, for which its usual 1 GiB is not enough.
+    large = {"spark.sql.parquet.columnarReaderBatchSize": "32", "spark.driver.memory": "2g"}
+    config = SparkConfig(master="local[2]", conf={"spark.sql.files.maxPartitionBytes": "8m", **large})
     done: list[tuple[float, float]] = []  # (seconds, share of the tasks)
     with session("benchmark", config) as spark, watched_children(os.getpid()) as peaks:
         images = spark.read.parquet(table)
