@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from convoy.console import Progress, clock, say
-from convoy.tuning.space import Parameter
+from convoy.tuning.space import Parameter, in_sections
 from convoy.tuning.trials import Tried
 
 _WIDEST = 24
@@ -149,14 +149,7 @@ def as_csv(trials: Sequence[Tried], parameters: Sequence[Parameter], metric: str
 
 def as_yaml(values: Mapping[str, Any]) -> str:
     """The values as sections of an experiment's file."""
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        *sections, last = name.split(".")
-        inner = nested
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[last] = value
-    return yaml.safe_dump(nested, sort_keys=False)
+    return yaml.safe_dump(in_sections(values), sort_keys=False)
 
 
 def _text(value: Any) -> str:

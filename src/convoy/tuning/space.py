@@ -108,6 +108,12 @@ def applied(config: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: Two values do not go together.
     """
+    result: Config = _replaced(config, in_sections(values))
+    return result
+
+
+def in_sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by dotted names as nested sections: ``a.b: 1`` as ``{a: {b: 1}}``."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         *sections, last = name.split(".")
@@ -115,8 +121,7 @@ def applied(config: Config, values: Mapping[str, Any]) -> Config:
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[last] = value
-    result: Config = _replaced(config, nested)
-    return result
+    return nested
 
 
 def grid_of(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
