@@ -62,6 +62,20 @@ def test_parquet_files_and_tables(spark, tmp_path, images):
         scored(spark, "table:fotos")
 
 
+@pytest.mark.parametrize(("before", "then"), [(None, "32"), ("4096", "32"), ("7", "7")], ids=str)
+def test_few_large_images_of_a_file_are_in_the_jvm_at_once_unless_the_user_says_how_many(
+    spark, tmp_path, images, before, then
+):
+    name = "spark.sql.parquet.columnarReaderBatchSize"
+    pq.write_table(pa.table({"content": [encoded(image) for image in images]}), tmp_path / "t.parquet")
+    try:
+        spark.conf.unset(name) if before is None else spark.conf.set(name, before)
+        scored(spark, tmp_path / "t.parquet")
+        assert spark.conf.get(name) == then
+    finally:
+        spark.conf.unset(name)
+
+
 def test_what_is_not_there_is_said_before_spark_does_anything(tmp_path):
     (tmp_path / "empty").mkdir()
     for given, said in (
