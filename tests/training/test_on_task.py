@@ -8,8 +8,9 @@ import psutil
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.errors import TrainingError
+from convoy.errors import ClusterError, TrainingError
 from convoy.models.registry import build
+from convoy.training import on_task as on_task_module
 from convoy.training.fresh_process import environment, run
 from convoy.training.launch import RankFailure
 from convoy.training.on_task import OnTask
@@ -83,6 +84,16 @@ def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_and_when_all_
             ended["stopped"].result(30)
     assert len(pids) == 3
     assert all(gone(pid) for pid in pids.values())
+
+
+@pytest.mark.spark
+def test_a_process_that_cannot_reach_the_driver_says_where_it_tried(spark, dataset, monkeypatch):
+    """192.0.2.1 is nobody's address: https://www.rfc-editor.org/rfc/rfc5737."""
+    monkeypatch.setattr(on_task_module, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
+    with pytest.raises(
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*; let spark\.driver"
+    ):
+        OnTask()(spark, task_of(dataset), lambda event: None)
 
 
 def test_a_process_gets_what_its_task_has(tmp_path):

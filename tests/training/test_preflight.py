@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import socket
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from pyspark import cloudpickle
 
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.errors import ClusterError, DatasetError
+from convoy.training import preflight, reachable
 from convoy.training.preflight import Machine, check_executors, failed_job, first_problem, probe_of
 
 VERSIONS: dict[str, str | None] = {
@@ -103,6 +105,14 @@ def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
     assert "host two cannot write (/checkpoints: Permission denied)" in line(unwritable)
 
 
+def test_a_host_that_does_not_reach_the_driver_is_one_line_with_address_port_and_mend():
+    cut_off = dataclasses.replace(machine("two"), unreached="10.0.0.1:4242 (timed out)")
+    error = first_problem(DRIVER, [machine(), cut_off], "/data/v")
+    assert isinstance(error, ClusterError)
+    assert line(error).startswith("host two cannot reach the driver at 10.0.0.1:4242 (timed out), within 5 s; let")
+    assert "spark.driver.host" in line(error)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -140,6 +150,28 @@ def test_executors_like_the_driver_pass_and_nothing_is_left_behind(spark, versio
     check_executors(spark, 4, str(version), str(checkpoints))
     check_executors(spark, 2, str(version), None)
     assert not list(checkpoints.iterdir())
+
+
+@pytest.mark.spark
+def test_a_driver_that_gives_executors_an_address_of_no_use_is_refused(spark, version, monkeypatch):
+    """192.0.2.1 is nobody's (https://www.rfc-editor.org/rfc/rfc5737): networks are silent about it, or refuse it."""
+    monkeypatch.setattr(reachable, "SECONDS", 0.5)
+    monkeypatch.setattr(preflight, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
+    with pytest.raises(
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*, within 0\.5 s; "
+    ):
+        check_executors(spark, 2, str(version), None)
+
+
+def test_the_question_names_address_and_port_of_a_driver_that_is_not_there(version):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    for meeting, unreached in ((("127.0.0.1", port), f"127.0.0.1:{port} (Connection refused)"), (None, None)):
+        assert json.loads(next(probe_of("", None, meeting)([])))["unreached"] == unreached
+    with reachable.listening("127.0.0.1", "127.0.0.1") as meeting:
+        assert json.loads(next(probe_of("", None, meeting)([])))["unreached"] is None
+    assert "(Connection refused)" in json.loads(next(probe_of("", None, meeting)([])))["unreached"]
 
 
 @pytest.mark.spark

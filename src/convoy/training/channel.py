@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
+
+from convoy.errors import ClusterError
+from convoy.training import reachable
 
 Event = dict[str, Any]
 
@@ -30,8 +33,22 @@ class Address:
     key: bytes = field(repr=False)
 
     def connect(self) -> "Sender":
-        """Open a connection from a rank."""
-        return Sender(Client((self.host, self.port), authkey=self.key))
+        """Open a connection from a rank.
+
+        Raises:
+            ClusterError: The driver cannot be reached there.
+            AuthenticationError: The key is another one.
+        """
+        try:
+            opened = socket.create_connection((self.host, self.port), timeout=reachable.SECONDS)
+        except OSError as error:
+            why = f"{self.host}:{self.port} ({error.strerror or error})"
+            raise ClusterError(reachable.problem(socket.gethostname(), why)) from None
+        opened.setblocking(True)
+        connection = Connection(opened.detach())
+        answer_challenge(connection, self.key)
+        deliver_challenge(connection, self.key)
+        return Sender(connection)
 
 
 class Sender:

@@ -24,6 +24,7 @@ from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
 from convoy.training.exchange import check_reduction, driver_environment, horovod_environment
 from convoy.training.rank_output import RankOutput
+from convoy.training.reachable import told
 from convoy.training.recovery import checkpoint_folder
 from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainedModel, TrainTask, train
@@ -232,6 +233,8 @@ def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Ex
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
     if cause is not None:
+        if unreached := told(output.tail()):
+            raise unreached from None
         reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause
 

@@ -23,6 +23,7 @@ from convoy.training.collective import SingleProcess
 from convoy.training.fresh_process import FreshProcess
 from convoy.training.launch import Handle, RankFailure
 from convoy.training.progress import TrainingStopped
+from convoy.training.reachable import told
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _SHA256 = 64  # letters, before the file
@@ -92,6 +93,8 @@ class OnTask:
             reason = str(problem).strip().splitlines() or [type(problem).__name__]
             raise RankFailure(f"the training did not finish: {reason[0]}") from problem
         if outcome.status or not outcome.result:
+            if unreached := told(outcome.tail):
+                raise unreached
             raise RankFailure(f"the training's process ended with exit status {outcome.status}", outcome.tail)
         return TrainedModel(outcome.result[_SHA256:], outcome.result[:_SHA256].decode())
 
