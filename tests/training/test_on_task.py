@@ -1,6 +1,7 @@
 """A training in a fresh process of one Spark task: the same training, of which nothing stays behind."""
 
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,9 +21,11 @@ from convoy.training.worker import TrainTask
 FOREVER = 100_000
 
 
-def task_of(dataset, epochs=1, rate=0.05):
+def task_of(dataset, epochs=1, rate=0.05, timeout=300):
     optimizer = OptimizerConfig("sgd", rate)
-    training = TrainingConfig(num_workers=1, epochs=epochs, global_batch_size=40, optimizer=optimizer)
+    training = TrainingConfig(
+        num_workers=1, epochs=epochs, global_batch_size=40, optimizer=optimizer, stall_timeout=timeout
+    )
     return TrainTask(str(dataset), ModelConfig(), training, build, 1)
 
 
@@ -51,7 +54,9 @@ def test_trainings_side_by_side_are_the_same_and_one_that_diverges_says_so(spark
 
 
 @pytest.mark.spark
-def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_and_when_all_are_stopped(spark, dataset):
+def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_or_stands_still_and_when_all_are_stopped(
+    spark, dataset
+):
     on_task, pids = OnTask(), {}
 
     def watch(name, at_epoch):
@@ -69,20 +74,25 @@ def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_and_when_all_
     def kill(name):
         os.kill(pids[name], 9)
 
-    ways = {"pruned": prune, "killed": kill, "stopped": lambda name: None}
-    with ThreadPoolExecutor(3) as threads:
+    def halt(name):
+        os.kill(pids[name], signal.SIGSTOP)
+
+    ways = {"pruned": prune, "killed": kill, "halted": halt, "stopped": lambda name: None}
+    with ThreadPoolExecutor(4) as threads:
         ended = {
-            name: threads.submit(on_task, spark, task_of(dataset, FOREVER), watch(name, way))
+            name: threads.submit(on_task, spark, task_of(dataset, FOREVER, timeout=10), watch(name, way))
             for name, way in ways.items()
         }
         with pytest.raises(TrainingStopped, match="pruned"):
             ended["pruned"].result(120)
         with pytest.raises(RankFailure, match="exit status -9"):
             ended["killed"].result(120)
+        with pytest.raises(RankFailure, match=r"^the training made no progress for 10 s \(training.stall_timeout\)$"):
+            ended["halted"].result(120)
         on_task.stop()
         with pytest.raises(TrainingStopped, match="interrupted"):
             ended["stopped"].result(30)
-    assert len(pids) == 3
+    assert len(pids) == 4
     assert all(gone(pid) for pid in pids.values())
 
 

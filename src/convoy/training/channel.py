@@ -68,7 +68,8 @@ class Sender:
             self._connection.poll(None)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; who waits on it in another thread goes on."""
+        _shut_down(self._connection)
         self._connection.close()
 
 
@@ -140,8 +141,7 @@ class Receiver:
         self._hung_up = True
         with self._open_lock:
             for connection in self._open:
-                with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
-                    copy.shutdown(socket.SHUT_RDWR)
+                _shut_down(connection)
 
     def close(self) -> None:
         """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
@@ -158,6 +158,11 @@ class Receiver:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
         if self._failure is not None:
             raise self._failure
+
+
+def _shut_down(connection: Connection) -> None:
+    with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _reachable(bind: str) -> str:
