@@ -25,8 +25,8 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs
 test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
 
-wheelhouse: setup ## what later Databricks runtimes lack, for an init script, in ./dist/wheelhouse: make wheelhouse FOR=python3.12
-	@$(PYTHON) tools/wheelhouse.py $(if $(FOR),--python "$(FOR)")
+wheelhouse: setup ## what later Databricks runtimes lack, for an init script, in ./dist/wheelhouse: make wheelhouse FOR=python3.12 TENSORFLOW=2.18.1
+	@$(PYTHON) tools/wheelhouse.py $(if $(FOR),--python "$(FOR)") $(if $(TENSORFLOW),--tensorflow "$(TENSORFLOW)")
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(PYTHON) tools/dist.py

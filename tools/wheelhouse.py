@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-sys.path.insert(0, str(Path(__file__).parent))
 import dist
-
 from convoy.console import say
 
 _PINS = dist.ROOT / "constraints.txt"
@@ -80,18 +78,18 @@ def requirements(names: Iterable[str], python: str) -> list[str]:
 def download(python: str, names: Iterable[str], folder: Path) -> None:
     """Get wheels of the pinned versions for that Python."""
     pinned = pins()
-    pip("download", "--only-binary", ":all:", "--python-version", python, "--dest", folder, *_at(names, pinned))
+    asked = (f"{name}=={pinned[name]}" for name in names)
+    pip("download", "--only-binary", ":all:", "--python-version", python, "--dest", folder, *asked)
 
 
-def build_horovod(python: str, version: str, folder: Path, scratch: Path) -> None:
-    """Build Horovod's wheel with an interpreter: this one, or another, for which an environment is made."""
-    if Path(python) == Path(sys.executable):
-        home = Path(sys.prefix)
-    else:
+def build_horovod(python: str, tensorflow: str, folder: Path, scratch: Path) -> None:
+    """Build Horovod's wheel for a Python and a TensorFlow: those here, or others, in an environment made for it."""
+    pinned, home = pins(), Path(sys.prefix)
+    if Path(python) != Path(sys.executable) or tensorflow != tensorflow_version():
         home = scratch / "environment"
         subprocess.run([python, "-m", "venv", str(home)], check=True)
-        wanted = [*dist.needed([dist.tensorflow()], of(version)), *_TO_BUILD]
-        pip("install", "--no-build-isolation", *_at(wanted, pins()), python=home / "bin" / "python")
+        asked = [f"{_tensorflow_name()}=={tensorflow}", *(f"{name}=={pinned[name]}" for name in _TO_BUILD)]
+        pip("install", *asked, python=home / "bin" / "python", dependencies=True)
     link = scratch / "link"  # its build splits the paths of TensorFlow at spaces
     link.symlink_to(home)
     environment = {
@@ -102,7 +100,7 @@ def build_horovod(python: str, version: str, folder: Path, scratch: Path) -> Non
         "MAKEFLAGS": f"-j{os.cpu_count()}",
     }
     options = ("--no-cache-dir", "--no-binary", "horovod", "--no-build-isolation", "--wheel-dir", folder)
-    pip("wheel", *options, *_at(["horovod"], pins()), python=link / "bin" / "python", environment=environment)
+    pip("wheel", *options, f"horovod=={pinned['horovod']}", python=link / "bin" / "python", environment=environment)
 
 
 def pip(
@@ -110,11 +108,12 @@ def pip(
     *arguments: str | Path,
     python: str | Path = sys.executable,
     environment: Mapping[str, str] | None = None,
+    dependencies: bool = False,
 ) -> None:
-    """Run pip without looking at dependencies; what it says of a failure goes to stderr."""
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-input", "--no-deps")
+    """Run pip; what it says of a failure goes to stderr."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-input", *([] if dependencies else ["--no-deps"])]
     done = subprocess.run(
-        [str(python), "-m", "pip", command, *quiet, *map(str, arguments)],
+        [str(python), "-m", "pip", command, *options, *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,10 +121,6 @@ def pip(
     )
     if done.returncode:
         sys.exit(f"error: pip {command} fails: {done.stdout.strip()[-3000:]}")
-
-
-def _at(names: Iterable[str], versions: Mapping[str, str]) -> Sequence[str]:
-    return [f"{name}=={versions[name]}" for name in map(canonicalize_name, names)]
 
 
 def version_of(python: str) -> str:
@@ -143,6 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--python", default=sys.executable, help="of the runtime's version (default: this one)")
     parser.add_argument(
+        "--tensorflow", default=tensorflow_version(), help="the runtime's version (default: %(default)s)"
+    )
+    parser.add_argument(
         "--output", type=Path, default=Path("dist/wheelhouse"), help="folder (default: dist/wheelhouse)"
     )
     arguments = parser.parse_args()
@@ -157,12 +155,12 @@ def main() -> None:
         folder.mkdir()
         say(f"wheelhouse: {len(names)} packages for Python {python}")
         download(python, (name for name in names if name != "horovod"), folder)
-        say(f"wheelhouse: building Horovod with TensorFlow {tensorflow_version()} on {os.cpu_count()} cores")
-        build_horovod(arguments.python, python, folder, Path(scratch))
+        say(f"wheelhouse: building Horovod with TensorFlow {arguments.tensorflow} on {os.cpu_count()} cores")
+        build_horovod(arguments.python, arguments.tensorflow, folder, Path(scratch))
         wheel = dist.build_wheel(folder)
         asked = [*requirements(names, python), f"convoy-ml=={wheel.name.split('-')[1]}"]
         (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in asked))
-        built = {"python": python, "tensorflow": tensorflow_version(), "machine": platform.machine()}
+        built = {"python": python, "tensorflow": arguments.tensorflow, "machine": platform.machine()}
         (folder / "built.txt").write_text("".join(f"{name}={value}\n" for name, value in built.items()))
         shutil.copy(_SCRIPT, folder)
         folder.chmod(0o755)
@@ -175,8 +173,12 @@ def main() -> None:
 
 
 def tensorflow_version() -> str:
-    """Of the TensorFlow that Horovod is built against."""
-    return pins()[canonicalize_name(Requirement(dist.tensorflow()).name)]
+    """Of the TensorFlow that is here."""
+    return pins()[_tensorflow_name()]
+
+
+def _tensorflow_name() -> str:
+    return canonicalize_name(Requirement(dist.tensorflow()).name)
 
 
 if __name__ == "__main__":
