@@ -217,7 +217,7 @@ def test_a_host_that_others_cannot_reach_by_its_name_is_an_error():
 
 def test_an_executor_that_does_not_reach_the_driver_is_an_error():
     line = one(
-        elsewhere(FACTS, machine=replace(MACHINE, host="two", unreached="10.0.0.1:4242 (timed out)")),
+        elsewhere(FACTS, machine=replace(MACHINE, host="two", unreached="the driver at 10.0.0.1:4242 (timed out)")),
         "executors",
         "error",
     )

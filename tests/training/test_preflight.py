@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
 
 
 def test_a_host_that_does_not_reach_the_driver_is_one_line_with_address_port_and_mend():
-    cut_off = dataclasses.replace(machine("two"), unreached="10.0.0.1:4242 (timed out)")
+    cut_off = dataclasses.replace(machine("two"), unreached="the driver at 10.0.0.1:4242 (timed out)")
     error = first_problem(DRIVER, [machine(), cut_off], "/data/v")
     assert isinstance(error, ClusterError)
     assert line(error).startswith("host two cannot reach the driver at 10.0.0.1:4242 (timed out), within 5 s; let")
@@ -163,15 +164,47 @@ def test_a_driver_that_gives_executors_an_address_of_no_use_is_refused(spark, ve
         check_executors(spark, 2, str(version), None)
 
 
-def test_the_question_names_address_and_port_of_a_driver_that_is_not_there(version):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    for meeting, unreached in ((("127.0.0.1", port), f"127.0.0.1:{port} (Connection refused)"), (None, None)):
-        assert json.loads(next(probe_of("", None, meeting)([])))["unreached"] == unreached
-    with reachable.listening("127.0.0.1", "127.0.0.1") as meeting:
-        assert json.loads(next(probe_of("", None, meeting)([])))["unreached"] is None
-    assert "(Connection refused)" in json.loads(next(probe_of("", None, meeting)([])))["unreached"]
+def unreached(meeting):
+    return json.loads(next(probe_of("", None, meeting)([])))["unreached"]
+
+
+@pytest.fixture
+def closed():
+    """A port on which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def test_the_question_names_address_and_port_of_a_driver_that_is_not_there(closed):
+    assert unreached(("127.0.0.1", closed)) == f"the driver at 127.0.0.1:{closed} (Connection refused)"
+    assert unreached(None) is None
+    with reachable.listening("127.0.0.1", "127.0.0.1", 1) as meeting:
+        assert unreached(meeting) is None
+        assert unreached(meeting) is None  # who comes late is let go
+    assert "(Connection refused)" in unreached(meeting)
+
+
+def test_machines_that_reach_each_other_say_so_and_one_behind_a_firewall_is_named_with_its_port(closed):
+    with ThreadPoolExecutor(4) as threads:
+        with reachable.listening("127.0.0.1", "127.0.0.1", 4) as meeting:
+            assert [each.result(20) for each in [threads.submit(unreached, meeting) for _ in range(4)]] == [None] * 4
+        with (
+            reachable.listening("127.0.0.1", "127.0.0.1", 2) as meeting,
+            socket.create_connection(meeting) as walled,
+        ):
+            other = threads.submit(unreached, meeting)
+            walled.sendall(f"127.0.0.1 {closed}\n".encode())
+            host, port = json.loads(walled.recv(100))
+            socket.create_connection((host, port), timeout=5).close()
+            walled.sendall(b"done\n")
+            assert other.result(20) == f"another worker at 127.0.0.1:{closed} (Connection refused)"
+
+
+def test_tasks_that_do_not_come_are_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(reachable, "_GATHER_SECONDS", 0.3)
+    with reachable.listening("127.0.0.1", "127.0.0.1", 2) as meeting:
+        assert unreached(meeting) is None
 
 
 @pytest.mark.spark

@@ -66,9 +66,10 @@ def _cluster(config: Config, manifest: str, dataset: str, checkpoints: str) -> C
             limit = threading.Timer(_ANSWER_SECONDS, context.cancelAllJobs)
             limit.start()
             try:
-                with listening(*driver_addresses(spark)) as meeting:
+                tasks = min(available, _MOST_TASKS)
+                with listening(*driver_addresses(spark), tasks) as meeting:
                     probe = probe_of(manifest, dataset, checkpoints, thorough=not here, meeting=meeting)
-                    answers = ask(spark, min(available, _MOST_TASKS), probe)
+                    answers = ask(spark, tasks, probe)
             except ClusterError as error:
                 late = not limit.is_alive()
                 problem = f"the executors do not answer within {_ANSWER_SECONDS:g} s" if late else str(error)

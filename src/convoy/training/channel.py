@@ -42,7 +42,7 @@ class Address:
         try:
             opened = socket.create_connection((self.host, self.port), timeout=reachable.SECONDS)
         except OSError as error:
-            why = f"{self.host}:{self.port} ({error.strerror or error})"
+            why = f"the driver at {self.host}:{self.port} ({error.strerror or error})"
             raise ClusterError(reachable.problem(socket.gethostname(), why)) from None
         opened.setblocking(True)
         connection = Connection(opened.detach())

@@ -35,7 +35,8 @@ class Machine:
         unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
         network: The host and its network namespace; what has others is reached by addresses only.
         address: What the host's own name stands for there; None where it cannot be resolved.
-        unreached: Address and port of the driver that it cannot reach, and why; None where it can.
+        unreached: Whom it cannot reach, the driver or another worker, at which address and port, and why; None where
+            it reaches both.
     """
 
     host: str
@@ -58,15 +59,15 @@ def check_executors(spark: SparkSession, workers: int, version_path: str, checkp
         checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.
 
     Raises:
-        ClusterError: Other versions or missing packages on an executor, one that does not reach the driver, a
-            checkpoint folder that cannot be written.
+        ClusterError: Other versions or missing packages on an executor, one that does not reach the driver or
+            another, a checkpoint folder that cannot be written.
         DatasetError: An executor does not see the dataset.
     """
     if workers == 0:
         return
     manifest = str(Path(version_path) / MANIFEST)
     own = _machine(next(probe_of(manifest, checkpoint_folder)([])))
-    with reachable.listening(*driver_addresses(spark)) as meeting:
+    with reachable.listening(*driver_addresses(spark), workers) as meeting:
         answers = ask(spark, workers, probe_of(manifest, checkpoint_folder, meeting))
     problem = first_problem(own, [_machine(answer) for answer in answers], version_path)
     if problem is not None:
