@@ -56,9 +56,11 @@ def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
 
 
 def check_python(version: str) -> Finding:
-    """Convoy is for Python 3.11 alone."""
+    """Convoy is for Python 3.11; with 3.12 little was tried."""
     if version.split(".")[:2] == ["3", "11"]:
         return Finding("python", "ok", version)
+    if version.split(".")[:2] == ["3", "12"]:
+        return Finding("python", "warning", f"{version}, and Convoy is tested with 3.11", "make setup with Python 3.11")
     return Finding("python", "error", f"{version}, but Convoy needs 3.11", "make setup with Python 3.11 on PATH")
 
 
