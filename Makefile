@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-cluster dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,8 +22,11 @@ test: setup ## all tests
 test-unit: setup ## the tests that need neither Spark nor whole jobs
 	@$(PYTHON) -m pytest -m "not spark and not e2e"
 
-test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
+test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
+
+wheelhouse: setup ## what later Databricks runtimes lack, for an init script, in ./dist/wheelhouse: make wheelhouse FOR=python3.12 TENSORFLOW=2.18.1
+	@$(PYTHON) tools/wheelhouse.py $(if $(FOR),--python "$(FOR)") $(if $(TENSORFLOW),--tensorflow "$(TENSORFLOW)")
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(PYTHON) tools/dist.py

@@ -15,7 +15,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.13",  # tested with 3.11, see docs/databricks.md for 3.12
     # The jobs are installed as convoy.jobs: `python jobs/train.py` and `convoy train` run the same files.
     packages=[*find_packages("src"), "convoy.jobs"],
     package_dir={"": "src", "convoy.jobs": "jobs"},

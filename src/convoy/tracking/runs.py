@@ -4,7 +4,7 @@ import dataclasses
 import getpass
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from convoy.errors import TrackingError
 from convoy.tracking import record, store
 from convoy.tracking.delivery import Delivery
 from convoy.tracking.figures import training_curves
+from convoy.tracking.refusal import refusals_told
 from convoy.tracking.secrets import without_secrets
 from convoy.training.progress import TrainingStopped
 
@@ -34,6 +35,7 @@ _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second
 _OF_LAYERS = ("dead_units/", "gradient_norm/")
 _FLUSH_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
+_PARENT = "mlflow.parentRunId"
 _ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
 
 
@@ -69,16 +71,18 @@ class TrainingRun:
         run_id: MLflow's id.
         history: Epoch, from 0 -> its metrics.
         health: Epoch, from 0 -> metrics of the layers.
+        then: How to go on with it, as the end of a sentence about what went wrong.
     """
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id, self.experiment_id = run_id, experiment_id
         self.history: dict[int, dict[str, float]] = {}
         self.health: dict[int, dict[str, float]] = {}
+        self.then = ""
         self._logged: set[tuple[str, int]] = set()
         self._samples_before = 0
         self._client = mlflow.MlflowClient()
-        self._delivery = Delivery(lambda metrics: self._client.log_batch(run_id, metrics), say)
+        self._delivery = Delivery(self._send, say)
 
     def log_config(self, config: Config) -> None:
         """Log every field of the configuration as a parameter, named as on the command line."""
@@ -133,6 +137,10 @@ class TrainingRun:
         new = [name for name in metrics if (name, step) not in self._logged]
         self._logged.update((name, step) for name in new)
         self._delivery.put([Metric(name, metrics[name], now, step) for name in new])
+
+    def _send(self, metrics: Sequence[Metric]) -> None:
+        with refusals_told(self.then):
+            self._client.log_batch(self.run_id, metrics)
 
     def remember(self, histories: Iterable[Iterable[Metric]]) -> None:
         """Take note of the metrics that the run has already; they are not logged again."""
@@ -199,9 +207,12 @@ def training_run(
     if config.training.resume is None:
         experiment = store.experiment_id(config.tracking.experiment)
         name = (tags or {}).get("mlflow.runName", f"{config.model.name}-{config.dataset.name}")
-        run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+        with refusals_told():
+            run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
     else:
         run = _reopened(config.training.resume)
+    if _PARENT not in (tags or {}):
+        run.then = f", and go on with --resume {run.run_id}"
     with ending(run):
         if config.training.resume is None:
             run.log_config(config)
@@ -213,10 +224,15 @@ def training_run(
 
 @contextmanager
 def ending(run: TrainingRun) -> Iterator[None]:
-    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason."""
+    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason.
+
+    Raises:
+        TrackingError: The store no longer takes the credentials.
+    """
     client = mlflow.MlflowClient()
     try:
-        yield
+        with refusals_told(run.then):
+            yield
     except BaseException as error:
         try:
             run.flush(_LAST_WORDS_SECONDS)
@@ -230,7 +246,8 @@ def ending(run: TrainingRun) -> Iterator[None]:
         except Exception as other:  # it must not hide why the run failed
             say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
         raise
-    client.set_terminated(run.run_id, "FINISHED")
+    with refusals_told():
+        client.set_terminated(run.run_id, "FINISHED")
 
 
 def _reopened(run_id: str) -> TrainingRun:

@@ -13,6 +13,7 @@ from convoy.config import Config
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.evaluations import PER_CLASS
+from convoy.tracking.refusal import refusals_told
 from convoy.tracking.runs import TrainingRun, ending, provenance
 
 VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
@@ -174,7 +175,8 @@ def parent_run(
     fresh = run is None
     if run is None:
         experiment = store.experiment_id(config.tracking.experiment)
-        run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
+        with refusals_told():
+            run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):
         if fresh:
             run.log_config(config)

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from convoy.config import Config, TuneConfig
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
-from convoy.errors import ClusterError, ConfigError, ModelError, TrainingError
+from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.models.registry import build
-from convoy.spark import slots
+from convoy.spark import slots, too_few_slots
 from convoy.tracking.initial_weights import initial_weights
 from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import Course, train_model
@@ -102,10 +102,7 @@ def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
         check_executors(spark, ranks_to_start(spark, config.training), str(path), made_folder(config.training))
         return
     if wanted > (available := slots(spark, wanted)):
-        raise ClusterError(
-            f"tune.parallel is {wanted}, but Spark (master {spark.sparkContext.master}) can run {available}"
-            f" task{'' if available == 1 else 's'} at once; lower it to {available}, or give Spark more cores"
-        )
+        raise too_few_slots("tune.parallel", wanted, str(spark.sparkContext.master), available)
     check_executors(spark, wanted, str(path), None)
 
 
