@@ -20,11 +20,11 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+import dist
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-import dist
 from convoy.console import say
 
 _PINS = dist.ROOT / "constraints.txt"
