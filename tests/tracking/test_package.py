@@ -106,7 +106,7 @@ def test_models_logged_by_earlier_versions_are_loaded(animals):
         }
     }
     with mlflow.start_run(run_id=run_id):
-        mlflow.keras.log_model(network(), name="model", pip_requirements=["keras"], metadata=metadata)
+        mlflow.keras.log_model(network(), "model", pip_requirements=["keras"], metadata=metadata)
     package = load_package(f"runs:/{run_id}/model")
     assert (package.classes, package.geometry, package.run_id) == (CLASSES, SMALL, run_id)
     assert package.training is None
@@ -119,7 +119,7 @@ def foreign(animals, model):
     """Log a network as anybody would, beside the other models; returns its URI."""
     run_id = new_run(animals.store)
     with mlflow.start_run(run_id=run_id):
-        mlflow.keras.log_model(model, name="model", pip_requirements=["keras"])
+        mlflow.keras.log_model(model, "model", pip_requirements=["keras"])
     return f"runs:/{run_id}/model"
 
 
