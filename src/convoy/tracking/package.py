@@ -175,6 +175,8 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
         description = Model.load(str(folder))
+        if link := next((path for path in folder.rglob("*") if path.is_symlink()), None):  # MLflow 2 follows them
+            raise OSError(f"{link.name} is a link")
     except Exception as error:
         raise TrackingError(f"{uri} cannot be fetched: {first_line(error)}") from None
     _check_paths(uri, description)

@@ -26,6 +26,7 @@ from convoy.training.hdf5 import check_links, check_member
 Shapes = list[tuple[int, ...]]
 
 _LAYERS = "layers"
+_IN_ARCHIVE = "model.weights.h5"  # the weights in a .keras file
 _NUMBER = re.compile(r"(?P<base>.*?)(?:_(?P<number>\d+))?$")
 _DRAWS = "seed_generator"  # the state of a layer's random numbers, which is no weight
 
@@ -93,8 +94,8 @@ def _hdf5_of(file: Path, stack: contextlib.ExitStack) -> Path:
         return file
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convoy-"))
     with zipfile.ZipFile(file) as archive:
-        check_member(archive, saving_lib._VARS_FNAME_H5)
-        return Path(archive.extract(saving_lib._VARS_FNAME_H5, folder))
+        check_member(archive, _IN_ARCHIVE)
+        return Path(archive.extract(_IN_ARCHIVE, folder))
 
 
 def layer_keys(layers: list[Any]) -> list[str]:
