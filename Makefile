@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-dbr15 test-cluster dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv with everything in it, Horovod and if need be Java included
 	@tools/setup.sh
@@ -21,6 +21,10 @@ test: setup ## all tests
 
 test-unit: setup ## the tests that need neither Spark nor whole jobs
 	@$(PYTHON) -m pytest -m "not spark and not e2e"
+
+test-dbr15: ## all tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
+	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
+	@.venv-dbr15/bin/python -m pytest
 
 test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
@@ -65,5 +69,5 @@ clean: ## remove ./work, what was built, and caches
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## remove .venv too
-	@rm -rf .venv .venv-setup.log
+distclean: clean ## remove .venv and .venv-dbr15 too
+	@rm -rf .venv .venv-setup.log .venv-dbr15 .venv-dbr15-setup.log

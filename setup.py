@@ -28,13 +28,13 @@ setup(
         "jsonargparse[signatures]>=4.30,<5",
         "keras>=3,<4",
         "matplotlib>=3.7,<4",
-        "mlflow>=3.1,<4",
+        "mlflow>=2.13.1,<4",  # 2.13.1 is what Databricks Runtime 15.4 LTS ML has
         "numpy>=1.23,<2",  # pyarrow 14 and petastorm were made for NumPy 1
         "opencv-python-headless>=4.8,<4.12",  # PNGs, scaling, and Petastorm's image codec; 4.12 needs NumPy 2
         "optuna>=4,<6",
         "pandas>=1.5,<3",  # pyspark 3.5 does not know pandas 3
         "petastorm>=0.12.1,<0.14",
-        "pillow>=10",
+        "pillow>=9.4",
         "psutil>=5",
         "pyarrow>=14.0.1,<15",  # petastorm uses what pyarrow 15 removed
         "pyspark>=3.5,<4",

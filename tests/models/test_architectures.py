@@ -18,6 +18,7 @@ from convoy.models.registry import build
 from convoy.models.resnet import _padded
 from convoy.models.response import LocalResponseNormalization
 from tests.conftest import noise
+from tests.oldest import clear_session
 
 IMAGENET = (224, 224, 3)
 # Sizes that are published, of papers' and their usual implementations; "trained" without moving statistics, as counted
@@ -71,7 +72,7 @@ def weights_without_values():
     """Builds networks whose weights have shapes only, which is quick and needs no memory."""
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.backend.clear_session(free_memory=False)  # it would give values to the weights some time later
+    clear_session()  # it would give values to the weights some time later
 
 
 @pytest.fixture

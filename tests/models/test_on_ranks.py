@@ -42,7 +42,7 @@ def one_step_each(names):
         total = float(sum(np.abs(weight).sum(dtype=np.float64) for weight in trained))
         off = difference_of_file(model, samples) if ranks.rank == 0 else 0.0
         results[name] = loss, moved, total, off
-        keras.backend.clear_session(free_memory=False)
+        keras.backend.clear_session()
     return results
 
 

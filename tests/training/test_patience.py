@@ -41,7 +41,7 @@ def test_plateau_lowers_the_rate_as_keras_does(losses, patience):
     for epoch, loss in enumerate(losses):
         for callback in callbacks:
             callback.on_epoch_end(epoch, {"val_loss": loss})
-        assert float(ours.optimizer.learning_rate) == float(keras_own.optimizer.learning_rate)
+        assert ours.optimizer.learning_rate.numpy() == keras_own.optimizer.learning_rate.numpy()
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
@@ -53,7 +53,7 @@ def test_plateau_warms_up_first_and_loses_no_patience_meanwhile(scale_loss):
     for epoch in range(5):
         for step in range(2):
             callback.on_train_batch_begin(step)
-            rates.append(float(network.optimizer.learning_rate))
+            rates.append(float(network.optimizer.learning_rate.numpy()))
             network.optimizer.apply([network.optimizer.scale_loss(tf.zeros((1, 1)))])
         callback.on_epoch_end(epoch, {"val_loss": 1.0})
     assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01][: len(rates)], rel=1e-6)

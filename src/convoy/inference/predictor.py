@@ -54,7 +54,7 @@ class Predictor:
         if embeddings:
             embedding = keras.layers.Flatten(dtype="float32", name="convoy_embedding")(_last_input(network))
             self._width = int(embedding.shape[1])
-            network = keras.Model(network.inputs, [network.output, embedding])
+            network = keras.Model(network.inputs, [network.outputs[0], embedding])
 
         def call(samples: Any) -> list[Any]:
             outputs = network(samples, training=False)

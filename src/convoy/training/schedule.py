@@ -121,5 +121,5 @@ def rate_of_last_update(optimizer: keras.optimizers.Optimizer) -> float:
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     schedule = optimizer._learning_rate  # the public property evaluates it
     if isinstance(schedule, Schedule):
-        return float(schedule(max(0, int(optimizer.iterations) - 1)))
+        return float(schedule(max(0, int(optimizer.iterations.numpy()) - 1)))
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
