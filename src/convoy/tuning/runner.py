@@ -25,7 +25,6 @@ from convoy.tracking.runs import TrainingRun, training_run
 from convoy.tracking.trials import ParentRun
 from convoy.training.elastic import ranks_to_start
 from convoy.training.launch import Handle, RankFailure, launch, task_of
-from convoy.training.network import check_network
 from convoy.training.on_task import OnTask
 from convoy.training.preflight import check_executors
 from convoy.training.progress import TrainingStopped
@@ -34,7 +33,7 @@ from convoy.training.transfer import where_ranks_read
 from convoy.training.worker import TrainedModel, TrainTask
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml
 from convoy.tuning.pictures import pictures_of
-from convoy.tuning.space import Parameter, applied, completed
+from convoy.tuning.space import Parameter, applied
 from convoy.tuning.study import Study
 from convoy.tuning.trials import State, Tried, reason_to_end
 
@@ -68,26 +67,6 @@ class Setting:
     path: Path
     manifest: Manifest
     parent: ParentRun
-
-
-def check_networks(config: Config, parameters: Sequence[Parameter], manifest: Manifest) -> None:
-    """Build the networks of the space's choices and ends, so that what does not fit shows before anything is trained.
-
-    Raises:
-        ModelError: A network does not fit the dataset.
-        ConfigError: An augmentation does not.
-    """
-    seen = []
-    for one in parameters:
-        for value in one.extremes:
-            tried = applied(config, completed(parameters, {one.name: value}) or {})
-            try:
-                if tried.model not in seen:
-                    check_network(build, tried.model, manifest)
-                tried.training.augmentation.check_fits(manifest.shape, manifest.dtype)
-            except (ConfigError, ModelError) as error:
-                raise type(error)(f"tune.space: {one.name} {value}: {error}") from None
-            seen.append(tried.model)
 
 
 def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
