@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
 from convoy.tracking import delivery, store
+from convoy.tracking.promotion import promote, rollback
 from convoy.tracking.refusal import refusals_told
 from convoy.tracking.runs import TrainingRun, ending
 
@@ -123,11 +124,12 @@ def test_databricks_own_credentials(server, monkeypatch, tmp_path):
     assert "; renew DATABRICKS_TOKEN" in text
 
 
-def test_an_experiment_that_may_be_read_and_not_made_is_told_of_likewise(server, monkeypatch):
+@pytest.mark.parametrize("call", [store.experiment_id, rollback, lambda name: promote(f"models:/{name}/1")])
+def test_what_may_be_read_and_not_changed_is_told_of_likewise(server, monkeypatch, call):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
     store.connect(server.uri)
     server.expired = OF_DATABRICKS
-    assert "refuses the credentials (status 403" in line(lambda: store.experiment_id("digits"))
+    assert "refuses the credentials (status 403: Invalid access token)" in line(lambda: call("digits"))
 
 
 def test_what_is_no_refusal_passes_as_it_is():

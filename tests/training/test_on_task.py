@@ -77,17 +77,20 @@ def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_or_stands_sti
     def halt(name):
         os.kill(pids[name], signal.SIGSTOP)
 
+    timeouts = {"halted": 4}
     ways = {"pruned": prune, "killed": kill, "halted": halt, "stopped": lambda name: None}
     with ThreadPoolExecutor(4) as threads:
         ended = {
-            name: threads.submit(on_task, spark, task_of(dataset, FOREVER, timeout=10), watch(name, way))
+            name: threads.submit(
+                on_task, spark, task_of(dataset, FOREVER, timeout=timeouts.get(name, 300)), watch(name, way)
+            )
             for name, way in ways.items()
         }
         with pytest.raises(TrainingStopped, match="pruned"):
             ended["pruned"].result(120)
         with pytest.raises(RankFailure, match="exit status -9"):
             ended["killed"].result(120)
-        with pytest.raises(RankFailure, match=r"^the training made no progress for 10 s \(training.stall_timeout\)$"):
+        with pytest.raises(RankFailure, match=r"^the training made no progress for 4 s \(training.stall_timeout\)$"):
             ended["halted"].result(120)
         on_task.stop()
         with pytest.raises(TrainingStopped, match="interrupted"):

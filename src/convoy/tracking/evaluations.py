@@ -9,10 +9,12 @@ import numpy as np
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.figures import confusion_picture
+from convoy.tracking.refusal import refusals_told
 
 PER_CLASS = "evaluation/{split}/per_class.json"
 
 
+@refusals_told()
 def log_evaluation(
     run_id: str | None,
     experiment: str,

@@ -17,6 +17,7 @@ from convoy.models.package import ModelPackage
 from convoy.tracking import logged_models, store
 from convoy.tracking.figures import label_text
 from convoy.tracking.record import COMMIT, git_commit
+from convoy.tracking.refusal import refusals_told
 from convoy.tracking.registry import version_of
 from convoy.tracking.runs import flatten
 from convoy.tracking.secrets import without_secrets
@@ -44,6 +45,7 @@ class Histogram:
     training: Sequence[int] | None
 
 
+@refusals_told()
 def log_scoring(
     config: Config,
     package: ModelPackage,
