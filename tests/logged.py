@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 
@@ -78,3 +79,11 @@ def log_signals(store_uri: str) -> Logged:
     """Log and register a model of float32 (12,)."""
     examples = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
     return _log(store_uri, manifest(None, ArraySpec((12,), "float32")), examples)
+
+
+def log_foreign(beside: Logged, model: keras.Model) -> str:
+    """Log a network as anybody would, beside another model; returns its URI."""
+    run_id = new_run(beside.store)
+    with mlflow.start_run(run_id=run_id):
+        mlflow.keras.log_model(model, name="model", pip_requirements=["keras"])
+    return f"runs:/{run_id}/model"
