@@ -143,6 +143,7 @@ def run_all(job, given, capsys):
 
 @pytest.mark.spark
 @pytest.mark.e2e
+@pytest.mark.long
 def test_the_pipeline_runs_as_written(spark, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = f"sqlite:///{tmp_path}/mlflow.db"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import psutil
 from pyspark.sql import SparkSession
 
+import convoy.training.lean  # noqa: F401 - before the others import Keras
 from convoy import errors
 from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
