@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.oldest import mark_differences
 from tests.spark_support import encoded, spark
 
 __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
@@ -13,6 +14,11 @@ __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing
 # Busy machines are slow at times, and that is no failure; the same examples every time, anywhere.
 settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("convoy")
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what the installed versions cannot pass, with the reason."""
+    mark_differences(items)
 
 
 def noise(*shape, seed=0):

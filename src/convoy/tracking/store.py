@@ -1,6 +1,7 @@
 """The tracking store: is it there, and where do an experiment's artifacts go."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(registry_uri or uri)
     try:
-        with _alone(sqlite_file(uri)):
+        with _alone(sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
@@ -106,6 +107,16 @@ def experiment_id(name: str) -> str:
         if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job was quicker
             return experiment_id(name)
         raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow 2 from telling of each step as it makes the tables; it sets up logging of its own for that."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager
