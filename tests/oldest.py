@@ -10,9 +10,7 @@ from importlib import metadata
 import pytest
 from packaging.requirements import Requirement
 
-_LEAVES_NOTHING = (
-    "builds layers that leave nothing: Convoy refuses such networks, but names another layer, or no sizes"
-)
+_LEAVES_NOTHING = "builds layers that leave nothing: Convoy refuses such networks, but names another layer, or no sizes"
 
 DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
     ("keras==3.2.1", _LEAVES_NOTHING): (
