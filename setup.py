@@ -26,7 +26,7 @@ setup(
         "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them
         "horovod>=0.28.1,<0.29",  # is compiled: TensorFlow has to be there first (see tools/setup.sh)
         "jsonargparse[signatures]>=4.30,<5",
-        "keras>=3,<4",
+        "keras>=3.2,<4",
         "matplotlib>=3.7,<4",
         "mlflow>=2.13.1,<4",  # 2.13.1 is what Databricks Runtime 15.4 LTS ML has
         "numpy>=1.23,<2",  # pyarrow 14 and petastorm were made for NumPy 1

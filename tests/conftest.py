@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.oldest import mark_differences
 from tests.spark_support import encoded, spark
 
 __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
@@ -26,6 +27,11 @@ def pytest_collection():
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what the installed versions cannot pass, with the reason."""
+    mark_differences(items)
 
 
 def noise(*shape, seed=0):

@@ -1,6 +1,7 @@
 """The tracking store: is it there, and where do an experiment's artifacts go."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
     mlflow.set_tracking_uri(_absolute(uri))
     mlflow.set_registry_uri(_absolute(registry_uri or uri))
     try:
-        with _alone(sqlite_file(uri)):
+        with _alone(sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         if told := refusal(error, uri):
@@ -118,6 +119,16 @@ def experiment_id(name: str) -> str:
         if refusal(error):
             raise
         raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow 2 from telling of each step as it makes the tables; it sets up logging of its own for that."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager
