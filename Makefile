@@ -3,9 +3,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
+SHORT := not cluster and not long
+EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-long test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -16,11 +18,15 @@ setup: ## make .venv with everything in it, Horovod and if need be Java included
 demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
 	@$(PYTHON) tools/demo.py
 
-test: setup ## all tests
-	@$(PYTHON) -m pytest
+test: setup ## all tests but the long ones and those on a cluster
+	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)"
+	@$(PYTHON) -m pytest -m "(spark or e2e) and $(SHORT)"
 
-test-unit: setup ## the tests that need neither Spark nor whole jobs
-	@$(PYTHON) -m pytest -m "not spark and not e2e"
+test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainings
+	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
+
+test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
+	@$(PYTHON) -m pytest -m "long and not cluster"
 
 test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster

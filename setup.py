@@ -59,6 +59,7 @@ setup(
             "pre-commit",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist>=3.6,<4",  # the unit tests keep one core busy each
             "ruff",
             "types-PyYAML",
             "types-requests",

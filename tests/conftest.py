@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import gc
 import io
 
 import numpy as np
@@ -15,6 +16,18 @@ settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=
 settings.load_profile("convoy")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Take what is imported out of the garbage collector's sight: it would walk through TensorFlow again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
 def noise(*shape, seed=0):
     """Random uint8 pixels."""
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
@@ -23,9 +36,9 @@ def noise(*shape, seed=0):
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory):
     """A small untrained network, logged and registered as training does; see ``tests/logged.py``."""
-    from tests.logged import log_images
+    from tests.logged import connect, log_images
 
-    return log_images(f"sqlite:///{tmp_path_factory.mktemp('animals')}/mlflow.db")
+    return log_images(connect(tmp_path_factory.mktemp("animals")))
 
 
 class Terminal(io.StringIO):

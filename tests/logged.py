@@ -1,5 +1,7 @@
 """Untrained networks as models of MLflow, in stores of their own."""
 
+import functools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +45,24 @@ def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -
     )
 
 
+@functools.cache
+def _tables() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        store.connect(f"sqlite:///{folder}/mlflow.db", create=True)
+        return (Path(folder) / "mlflow.db").read_bytes()
+
+
+def connect(folder: Path) -> str:
+    """Connect MLflow to a new store in a folder; returns its URI. To make tables takes a second, so they are copied."""
+    (folder / "mlflow.db").write_bytes(_tables())
+    uri = f"sqlite:///{folder.absolute()}/mlflow.db"
+    store.connect(uri)
+    return uri
+
+
 def new_run(uri: str) -> str:
     """Connect MLflow to a store; returns the id of a new run there."""
-    store.connect(uri, create=True)
+    store.connect(uri)
     return str(mlflow.MlflowClient().create_run(store.experiment_id("animals")).info.run_id)
 
 

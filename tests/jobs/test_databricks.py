@@ -94,6 +94,7 @@ def test_the_jobs_take_the_parameters_as_they_stand():
 
 @pytest.mark.spark
 @pytest.mark.e2e
+@pytest.mark.long
 def test_the_pipeline_runs_as_written(spark, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = f"sqlite:///{tmp_path}/mlflow.db"

@@ -1,5 +1,6 @@
 """All four jobs as real processes, as a user starts them, on the embedded digits."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -12,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.spark_support import QUICK
+
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("DATABRICKS_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")
 CANARY = "canary-4711-secret"  # in the environment of every job
-SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
+SPARK_SUBMIT = [str(Path(sys.executable).with_name("spark-submit")), "--driver-java-options", QUICK]
 
 pytestmark = pytest.mark.e2e
 
@@ -27,6 +30,16 @@ class Place:
         self.folder = folder
         self.uri = f"sqlite:///{folder}/mlflow.db"
 
+    def arguments(self, *others: str) -> list[str]:
+        """A job's arguments."""
+        return [
+            *("--config", str(ROOT / "conf" / "digits.yaml")),
+            *("--dataset.root", f"{self.folder}/datasets"),
+            *("--tracking.uri", self.uri),
+            *("--scoring.output", f"{self.folder}/scores"),
+            *others,
+        ]
+
     def run(self, job: str, *arguments: str, launcher: list[str] | None = None) -> tuple[dict, str]:
         """Run a job to its end; returns (its JSON line, its stderr)."""
         done = self.start(job, *arguments, launcher=launcher)
@@ -35,15 +48,8 @@ class Place:
 
     def start(self, job: str, *arguments: str, launcher: list[str] | None = None) -> "subprocess.CompletedProcess[str]":
         """Run a job, whatever comes of it."""
-        command = [
-            *(launcher or [sys.executable]),
-            str(ROOT / "jobs" / f"{job}.py"),
-            *("--config", str(ROOT / "conf" / "digits.yaml")),
-            *("--dataset.root", f"{self.folder}/datasets"),
-            *("--tracking.uri", self.uri),
-            *("--scoring.output", f"{self.folder}/scores"),
-            *arguments,
-        ]
+        script = str(ROOT / "jobs" / f"{job}.py")
+        command = [*(launcher or [sys.executable]), script, *self.arguments(*arguments)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
         environment |= dict.fromkeys(SECRETS, CANARY)
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
@@ -71,7 +77,8 @@ def evaluated(place, trained):
 
 @pytest.fixture(scope="module")
 def scored(place, trained):
-    return place.run("score")
+    """By ``spark-submit``, whose local master wins over the configuration's."""
+    return place.run("score", launcher=[*SPARK_SUBMIT, "--master", "local[1]"])
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +194,7 @@ def test_scores_have_the_columns_and_agree_with_the_evaluation(scored, evaluated
     assert set(rows["model_version"]) == {"models:/digits/1"}
 
 
-def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(place, trained):
+def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(spark, place, trained, capsys):
     folder = place.folder / "some images"
     folder.mkdir()
     for i in range(5):
@@ -195,7 +202,10 @@ def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(place, train
     (folder / "broken.png").write_bytes(b"no image")
     (folder / "empty.png").write_bytes(b"")
     output = ("--scoring.output", f"{place.folder}/other")
-    result, text = place.run("score", "--scoring.input", str(folder), *output, "--scoring.log_run", "true")
+    arguments = place.arguments("--scoring.input", str(folder), *output, "--scoring.log_run", "true")
+    assert importlib.import_module("jobs.score").main(arguments) == 0
+    said = capsys.readouterr()
+    result, text = json.loads(said.out.splitlines()[-1]), said.err
     assert (result["rows"], result["errors"]) == (7, 2)
     assert result["errors_by_reason"] == {"empty": 1, "not_an_image": 1}
     assert {found["psi"] for found in result["drift"].values()} == {None}
@@ -210,22 +220,23 @@ def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(place, train
 
 
 def test_nothing_but_useful_lines_is_printed(ingested, trained, evaluated, scored):
-    for _, text in (ingested, trained, evaluated, scored):
+    assert " INFO " not in scored[1]  # spark-submit's JVM warns of what it likes
+    for _, text in (ingested, trained, evaluated):
         lines = text.splitlines()
         assert len(lines) < 40, text
         for flood in ("Warning", "WARN", "INFO", "DEBUG", "Traceback", "cpu_feature_guard", "it/s"):
             assert flood not in text, text
 
 
-def test_the_jobs_run_under_spark_submit_whose_master_wins(place, scored):
-    """Ingest does in ``test_ingest_cluster``."""
-    for job in ("evaluate", "score"):
-        result, text = place.run(job, launcher=[str(SPARK_SUBMIT)])
-        assert result["job"] == job
-        assert " INFO " not in text
+@pytest.mark.long
+def test_training_and_evaluation_run_under_spark_submit_whose_master_wins(place, scored):
+    """Ingest does in ``test_ingest_cluster``, score for all tests here."""
+    result, text = place.run("evaluate", launcher=SPARK_SUBMIT)
+    assert result["job"] == "evaluate"
+    assert " INFO " not in text
     result, _ = place.run(
         *("train", "--training.epochs", "1", "--tracking.report", "false"),
-        launcher=[str(SPARK_SUBMIT), "--master", "local-cluster[2,1,2048]"],
+        launcher=[*SPARK_SUBMIT, "--master", "local-cluster[2,1,2048]"],
     )
     assert result["model_version"] == "2"
     mlflow.set_tracking_uri(place.uri)
@@ -235,6 +246,7 @@ def test_the_jobs_run_under_spark_submit_whose_master_wins(place, scored):
 
 def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(place, trained, client):
     arguments = ("--training.optimizer.name", "sgd", "--training.optimizer.learning_rate", "1e38")
+    arguments += ("--training.num_workers", "0")
     done = place.start("train", *arguments, "--tracking.experiment", "diverging")
     assert done.returncode == 2
     assert done.stdout == ""

@@ -76,7 +76,7 @@ def test_parameters_are_as_published(unset, name, options, shape, classes, count
     [
         *[(name, {}) for name in ("lenet5", "resnet20", "mnist_cnn", "mlp", "cnn1d", "cnn3d")],
         ("alexnet", {"grouped": True}),
-        ("googlenet", {"auxiliary_heads": True}),
+        pytest.param("googlenet", {"auxiliary_heads": True}, marks=pytest.mark.long),
     ],
 )
 def test_network_takes_a_step_and_its_file_predicts_the_same(tmp_path, name, options):

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from convoy.tracking import store
 from convoy.tracking.runs import TrainingRun, flatten
 from convoy.tracking.secrets import without_secrets
+from tests.logged import connect
 
 
 def test_fields_are_named_as_on_the_command_line():
@@ -39,7 +40,7 @@ def test_credentials_in_urls_are_not_logged_and_all_else_is(name, value, logged)
 
 
 def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_path):
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    connect(tmp_path)
     client = mlflow.MlflowClient()
     experiment = store.experiment_id("epochs")
     run_id = client.create_run(experiment).info.run_id
@@ -72,7 +73,7 @@ def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_pat
 
 
 def test_what_the_network_is_becomes_two_artifacts(tmp_path):
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    connect(tmp_path)
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("network", f"{tmp_path}/artifacts")
     run = TrainingRun(client.create_run(experiment).info.run_id, experiment)

@@ -19,6 +19,8 @@ from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainTask, load_trained, train
 from tests.dataset.versions import CLASSES, write_version
 
+pytestmark = pytest.mark.train
+
 ROWS = 50
 
 

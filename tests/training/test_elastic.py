@@ -113,6 +113,7 @@ class Driver:
 
 @pytest.mark.spark
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_worker_goes_for_good_and_another_comes(dataset, tmp_path):
     cluster, drivers = Cluster(tmp_path), []

@@ -14,7 +14,7 @@ from convoy.models.registry import build
 from convoy.training.launch import launch
 from convoy.training.worker import TrainTask
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 EPOCHS, FOLDER = 3, "CONVOY_TEST_LOSSES"
 

@@ -58,6 +58,7 @@ def test_three_ranks_with_uneven_and_empty_slices_compute_what_one_does(spark, d
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_weights_bit_by_bit(spark, dataset, batch, three_ranks):
     again, _ = train(spark, dataset, 3, global_batch_size=batch)
     assert again.weights_sha256 == three_ranks[0].weights_sha256
@@ -90,7 +91,7 @@ def explode(*_):
 
 
 def test_a_bug_on_a_rank_comes_back_with_its_traceback(spark, dataset):
-    task = TrainTask(str(dataset), ModelConfig(), TrainingConfig(num_workers=2, epochs=1), explode, 1)
+    task = TrainTask(str(dataset), ModelConfig(), TrainingConfig(num_workers=1, epochs=1), explode, 1)
     with pytest.raises(RuntimeError, match=r"(?s)a rank failed:.*ZeroDivisionError: a bug, in process True"):
         launch(spark, task, lambda event: None)
 
