@@ -155,10 +155,11 @@ def test_weights_and_layers_that_do_not_fit_are_one_line(files, refused, place, 
     assert len(mlflow.search_runs(search_all_experiments=True)) == before
 
 
-def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run):
+@pytest.mark.parametrize("ranks", ["0", pytest.param("2", marks=pytest.mark.long)])
+def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run, ranks):
     client = mlflow.MlflowClient()
     versions = len(client.search_model_versions("name = 'digits'"))
-    result, said = run("train", "--training.find_learning_rate", "true", "--training.num_workers", "2")
+    result, said = run("train", "--training.find_learning_rate", "true", "--training.num_workers", ranks)
     rate = result["suggested_learning_rate"]
     assert 1e-4 < rate < 1e-2  # LeNet-5 with Adam
     assert f"suggested: --training.optimizer.learning_rate {rate:g}" in said
