@@ -149,6 +149,10 @@ def test_all_ranks_skip_a_step_whose_gradient_is_not_finite_on_one(on_ranks):
         for bad in (None, 1, 0, None):
             gradient = tf.constant([np.inf if bad == rank.rank else 1.0 + rank.rank])
             optimizer.apply([optimizer.scale_loss(gradient)], [variable])
-        return float(variable[0]), float(optimizer.dynamic_scale.numpy()), int(optimizer.iterations.numpy())
+        return (
+            float(variable[0]),
+            float(optimizer.dynamic_scale.numpy()),
+            int(optimizer.inner_optimizer.iterations.numpy()),
+        )
 
     assert on_ranks(2, steps) == [(-3.0, 2.0**13, 2)] * 2
