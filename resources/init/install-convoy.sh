@@ -37,4 +37,6 @@ PYTHON
 # Without dependencies: requirements.txt has all of them, and Spark is not pip's to replace.
 "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --no-index --no-deps \
     --find-links "$WHEELHOUSE" --requirement "$WHEELHOUSE/requirements.txt"
+# The runtime's own packages may ask for others than these: worth knowing when one of them fails.
+"$PYTHON" -m pip check --disable-pip-version-check >&2 || echo "warning: these packages do not fit each other" >&2
 "$PYTHON" -c 'import convoy, horovod, petastorm; print(f"Convoy {convoy.__version__}, Horovod {horovod.__version__}, Petastorm {petastorm.__version__}")'
