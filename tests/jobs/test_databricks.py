@@ -156,6 +156,7 @@ def test_the_pipeline_runs_as_written(spark, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.spark
 @pytest.mark.e2e
+@pytest.mark.long
 def test_the_study_runs_as_written_and_makes_its_dataset_first(spark, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     store = f"sqlite:///{tmp_path}/mlflow.db"

@@ -163,6 +163,7 @@ def test_one_at_a_time_with_a_pruned_trial_and_the_best_trained_again(place):
     assert len([line for line in text.splitlines() if line[:2] in ("0 ", "1 ")]) == 2
 
 
+@pytest.mark.long  # the same process, stopped, is in tests/training/test_on_task.py
 def test_a_trial_that_stands_still_is_a_failed_trial_and_the_study_goes_on(place, monkeypatch):
     pids = {}
 
