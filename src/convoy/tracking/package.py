@@ -31,7 +31,7 @@ from convoy.images import Geometry, encode_png
 from convoy.models.foreign import foreign_package
 from convoy.models.keras_file import check
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
-from convoy.tracking import registry
+from convoy.tracking import notes, registry
 from convoy.tracking.store import first_line
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def log_model(
             metadata={METADATA: metadata},
             validate_serving_input=False,  # it would load the network once more, and put its code on sys.path
         )
+    if note := notes.note_of(run_id):
+        mlflow.MlflowClient().set_logged_model_tags(info.model_id, {notes.NOTE: note})
     if registered_model is None:
         return info.model_uri, None
     version = registry.register(info.model_uri, registered_model, run_id)

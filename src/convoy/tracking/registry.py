@@ -1,5 +1,6 @@
 """Model URIs and the registry."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -7,8 +8,10 @@ from urllib.parse import unquote
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from convoy.errors import ConfigError, TrackingError, did_you_mean
+from convoy.tracking import notes
 
 _BY_VERSION = re.compile(r"models:/(?P<name>[^/@:'\"]+)/(?P<version>\d+|latest)$")
 _BY_ALIAS = re.compile(r"models:/(?P<name>[^/@:'\"]+)@(?P<alias>[^/@]+)$")
@@ -36,16 +39,20 @@ def default_uri(given: str | None, registered_model: str | None, field: str) -> 
 
 
 def register(model_uri: str, name: str, run_id: str) -> str:
-    """Register a logged model as a new version; returns the version."""
+    """Register a logged model as a new version, described as its run is; returns the version."""
     client = mlflow.MlflowClient()
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=notes.registered_note(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise TrackingError(f"tracking.registered_model {name!r} cannot be made: {error}") from None
-    return str(
-        client.create_model_version(name, model_uri, run_id=run_id, model_id=model_uri.rsplit("/", 1)[-1]).version
-    )
+    model_id, note = model_uri.rsplit("/", 1)[-1], notes.note_of(run_id)
+    made = client.create_model_version(name, model_uri, run_id=run_id, model_id=model_id, description=note)
+    # As mlflow.register_model does: the logged model's page shows its versions by this.
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    versions = [*known, {"name": name, "version": made.version}]
+    client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps(versions)})
+    return str(made.version)
 
 
 def resolve(uri: str) -> Resolved:
