@@ -23,8 +23,8 @@ def note(**training):
 
 def test_a_training_says_what_was_trained_on_what_how_and_how_well():
     lines = note(num_workers=2, global_batch_size=64, seed=7).splitlines()
-    assert lines[0].startswith("**lenet5** with 61,706 weights, trained on 3,000 samples of ")
-    assert lines[0].endswith(" in 5 classes: **animals**, version `1`.")
+    assert lines[0].startswith("Validation accuracy 96.12%: lenet5, 61,706 weights, 5 classes of ")
+    assert lines[0].endswith("; animals version `1`")
     assert "* **training**: 1 epoch in batches of 64 on 2 ranks; adam, learning rate 0.001, seed 7" in lines
     assert "* **validation**: accuracy 96.12%, loss 0.1235" in lines
     assert "on 1 rank;" in note(num_workers=0)

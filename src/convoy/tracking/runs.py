@@ -180,11 +180,14 @@ class TrainingRun:
         self._client.set_tag(self.run_id, NOTE, note)
 
     def log_best(self) -> None:
-        """Log the best value of each validation metric; tables of runs show the last ones."""
+        """Log the best value of each validation metric; tables of runs show the last ones.
+
+        Their step is 0, as that of an evaluation: MLflow draws them as bars then, and not as curves of one point.
+        """
         for name, best in (("val_loss", min), ("val_accuracy", max)):
             known = [metrics[name] for metrics in self.history.values() if name in metrics]
             if known:
-                self._queue(max(self.history) + 1, {f"best_{name}": best(known)})
+                self._delivery.put([Metric(f"best_{name}", best(known), get_current_time_millis(), 0)])
 
     def log_curves(self) -> None:
         """Log the training curves as a picture."""
