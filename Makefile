@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PORT := 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-cluster test-ui dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,11 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs
 test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
 
+# Playwright takes 165 MB, with a Node.js of its own, so it is not part of the setup; the browser is the system's.
+test-ui: setup ## what MLflow's pages show of real runs, in headless Chromium (4 minutes); pictures: SCREENSHOTS=folder
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
+	@SCREENSHOTS="$(SCREENSHOTS)" $(PYTHON) -m pytest -m ui tests/ui
+
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(PYTHON) tools/dist.py
 
@@ -43,9 +48,10 @@ bench-train: setup ## time training beside its peers, into docs/benchmarks.md (o
 bench-score: setup ## time scoring beside its peers, into docs/benchmarks.md (40 minutes): make bench-score MNIST=~/mnist
 	@$(PYTHON) benchmarks/score.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-score MNIST=~/mnist))"
 
-ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
+ui: setup ## serve MLflow's pages of the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
+	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 lint: setup ## ruff, mypy, import-linter
 	@.venv/bin/ruff check
