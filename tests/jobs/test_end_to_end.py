@@ -118,12 +118,15 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert params["dataset.image.height"] == "32"
     per_epoch = ["loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate"]
     measured = ["step_ms", "data_wait_share", "communication_share", "memory_mb"]
-    per_epoch += [*measured, *(f"rank_{rank}/{name}" for rank in (0, 1) for name in [*measured, "images_per_second"])]
+    per_epoch += [
+        *measured,
+        *(f"system/rank_{rank}_{name}" for rank in (0, 1) for name in [*measured, "images_per_second"]),
+    ]
     for metric in per_epoch:
         assert [m.step for m in client.get_metric_history(result["run_id"], metric)] == list(range(1, 9)), metric
     for rank in (0, 1):
-        assert run.data.metrics[f"system/rank_{rank}/system_memory_usage_megabytes"] > 0
-        assert 0 <= run.data.metrics[f"system/rank_{rank}/cpu_utilization_percentage"] <= 100
+        assert run.data.metrics[f"system/rank_{rank}_system_memory_usage_megabytes"] > 0
+        assert 0 <= run.data.metrics[f"system/rank_{rank}_cpu_utilization_percentage"] <= 100
     tags = run.data.tags
     assert tags["world_size"] == "2"
     assert tags["spark.application_id"].startswith("local-")
@@ -134,7 +137,7 @@ def test_the_run_in_mlflow_holds_everything(client, trained, ingested):
     assert {"training_curves.png", "report.html"} <= {file.path for file in client.list_artifacts(result["run_id"])}
     pictures = {file.path for file in client.list_artifacts(result["run_id"], "report")}
     assert {"report/confusion_matrix.png", "report/most_wrong.png", "report/grad_cam.png"} <= pictures
-    gradients = client.get_metric_history(result["run_id"], "gradient_norm/c1")
+    gradients = client.get_metric_history(result["run_id"], "system/gradient_norm_c1")
     assert [metric.step for metric in gradients] == list(range(1, 9))
 
 
@@ -212,7 +215,7 @@ def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(spark, place
     assert {found["psi"] for found in result["drift"].values()} == {None}
     assert "5 rows are too few" in text
     mlflow.set_tracking_uri(place.uri)
-    assert mlflow.get_run(result["run_id"]).data.metrics["errors"] == 2
+    assert mlflow.get_run(result["run_id"]).data.metrics["score_errors"] == 2
     rows = pq.read_table(result["output"]).to_pandas().set_index("path")
     broken = rows.loc[str(folder / "broken.png")]
     assert broken["error"].startswith("not_an_image")

@@ -169,7 +169,7 @@ def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run, ranks
     assert found.info.status == "FINISHED"
     assert found.data.tags["convoy.purpose"].startswith("learning-rate finder")
     assert found.data.metrics["suggested_learning_rate"] == rate
-    rates = [metric.value for metric in client.get_metric_history(result["run_id"], "finder/learning_rate")]
+    rates = [metric.value for metric in client.get_metric_history(result["run_id"], "finder_learning_rate")]
     assert len(rates) == result["updates"] <= 100
     assert rates == sorted(rates)
     picture = mlflow.artifacts.download_artifacts(run_id=result["run_id"], artifact_path="learning_rate_finder.png")

@@ -119,7 +119,7 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
 
     client, children = place.client(), place.children(result["run_id"])
     assert client.get_run(result["run_id"]).info.status == "FINISHED"
-    assert client.get_run(result["run_id"]).data.metrics["trial/best_val_accuracy"] == best
+    assert client.get_run(result["run_id"]).data.metrics["trial_best_val_accuracy"] == best
     states = [(run.info.status, run.data.tags.get("convoy.trial.state")) for run in children]
     assert states.count(("FINISHED", "complete")) == 3
     assert states.count(("FAILED", "failed")) == 1

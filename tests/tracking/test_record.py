@@ -14,7 +14,7 @@ import yaml
 from convoy.cli import parse
 from convoy.config import Config, ModelConfig
 from convoy.tracking import record
-from convoy.tracking.runs import flatten
+from convoy.tracking.presentation import flatten
 from convoy.tracking.secrets import text_without_secrets
 from tests.logged import connect, manifest, new_run
 

@@ -14,7 +14,7 @@ from convoy.models.blocks import normalise
 from convoy.training import worker
 from convoy.training.collective import SingleProcess
 from convoy.training.finder import Sweep, find_rate, smoothed
-from convoy.training.schedule import USUAL_RATES
+from convoy.training.usual_rates import USUAL_RATES
 from convoy.training.worker import TrainTask
 from tests.dataset.versions import CLASSES, write_version
 

@@ -31,7 +31,7 @@ from convoy.images import Geometry, encode_png
 from convoy.models.foreign import foreign_package
 from convoy.models.keras_file import check
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
-from convoy.tracking import logged_models, registry
+from convoy.tracking import logged_models, notes, registry
 from convoy.tracking.store import first_line
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def log_model(
             pip_requirements=_requirements(),
             metadata={METADATA: metadata},
         )
+    if logged_models.HAVE_IDS and (note := notes.note_of(run_id)):
+        logged_models.describe(mlflow.MlflowClient(), logged_models.id_of(model_uri), note)
     if registered_model is None:
         return model_uri, None
     version = registry.register(model_uri, registered_model, run_id)

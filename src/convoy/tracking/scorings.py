@@ -16,10 +16,10 @@ from convoy.config import Config
 from convoy.models.package import ModelPackage
 from convoy.tracking import logged_models, store
 from convoy.tracking.figures import label_text
+from convoy.tracking.presentation import flatten
 from convoy.tracking.record import COMMIT, git_commit
 from convoy.tracking.refusal import refusals_told
 from convoy.tracking.registry import version_of
-from convoy.tracking.runs import flatten
 from convoy.tracking.secrets import without_secrets
 
 SUMMARY, PICTURE = "scoring/summary.json", "scoring/histograms.png"
@@ -87,12 +87,13 @@ def log_scoring(
             "model.run_id": package.run_id or "",
         }
         params = flatten({"scoring": dataclasses.asdict(config.scoring)})
+        given = {name: value for name, value in params.items() if value is not None}
         now, model_id = get_current_time_millis(), package.model_id
         logged_models.link(client, run_id, model_id)
         client.log_batch(
             run_id,
             [logged_models.metric(name, value, now, model_id) for name, value in metrics.items()],
-            [Param(name, without_secrets(name, str(value))[:_MOST_PARAM]) for name, value in params.items()],
+            [Param(name, without_secrets(name, str(value))[:_MOST_PARAM]) for name, value in given.items()],
             [RunTag(name, value) for name, value in tags.items() if value],
         )
         client.log_dict(run_id, dict(document), SUMMARY)

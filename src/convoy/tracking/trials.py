@@ -14,7 +14,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.evaluations import PER_CLASS
 from convoy.tracking.refusal import refusals_told
-from convoy.tracking.runs import TrainingRun, ending, provenance
+from convoy.tracking.runs import TrainingRun, ending, provenance, with_version
 
 VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
@@ -163,11 +163,11 @@ def parent_run(
     """Open the parent run; it ends as FINISHED, or as KILLED or FAILED with a reason.
 
     Args:
-        config: Every field becomes a parameter, the variants' among them.
+        config: Its settings become parameters, the section of the job's own name among them.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
-        job: Which job it is.
+        job: Which job it is: ``experiment`` or ``tune``.
         again: Id of the run of an earlier start, to go on with; a new one is opened where it is gone.
     """
     client = mlflow.MlflowClient()
@@ -179,7 +179,7 @@ def parent_run(
             run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):
         if fresh:
-            run.log_config(config)
+            run.log_config(with_version(config, manifest), job)
             run.log_dataset(manifest, path)
         tags = provenance(manifest, spark_application, config.training.num_workers)
         run.set_tags({**tags, "mlflow.source.name": f"jobs/{job}.py"})

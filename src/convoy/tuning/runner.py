@@ -203,9 +203,9 @@ class Runner:
 
     def _ended(self, tried: Tried, run_ids: Sequence[str]) -> None:
         best, metric = self._study.best(), self._tune.metric
-        metrics: dict[str, float] = {} if tried.value is None else {f"trial/{metric}": tried.value}
+        metrics: dict[str, float] = {} if tried.value is None else {f"trial_{metric}": tried.value}
         if best is not None and best.value is not None:
-            metrics[f"trial/best_{metric}"] = best.value
+            metrics[f"trial_best_{metric}"] = best.value
         for run_id in run_ids:
             self._all.parent.log_trial(tried.number, metrics, run_id, {"convoy.trial.state": tried.state})
         self._board.ended(tried, best)
