@@ -30,7 +30,7 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainin
 test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
 	@$(PYTHON) -m pytest -m "long and not cluster and not ui"
 
-test-dbr15: ## all tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
+test-dbr15: ## the same tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
 	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
 	@.venv-dbr15/bin/python -m pytest
 

@@ -73,6 +73,10 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
     ("mlflow==2.13.1", "has no pages of logged models"): (
         "tracking/test_notes.py::test_model_run_and_version_know_of_each_other_and_of_the_evaluation",
     ),
+    ("mlflow==2.13.1", "is not of constraints.txt, of which a wheelhouse is made"): (
+        "test_wheelhouse.py::test_the_runtimes_spark_and_tensorflow_stay_out_and_each_wheel_is_one_that_all_can_take",
+        "test_wheelhouse.py::test_what_asks_for_one_version_of_another_is_of_one_version_itself",
+    ),
     ("pillow==9.4.0", "takes no notice of transparency in images of 1 bit"): (
         "images/test_formats.py::test_few_bits_of_grey_span_the_whole_range[1]",
     ),
