@@ -35,7 +35,7 @@ test-dbr15: ## the same tests with the versions of Databricks Runtime 15.4 LTS M
 	@.venv-dbr15/bin/python -m pytest
 
 test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
-	@$(PYTHON) -m pytest -m cluster tests/cluster
+	@$(PYTHON) -m pytest -m cluster
 
 # Playwright takes 165 MB, with a Node.js of its own, so it is not part of the setup; the browser is the system's.
 test-ui: setup ## what MLflow's pages show of real runs, in headless Chromium (4 minutes); pictures: SCREENSHOTS=folder
