@@ -72,12 +72,14 @@ def mnist_rows(folder: str, work: Path, count: int, copies: int) -> Data:
     return Data(table, data.rows * copies, _network(work, "lenet5", (28, 28, 1), decodes=False), data.version)
 
 
-def jpeg_rows(work: Path, count: int, network: str, shape: tuple[int, int, int]) -> Data:
-    """Photographs of about 240x320 as JPEG bytes, column ``content``."""
-    table = work / f"score-jpeg-{count}"
+def jpeg_rows(
+    work: Path, count: int, network: str, shape: tuple[int, int, int], height: int = 240, width: int = 320
+) -> Data:
+    """Photographs of about that size as JPEG bytes, column ``content``."""
+    table = work / f"score-jpeg-{count}-{height}x{width}"
     if not table.exists():
-        say(f"draw {count:,} photographs")
-        folder = draw_folder(work / f"photographs-{count}-240x320", count, 240, 320)
+        say(f"draw {count:,} photographs of {height}x{width}")
+        folder = draw_folder(work / f"photographs-{count}-{height}x{width}", count, height, width)
         contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
         draft = _draft(table)
         for number in range(FILES):
@@ -92,19 +94,7 @@ def jpeg_rows(work: Path, count: int, network: str, shape: tuple[int, int, int])
 
 def large_rows(work: Path, count: int) -> Data:
     """JPEGs of 12 megapixels as bytes."""
-    table = work / f"score-large-{count}"
-    if not table.exists():
-        say(f"draw {count:,} photographs of 12 megapixels")
-        folder = draw_folder(work / f"photographs-{count}-3000x4000", count, 3000, 4000)
-        draft = _draft(table)
-        contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
-        for number in range(FILES):
-            part = pa.array(contents[number::FILES], pa.binary())
-            pq.write_table(
-                pa.table({"content": part}), draft / f"{number}.parquet", compression="none", use_dictionary=False
-            )
-        draft.rename(table)
-    return Data(table, count, _network(work, "mnist_cnn", (32, 32, 3), decodes=True))
+    return jpeg_rows(work, count, "mnist_cnn", (32, 32, 3), 3000, 4000)
 
 
 def _network(work: Path, name: str, shape: tuple[int, int, int], decodes: bool) -> Path:
