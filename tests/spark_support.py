@@ -12,15 +12,18 @@ from pyspark.sql import SparkSession
 from convoy.config import SparkConfig
 from convoy.spark import session
 
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a JVM that starts soon
+
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """A session with four slots, as the jobs build it; jobs called in this process use it too.
 
-    Four are for ranks. Other work is in two parts, unless it says otherwise: each part is a Python worker, which
-    imports TensorFlow where it scores.
+    Four are for ranks. Other work is in two parts, also that on hundreds of small files, unless it says otherwise: each
+    part is a Python worker, which imports TensorFlow where it scores.
     """
-    two = {"spark.default.parallelism": "2", "spark.sql.files.minPartitionNum": "2"}
+    two = {"spark.default.parallelism": "2", "spark.sql.shuffle.partitions": "2"}
+    two |= {"spark.sql.files.minPartitionNum": "2", "spark.sql.files.openCostInBytes": "1"}
     with session("tests", SparkConfig(master="local[4]", conf=two)) as running:
         yield running
 

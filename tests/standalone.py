@@ -11,9 +11,9 @@ import psutil
 import pyspark
 
 from convoy.spark import find_java
+from tests.spark_support import QUICK
 
 SPARK = Path(pyspark.__file__).parent
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a JVM that starts soon
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def test_files_that_no_job_uses_stay_out():
     assert not [name for name in library if name.startswith(("test/", "site-packages/")) or "__pycache__" in name]
 
 
+@pytest.mark.e2e
 def test_the_packed_python_runs_elsewhere_on_its_own(tmp_path):
     path = tmp_path / "env.tar.gz"
     size = dist.pack(path, None, ["packaging"], level=1)

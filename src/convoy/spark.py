@@ -184,6 +184,17 @@ def slots(spark: SparkSession, wanted: int) -> int:
     return running
 
 
+def too_few_slots(field: str, wanted: int, master: str, available: int) -> ClusterError:
+    """Return the error of a field that wants more tasks at once than Spark can run."""
+    tasks = f"{available} task{'' if available == 1 else 's'}"
+    told = f"{field} is {wanted}, but Spark (master {master}) can run {tasks} at once"
+    if not available:
+        return ClusterError(
+            f"{told}: no executor is there, or free; start workers, or wait until others give theirs back"
+        )
+    return ClusterError(f"{told}; lower {field.rpartition('.')[2]} to {available}, or give Spark more cores")
+
+
 def slots_now(spark: SparkSession) -> int:
     """Return how many tasks the executors that run now can run at once, those that they are running among them."""
     scala = spark.sparkContext._jsc.sc()

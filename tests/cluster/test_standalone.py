@@ -158,7 +158,7 @@ def test_all_jobs_run_from_a_folder_that_is_not_the_projects(place):
 
 @contextmanager
 def tracking_server(place: Place) -> Iterator[str]:
-    """MLflow's server, on the driver's host."""
+    """MLflow's server, on the driver's host and for that host alone: neither ranks nor executors reach it."""
     store = (f"sqlite:///{place.folder}/server.db", "--artifacts-destination", f"{place.folder}/artifacts")
     server = [
         sys.executable,
@@ -168,7 +168,7 @@ def tracking_server(place: Place) -> Iterator[str]:
         "--workers",
         "1",
         "--host",
-        place.host.address,
+        "127.0.0.1",
         "--port",
         "5000",
     ]
@@ -182,7 +182,7 @@ def tracking_server(place: Place) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        uri = f"http://{place.host.address}:5000"
+        uri = "http://127.0.0.1:5000"  # of the driver's namespace
         ask = [*place.host.enter, sys.executable, "-c", f"import urllib.request as r; r.urlopen('{uri}/health')"]
         deadline = time.monotonic() + 120
         while subprocess.run(ask, capture_output=True).returncode:
@@ -213,7 +213,7 @@ def test_hosts_that_give_others_their_loopback_address_are_named(tmp_path):
 
 @needs_network
 def test_all_jobs_run_across_a_network_with_a_tracking_server(tmp_path):
-    """Horovod's rendezvous, data and results, and the tracking server, have addresses of their own."""
+    """Horovod's rendezvous, data and results cross it; the driver alone reaches the tracking server."""
     with Network() as network:
         place = Place(tmp_path, network.hosts)
         try:

@@ -30,7 +30,7 @@ def images(tmp_path_factory):
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_exactly_the_damaged_files_are_quarantined_each_with_its_reason(spark, images, tmp_path, seed):
     shutil.copytree(images, tmp_path / "images")
     expected = damage.damage(tmp_path / "images", 60, seed)

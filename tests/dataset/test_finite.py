@@ -65,6 +65,7 @@ def test_the_largest_values_are_finite(tmp_path):
     assert first_not_finite(tmp_path, write_arrays(tmp_path, "train", images, labels), "train") is None
 
 
+@pytest.mark.train
 def test_a_loss_that_is_not_a_number_names_the_sample_to_blame(tmp_path):
     values = np.random.default_rng(0).normal(size=(20, 4, 3, 1)).astype("float32")
     labels = np.arange(20, dtype=np.int32) % 3

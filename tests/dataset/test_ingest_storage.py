@@ -25,8 +25,13 @@ def run_ingest(spark, folder: Path, root: Path, image: ImageConfig, **settings) 
     return ingest(spark, source_of(SourceConfig("folder", str(folder))), config, lambda *_: None)
 
 
-@pytest.mark.parametrize("codec", ["png", "jpeg", "keep"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("channels", "codec"),
+    [
+        *[(1, "png"), (3, "jpeg"), (3, "keep")],
+        *[pytest.param(*case, marks=pytest.mark.long) for case in ((3, "png"), (1, "jpeg"), (1, "keep"))],
+    ],
+)
 def test_every_codec_is_read_by_petastorm_and_by_our_reader_alike(spark, tmp_path, codec, channels):
     shape = (16, 24, 3) if channels == 3 else (16, 24)
     write_images(tmp_path / "images", {"a": 30}, shape, "PNG")

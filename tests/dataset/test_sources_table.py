@@ -257,7 +257,9 @@ def test_table_without_a_path_is_said():
         source_of(SourceConfig("table"))
 
 
-@pytest.mark.parametrize("kind", ["binaryFile", "image", None])
+@pytest.mark.parametrize(
+    "kind", ["image", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("binaryFile", None))]
+)
 def test_ingest_stores_what_the_table_holds(spark, tmp_path, kind):
     write_images(tmp_path / "images", {"cat": 60, "dog": 60}, (6, 5, 3))
     files = sorted((tmp_path / "images").rglob("*.png"))

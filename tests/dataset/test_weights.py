@@ -67,7 +67,7 @@ def test_weights_may_be_of_any_type_of_number_and_their_column_has_a_name(spark,
     assert [weights[name] for name in "123"] == expected
 
 
-@pytest.mark.parametrize("kind", ["manifest", "table"])
+@pytest.mark.parametrize("kind", ["manifest", pytest.param("table", marks=pytest.mark.long)])
 @pytest.mark.parametrize("given", ["-0.5", "NaN", "Infinity", "1e39", "heavy", "1d", "0x1p3", "1,5"])
 def test_anything_else_is_refused_with_its_row_before_an_image_is_read(spark, tmp_path, kind, given):
     columns = {"path": ["1.png", "2.png", "3.png"], "label": list("aba"), "weight": ["1", given, "2"]}
@@ -77,7 +77,7 @@ def test_anything_else_is_refused_with_its_row_before_an_image_is_read(spark, tm
     assert str(caught.value) == f"{kind} '{tmp_path}/m.parquet': {said}"
 
 
-@pytest.mark.parametrize("kind", ["manifest", "table"])
+@pytest.mark.parametrize("kind", ["table", pytest.param("manifest", marks=pytest.mark.long)])
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, 1e300])
 def test_numbers_that_are_no_weights_are_refused_too(spark, tmp_path, kind, value):
     columns = {"path": ["1.png", "2.png"], "label": list("ab"), "weight": [1.0, value]}
@@ -129,7 +129,7 @@ def test_ingest_stores_weights_as_a_column_that_petastorm_and_our_reader_read(sp
     assert len({version.manifest.fingerprint for version in (result, plain, ones)}) == 3
 
 
-@pytest.mark.parametrize("content", ["bytes", "struct"])
+@pytest.mark.parametrize("content", ["struct", pytest.param("bytes", marks=pytest.mark.long)])
 def test_images_in_the_rows_of_a_table_have_weights_too(spark, tmp_path, content):
     pixels = noise(40, 6, 5, 1)
     images = [encoded(image[:, :, 0]) for image in pixels]

@@ -53,7 +53,7 @@ def one(facts, check, level, config=None):
 
 def elsewhere(facts, **changed):
     """With another host beside the driver's."""
-    host = replace(HOST, machine=replace(MACHINE, host="two"), **changed)
+    host = replace(HOST, **{"machine": replace(MACHINE, host="two"), **changed})
     return replace(facts, cluster=replace(facts.cluster, hosts=(HOST, host)))
 
 
@@ -66,8 +66,8 @@ def test_where_nothing_is_wrong_everything_is_ok_and_there_is_nothing_to_mend():
 
 
 @given(st.integers(2, 4), st.integers(0, 20))
-def test_only_one_minor_version_of_python_will_do(major, minor):
-    level = "ok" if (major, minor) == (3, 11) else "error"
+def test_one_minor_version_of_python_is_tested_and_the_next_will_do(major, minor):
+    level = {(3, 11): "ok", (3, 12): "warning"}.get((major, minor), "error")
     one(replace(FACTS, driver=replace(HOST, python=f"{major}.{minor}.1")), "python", level)
 
 
@@ -213,6 +213,16 @@ def test_a_host_that_others_cannot_reach_by_its_name_is_an_error():
     line = one(replace(FACTS, cluster=replace(FACTS.cluster, hosts=hosts)), "executors", "error")
     assert "host two's own name stands for 127.0.1.1" in line
     assert "/etc/hosts" in line
+
+
+def test_an_executor_that_does_not_reach_the_driver_is_an_error():
+    line = one(
+        elsewhere(FACTS, machine=replace(MACHINE, host="two", unreached="the driver at 10.0.0.1:4242 (timed out)")),
+        "executors",
+        "error",
+    )
+    assert "host two cannot reach the driver at 10.0.0.1:4242 (timed out)" in line
+    assert "spark.driver.host" in line
 
 
 def test_executors_of_one_host_are_told_of_once():

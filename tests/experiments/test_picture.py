@@ -23,7 +23,7 @@ def drawn(rows):
     return figure
 
 
-@pytest.mark.parametrize("count", range(1, 11))
+@pytest.mark.parametrize("count", [1, 2, 10])
 def test_every_variant_has_its_own_curve_its_name_and_its_value(count):
     names = NAMES[:count]
     rows = rows_of([trial(name, final=0.9 + 0.009 * i) for i, name in enumerate(names)], names)

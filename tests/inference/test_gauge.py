@@ -28,7 +28,7 @@ def test_brightness_and_sizes_of_files_are_counted_whatever_the_partitions_and_e
     images = noise(40, 8, 6, 3) // 2 + np.arange(40, dtype=np.uint8)[:, None, None, None]
     tall = noise(5, 20, 6, 3)
     contents = [encoded(image) for image in (*images, *tall)] + [None, b"", b"no image"]
-    rows = spark.createDataFrame([(content,) for content in contents], "content binary").repartition(5)
+    rows = spark.createDataFrame([(content,) for content in contents], "content binary").repartition(2)
     gauge = gauge_for(spark, told)
     assert gauge.found() == {}
     scored = convoy.score_images(rows, told, columns=[], gauge=gauge)

@@ -73,8 +73,15 @@ def killed_at(step, work):
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["added", "replaced"])
-@pytest.mark.parametrize("one_step", [True, False], ids=["exchange", "two renames"])
+@pytest.mark.parametrize(
+    ("one_step", "keep"),
+    [
+        pytest.param(True, True, id="exchange, added"),
+        pytest.param(False, False, id="two renames, replaced"),
+        pytest.param(True, False, id="exchange, replaced", marks=pytest.mark.long),
+        pytest.param(False, True, id="two renames, added", marks=pytest.mark.long),
+    ],
+)
 def test_a_writer_killed_at_any_step_leaves_the_old_or_the_new(tmp_path, monkeypatch, one_step, keep):
     if not one_step:
         monkeypatch.setattr(publish, "_exchange", lambda first, second: False)

@@ -12,9 +12,9 @@ import convoy
 from convoy.dataset import raw
 from convoy.errors import ConfigError, ModelError, TrackingError
 from convoy.images import prepare
-from convoy.tracking import store
 from tests.conftest import encoded, noise
 from tests.inference.packages import CLASSES, SMALL, package, signals, truth
+from tests.logged import connect
 
 pytestmark = pytest.mark.spark
 
@@ -195,7 +195,7 @@ def test_a_model_that_does_not_fit_the_column_is_refused(spark):
 
 
 def test_a_model_that_does_not_exist_is_one_line(spark, forms, tmp_path):
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    connect(tmp_path)
     mlflow.MlflowClient().create_registered_model("animals")
     with pytest.raises(TrackingError, match="no model 'animal' is registered; there are animals"):
         convoy.score_images(forms["raw"], "models:/animal/1")
@@ -204,7 +204,7 @@ def test_a_model_that_does_not_exist_is_one_line(spark, forms, tmp_path):
 def test_the_engine_is_kept_between_tasks_and_a_model_between_batches(spark, forms):
     from convoy.inference import worker
 
-    scored = convoy.score_images(forms["raw"].repartition(8), package(), columns=["key"])
+    scored = convoy.score_images(forms["raw"].repartition(2), package(), columns=["key"])
 
     def loaded(batches):
         import pyarrow as pa
@@ -219,9 +219,14 @@ def test_the_engine_is_kept_between_tasks_and_a_model_between_batches(spark, for
     assert first & again  # a worker that has loaded the network has it still
 
 
-def test_sql(spark, forms, images):
+@pytest.mark.parametrize(
+    "some",
+    [("files", "structs", "flat"), pytest.param(("raw", "nested", "paths"), marks=pytest.mark.long)],
+    ids=", ".join,
+)
+def test_sql(spark, forms, images, some):
     convoy.register_udf(spark, "classify", package())
-    for form in ("files", "structs", "raw", "flat", "nested", "paths"):
+    for form in some:
         name = forms[form].columns[1]
         forms[form].createOrReplaceTempView("images")
         rows = spark.sql(f"SELECT key, classify({name}) AS scored FROM images ORDER BY key").collect()

@@ -15,12 +15,13 @@ pytestmark = pytest.mark.e2e
 SCRIPT = """
 import json, os, signal, sys
 from collections import Counter
-from pyspark.sql import SparkSession
 import convoy
 from dataclasses import replace
+from convoy.config import SparkConfig
 from convoy.images import ImageProfile, quantile_bins
 from convoy.inference.gauge import gauge_for
 from convoy.models.package import TrainingStatistics
+from convoy.spark import session
 from tests.conftest import noise
 from tests.inference.packages import package
 from convoy.dataset import raw
@@ -33,37 +34,27 @@ def die_once(batches, flag):
             open(flag, "w").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
-# local[2,3]: a task may fail three times.
-spark = (SparkSession.builder.master("local[2,3]").config("spark.ui.enabled", "false")
-         .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "50").getOrCreate())
-spark.sparkContext.setLogLevel("OFF")
-values = raw.encode(noise(600, 8, 6, 3)).to_pylist()
-rows = spark.createDataFrame(list(enumerate(values)), "key int, image binary").repartition(3)
 flag, out = sys.argv[1:]
-# The worker that dies is the one that scores: Spark chains the two functions in one process.
-one = quantile_bins({0: 1})
-model = replace(package(), training=TrainingStatistics([], ImageProfile(one, one, one)))
-gauge = gauge_for(spark, model)
-scored = convoy.score_images(rows, model, columns=["key"], gauge=gauge)
-scored = scored.mapInArrow(lambda batches: die_once(batches, flag), scored.schema)
-scored.write.parquet(out)
-found = Counter(row["key"] for row in spark.read.parquet(out).where("error is null").collect())
-measured = int(gauge.found()["brightness"].sum())
-print(json.dumps([os.path.exists(flag), len(found), max(found.values()), measured]))
+conf = {"spark.sql.execution.arrow.maxRecordsPerBatch": "50"}
+with session("killed", SparkConfig(master="local[2,3]", conf=conf)) as spark:  # a task may fail three times
+    spark.sparkContext.setLogLevel("OFF")
+    values = raw.encode(noise(600, 8, 6, 3)).to_pylist()
+    rows = spark.createDataFrame(list(enumerate(values)), "key int, image binary").repartition(2)
+    # The worker that dies is the one that scores: Spark chains the two functions in one process.
+    one = quantile_bins({0: 1})
+    model = replace(package(), training=TrainingStatistics([], ImageProfile(one, one, one)))
+    gauge = gauge_for(spark, model)
+    scored = convoy.score_images(rows, model, columns=["key"], gauge=gauge)
+    scored = scored.mapInArrow(lambda batches: die_once(batches, flag), scored.schema)
+    scored.write.parquet(out)
+    found = Counter(row["key"] for row in spark.read.parquet(out).where("error is null").collect())
+    measured = int(gauge.found()["brightness"].sum())
+    print(json.dumps([os.path.exists(flag), len(found), max(found.values()), measured]))
 """
 
 
 def test_rows_are_complete_and_none_is_there_twice(tmp_path):
-    from convoy.spark import find_java
-
-    java = find_java(os.environ)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-        "PYSPARK_PYTHON": sys.executable,
-        **({"JAVA_HOME": java} if java else {}),
-    }
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "died"), str(tmp_path / "scores")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]

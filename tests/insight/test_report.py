@@ -98,7 +98,13 @@ def test_a_class_that_validation_lacks_is_named_and_has_no_scores(images):
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((30, 2), "float32"), ((6, 7, 5, 1), "float32"), ((8, 8, 2), "float64"), ((8, 8, 3), "int16")]
+    ("shape", "dtype"),
+    [
+        pytest.param((30, 2), "float32", marks=pytest.mark.long),
+        ((6, 7, 5, 1), "float32"),
+        pytest.param((8, 8, 2), "float64", marks=pytest.mark.long),
+        ((8, 8, 3), "int16"),
+    ],
 )
 def test_arrays_of_any_shape_have_a_report_without_what_is_for_images(tmp_path, shape, dtype):
     samples = np.random.default_rng(0).normal(0, 50, (20, *shape)).astype(dtype)
@@ -196,6 +202,7 @@ def opened(text, folder, width):
     return title[1], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("width", [420, 1400])
 def test_in_a_browser_every_picture_loads_and_the_console_is_silent(images, tmp_path, width):
     text = images[2].read_text(encoding="utf-8")
@@ -204,6 +211,7 @@ def test_in_a_browser_every_picture_loads_and_the_console_is_silent(images, tmp_
     assert opened(text, tmp_path, width) == (f"images {pictures}/{pictures} failures 0 beyond 0", [])
 
 
+@pytest.mark.e2e
 def test_the_browser_would_tell_of_a_picture_that_is_broken_and_of_errors(tmp_path):
     text = '<!doctype html><html><head></head><body><img src="data:image/png;base64,AAAA"><script>nothing()</script>'
     found, console = opened(text, tmp_path, 800)

@@ -39,6 +39,7 @@ def start(spark, place, monkeypatch, capsys):
         *("--source.kind", "arrays", "--source.path", f"{place}/digits.npz"),
         *("--dataset.root", f"{place}/datasets", "--tracking.uri", f"sqlite:///{place}/mlflow.db"),
         *("--training.num_workers", "0", "--training.epochs", "4", "--scoring.output", f"{place}/scores"),
+        *("--tracking.report", "false"),
     ]
 
     def call(job: str, *arguments: str) -> tuple[int, str, str]:

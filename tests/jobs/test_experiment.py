@@ -37,7 +37,7 @@ def start(place, *arguments):
         [
             *("--config", f"{place}/experiment.yaml", "--dataset.root", f"{place}/datasets"),
             *("--tracking.uri", f"sqlite:///{place}/mlflow.db", "--training.checkpoint.folder", f"{place}/checkpoints"),
-            *("--training.num_workers", "0", "--training.epochs", "1", *arguments),
+            *("--training.num_workers", "0", "--training.epochs", "1", "--tracking.report", "false", *arguments),
         ]
     )
 

@@ -12,7 +12,7 @@ from convoy.dataset.manifest import Manifest
 from convoy.dataset.read import read_split
 from convoy.dataset.verify import verify
 from convoy.images import Geometry, prepare
-from tests.spark_support import write_images
+from tests.spark_support import QUICK, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
@@ -25,7 +25,8 @@ def test_a_folder_is_ingested_on_a_local_cluster(tmp_path):
     write_images(images / "train", {"cat": 60, "dog": 40}, (12, 9, 3), "JPEG")
     write_images(images / "test", {"cat": 10, "dog": 10}, (8, 8, 3), seed=1)
     (images / "train" / "dog" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    command = [SPARK_SUBMIT, "--master", "local-cluster[2,1,2048]", ROOT / "jobs" / "ingest.py"]
+    command = [SPARK_SUBMIT, "--master", "local-cluster[2,1,2048]", "--driver-java-options", QUICK]
+    command += ["--conf", f"spark.executor.extraJavaOptions={QUICK}", ROOT / "jobs" / "ingest.py"]
     command += ["--config", ROOT / "conf" / "cifar10.yaml", "--source.path", images]
     command += ["--dataset.image", '{"height": 8, "width": 8, "channels": 3, "resize": "letterbox"}']
     done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, timeout=120)

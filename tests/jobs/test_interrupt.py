@@ -64,7 +64,13 @@ def epochs_logged(database: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("whole_group", [False, True], ids=["SIGINT to the driver", "SIGTERM to the whole group"])
+@pytest.mark.parametrize(
+    "whole_group",
+    [
+        pytest.param(False, id="SIGINT to the driver"),
+        pytest.param(True, id="SIGTERM to the whole group", marks=pytest.mark.long),
+    ],
+)
 def test_training_on_ranks_ends_and_its_run_says_how(ingested_digits, tmp_path, whole_group):
     process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(ingested_digits))
     database = tmp_path / "work" / "mlflow.db"
@@ -85,6 +91,7 @@ def test_training_on_ranks_ends_and_its_run_says_how(ingested_digits, tmp_path, 
     assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
 
 
+@pytest.mark.long
 def test_an_experiment_ends_and_none_of_its_runs_is_left_running(ingested_digits, tmp_path):
     variants = '{"long": {"training.epochs": 100000}, "never": {}}'
     process = start("experiment", tmp_path, "--experiment.variants", variants, "--dataset.root", str(ingested_digits))
@@ -99,6 +106,7 @@ def test_an_experiment_ends_and_none_of_its_runs_is_left_running(ingested_digits
     assert runs == [("experiment-digits", "KILLED"), ("long", "KILLED")]
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(ingested_digits, tmp_path):
     process = start("train", tmp_path, "--training.epochs", "100000", "--dataset.root", str(ingested_digits))
     try:
@@ -113,7 +121,7 @@ def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(ingested_digits, tmp_
 
 
 def test_ingest_leaves_nothing_half_written(tmp_path):
-    write_images(tmp_path / "images", {"a": 6000, "b": 6000}, (40, 40))
+    write_images(tmp_path / "images", {"a": 3000, "b": 3000}, (40, 40))
     process = start("ingest", tmp_path, "--source.kind", "folder", "--source.path", "images")
     datasets = tmp_path / "work" / "datasets" / "digits"
     wait_for(lambda: datasets.is_dir() and any(datasets.glob(".staging-*")))  # it writes

@@ -29,12 +29,12 @@ def build(input_shape, num_classes):
 
 
 def test_function_beside_the_user_with_options_is_trained_on_two_ranks_and_evaluated(
-    spark, tmp_path, monkeypatch, capsys
+    spark, ingested_digits, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ownnets.py").write_text(MODULE)
     config = ["--config", str(ROOT / "conf" / "digits.yaml"), "--tracking.registered_model", "null"]
-    assert importlib.import_module("jobs.ingest").main(config) == 0
+    config += ["--dataset.root", str(ingested_digits), "--tracking.report", "false"]
     options = ["--model.name", "ownnets:build", "--model.activation", "maxout", "--model.l2", "1e-4"]
     # A process of its own: the ranks' current directory is that of the JVM that they come from.
     command = [sys.executable, str(ROOT / "jobs" / "train.py"), *config, *options, "--training.epochs", "1"]

@@ -52,4 +52,4 @@ def test_a_run_is_made_longer(train, tmp_path):
         assert [metric.step for metric in client.get_metric_history(run.info.run_id, name)] == [1, 2, 3]
     assert second["model_version"] == "2"
     assert "report.html" not in {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert not [name for name in run.data.metrics if name.startswith("gradient_norm")]
+    assert not [name for name in run.data.metrics if "gradient_norm" in name]

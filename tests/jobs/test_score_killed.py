@@ -81,19 +81,20 @@ def state(folder) -> dict:
 ALL = {f"{i}.png": 1 for i in range(6)}
 
 
-def test_the_old_result_is_intact_and_the_next_run_right(job, tmp_path):
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.long)])
+def test_the_old_result_is_intact_and_the_next_run_right(job, tmp_path, when):
     results = tmp_path / "results"
     assert job("--scoring.mode", "incremental")["rows"] == 6
     old = state(results / "scores")
-    job(killed=("before", 1))  # mode overwrite; in the others, it is the same code until then
-    assert state(results / "scores") == old
     (tmp_path / "images" / "6.png").write_bytes(encoded(noise(8, 6, 3, seed=6)))
-    job("--scoring.mode", "incremental", killed=("after", 1))
-    assert job("--scoring.mode", "incremental")["rows"] == 0
+    job("--scoring.mode", "incremental", killed=(when, 1))
+    assert (state(results / "scores") == old) == (when == "before")
+    assert job("--scoring.mode", "incremental")["rows"] == (1 if when == "before" else 0)
     assert paths(results / "scores") == {**ALL, "6.png": 1}
     assert [path.name for path in results.iterdir()] == ["scores"]
 
 
+@pytest.mark.long
 def test_a_stream_killed_when_its_second_batch_was_published(job, tmp_path):
     results = tmp_path / "results"
     job("--scoring.stream", "true", killed=("after", 2))

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import keras
@@ -29,12 +30,12 @@ class Place:
 
     def call(self, job: str, *arguments: str) -> int:
         config = ["--config", str(ROOT / "conf" / "digits.yaml"), "--training.num_workers", "0"]
-        config += ["--dataset.root", f"{self.folder}/datasets"]  # Spark was started elsewhere
+        config += ["--dataset.root", f"{self.folder}/datasets", "--tracking.report", "false"]
         return importlib.import_module(f"jobs.{job}").main([*config, *arguments])
 
 
 @pytest.fixture(scope="module")
-def place(spark, tmp_path_factory):
+def place(spark, ingested_digits, tmp_path_factory):
     """The digits with a registered model of four epochs; and 0 to 4 of them as another dataset, ``five``."""
     folder = tmp_path_factory.mktemp("transfer")
     with pytest.MonkeyPatch.context() as patch:
@@ -44,7 +45,7 @@ def place(spark, tmp_path_factory):
         few = digits.target < 5
         images = np.kron(digits.images[few] * (255 / 16), np.ones((1, 4, 4))).astype(np.uint8)[..., None]
         np.savez(folder / "five.npz", images=images, labels=digits.target[few])
-        assert made.call("ingest") == 0
+        shutil.copytree(ingested_digits, folder / "datasets")
         five = ("--dataset.name", "five", "--source.kind", "arrays", "--source.path", f"{folder}/five.npz")
         assert made.call("ingest", *five, "--dataset.validation_fraction", "0.3") == 0
         assert made.call("train", "--training.epochs", "4") == 0
@@ -93,7 +94,7 @@ def network_of(uri):
 def test_a_registered_model_is_the_start_of_one_with_other_classes(run):
     anew, _ = run("train", *FIVE)
     from_digits = ("--model.initial_weights", "models:/digits/1", "--model.freeze_to", "s4")
-    result, said = run("train", *FIVE, *from_digits, "--training.num_workers", "2")
+    result, said = run("train", *FIVE, *from_digits)
     assert "model.initial_weights models:/digits/1: weights of 4 layers; new: output" in said
     assert result["val_accuracy"] > max(0.95, anew["val_accuracy"])
     given, trained = network_of("models:/digits/1"), network_of(result["model_uri"])
@@ -154,10 +155,11 @@ def test_weights_and_layers_that_do_not_fit_are_one_line(files, refused, place, 
     assert len(mlflow.search_runs(search_all_experiments=True)) == before
 
 
-def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run):
+@pytest.mark.parametrize("ranks", ["0", pytest.param("2", marks=pytest.mark.long)])
+def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run, ranks):
     client = mlflow.MlflowClient()
     versions = len(client.search_model_versions("name = 'digits'"))
-    result, said = run("train", "--training.find_learning_rate", "true", "--training.num_workers", "2")
+    result, said = run("train", "--training.find_learning_rate", "true", "--training.num_workers", ranks)
     rate = result["suggested_learning_rate"]
     assert 1e-4 < rate < 1e-2  # LeNet-5 with Adam
     assert f"suggested: --training.optimizer.learning_rate {rate:g}" in said
@@ -167,7 +169,7 @@ def test_the_finder_proposes_a_rate_that_trains_and_registers_nothing(run):
     assert found.info.status == "FINISHED"
     assert found.data.tags["convoy.purpose"].startswith("learning-rate finder")
     assert found.data.metrics["suggested_learning_rate"] == rate
-    rates = [metric.value for metric in client.get_metric_history(result["run_id"], "finder/learning_rate")]
+    rates = [metric.value for metric in client.get_metric_history(result["run_id"], "finder_learning_rate")]
     assert len(rates) == result["updates"] <= 100
     assert rates == sorted(rates)
     picture = mlflow.artifacts.download_artifacts(run_id=result["run_id"], artifact_path="learning_rate_finder.png")

@@ -17,6 +17,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from convoy.training.on_task import OnTask
+from convoy.tuning import runner
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "conf" / "digits.yaml")
 RATE = "training.optimizer.learning_rate"
@@ -116,7 +119,7 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
 
     client, children = place.client(), place.children(result["run_id"])
     assert client.get_run(result["run_id"]).info.status == "FINISHED"
-    assert client.get_run(result["run_id"]).data.metrics["trial/best_val_accuracy"] == best
+    assert client.get_run(result["run_id"]).data.metrics["trial_best_val_accuracy"] == best
     states = [(run.info.status, run.data.tags.get("convoy.trial.state")) for run in children]
     assert states.count(("FINISHED", "complete")) == 3
     assert states.count(("FAILED", "failed")) == 1
@@ -158,6 +161,39 @@ def test_one_at_a_time_with_a_pruned_trial_and_the_best_trained_again(place):
     assert (result["model_version"], result["best"]["run_id"]) == ("1", runs[0].info.run_id)
     assert "report.html" in {file.path for file in place.client().list_artifacts(runs[2].info.run_id)}
     assert len([line for line in text.splitlines() if line[:2] in ("0 ", "1 ")]) == 2
+
+
+@pytest.mark.long  # the same process, stopped, is in tests/training/test_on_task.py
+def test_a_trial_that_stands_still_is_a_failed_trial_and_the_study_goes_on(place, monkeypatch):
+    pids = {}
+
+    class Halting(OnTask):
+        """Stops the process of one trial after its first epoch."""
+
+        def __call__(self, spark, task, handle):
+            rate = task.training.optimizer.learning_rate
+
+            def watched(event):
+                if event["type"] == "started":
+                    pids[rate] = event["pid"]
+                if event["type"] == "epoch" and rate == 0.02:
+                    os.kill(pids[rate], signal.SIGSTOP)
+                handle(event)
+
+            return super().__call__(spark, task, watched)
+
+    monkeypatch.setattr(runner, "OnTask", Halting)
+    status, result, text = place.run(
+        *("--tune.space", space(**{RATE: {"choices": [0.02, 0.05]}}), "--tune.parallel", "2", "--tune.pruner", "none"),
+        *("--training.epochs", "3", "--training.stall_timeout", "10"),
+    )
+    assert status == 0, text
+    assert (result["trials"], result["complete"], result["failed"]) == (2, 1, 1)
+    assert result["best"]["fields"] == {RATE: 0.05}
+    assert "the training made no progress for 10 s (training.stall_timeout)" in text
+    assert not psutil.pid_exists(pids[0.02])
+    ended = {run.info.status: run for run in place.children(result["run_id"])}
+    assert "no progress" in ended["FAILED"].data.tags["convoy.failure"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from convoy.config import ModelConfig, TrainingConfig
 from convoy.models.describe import describe
 from convoy.models.graph import without_weights
 from convoy.models.registry import build
-from tests.models.networks import published
+from tests.models.networks import published, weights_without_values
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +29,10 @@ def lenet5():
     return describe(
         without_weights(lambda: build(ModelConfig("lenet5"), (32, 32, 1), 10, [0.0], [1.0])), TrainingConfig()
     )
+
+
+@pytest.fixture
+def unset():
+    """Networks that the test builds have weights without values."""
+    with weights_without_values():
+        yield

@@ -1,6 +1,5 @@
-"""The architectures: the papers' counts, a step, a file, any size, and what they refuse."""
+"""The architectures: the papers' counts, a step, a file, any size."""
 
-import contextlib
 import math
 
 import keras
@@ -10,14 +9,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.config import ModelConfig
-from convoy.errors import ConvoyError, ModelError
 from convoy.models.architectures import ARCHITECTURES, resolve_variant
 from convoy.models.blocks import imagenet_preprocessing
-from convoy.models.registry import build
 from convoy.models.resnet import _padded
 from convoy.models.response import LocalResponseNormalization
 from tests.conftest import noise
+from tests.models.networks import make, weights_without_values
 
 IMAGENET = (224, 224, 3)
 # Sizes that are published, of papers' and their usual implementations; "trained" without moving statistics, as counted
@@ -62,24 +59,6 @@ ODD = [
 ]
 
 
-def make(name, shape, classes=10, dtype="uint8", **options):
-    return build(ModelConfig(name, **options), shape, classes, [100.0] * shape[-1], [50.0] * shape[-1], dtype)
-
-
-@contextlib.contextmanager
-def weights_without_values():
-    """Builds networks whose weights have shapes only, which is quick and needs no memory."""
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    keras.backend.clear_session(free_memory=False)  # it would give values to the weights some time later
-
-
-@pytest.fixture
-def unset():
-    with weights_without_values():
-        yield
-
-
 @pytest.mark.parametrize(("name", "options", "shape", "classes", "counted", "parameters"), PUBLISHED)
 def test_parameters_are_as_published(unset, name, options, shape, classes, counted, parameters):
     model = make(name, shape, classes, variant="paper", **options)
@@ -97,7 +76,7 @@ def test_parameters_are_as_published(unset, name, options, shape, classes, count
     [
         *[(name, {}) for name in ("lenet5", "resnet20", "mnist_cnn", "mlp", "cnn1d", "cnn3d")],
         ("alexnet", {"grouped": True}),
-        ("googlenet", {"auxiliary_heads": True}),
+        pytest.param("googlenet", {"auxiliary_heads": True}, marks=pytest.mark.long),
     ],
 )
 def test_network_takes_a_step_and_its_file_predicts_the_same(tmp_path, name, options):
@@ -230,90 +209,3 @@ def test_network_without_heads_takes_the_weights_of_the_one_with_them():
         layer.set_weights(trained.get_layer(layer.name).get_weights())
     images = noise(2, 32, 40, 3)
     np.testing.assert_allclose(trained(images)[:, 0], saved(images), atol=1e-6)
-
-
-SIGNALS, VOLUMES = "signals (length, channels)", "volumes (depth, height, width, channels)"
-
-
-@pytest.mark.parametrize("shape", [(500, 2), (16, 16, 3), (16, 16, 16, 1), (7,)])
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "mlp"])
-def test_samples_of_another_rank_are_refused_in_one_line(name, shape):
-    rank, taken = {"cnn1d": (2, SIGNALS), "cnn3d": (4, VOLUMES)}.get(name, (3, "images (height, width, channels)"))
-    if len(shape) == rank:
-        return
-    with pytest.raises(ModelError) as caught:
-        make(name, shape, dtype="float32")
-    assert str(caught.value) == f"model {name} takes {taken}; the dataset's samples are {shape}"
-
-
-@pytest.mark.parametrize(
-    ("options", "shape", "said"),
-    [
-        ({"name": "vgg16", "grouped": True}, (32, 32, 3), r"model\.grouped is True; .* vgg16, or model\.name alexnet"),
-        (
-            {"name": "inception_v3", "auxiliary_heads": True},
-            (99, 99, 3),
-            r"model\.auxiliary_heads is True; .* inception_v3, or model\.name googlenet",
-        ),
-        (
-            {"name": "resnet20", "variant": "small"},
-            (32, 32, 3),
-            "'small', but resnet20 has one variant only; .*resnet18",
-        ),
-        (
-            {"name": "vgg16", "variant": "paper"},
-            (31, 99, 3),
-            r"vgg16 \(paper variant\) .* 31x99x3: it takes sides of 32 .* model\.variant to small, which takes 1 or",
-        ),
-        (
-            {"name": "inception_v3", "variant": "paper"},
-            (32, 32, 3),
-            "sides of 75 pixels .* small, which takes 17 or more",
-        ),
-        (
-            {"name": "inception_v3"},
-            (16, 16, 3),
-            r"\(small variant\) .* sides of 17 pixels or more; raise dataset\.image",
-        ),
-        ({"name": "resnet50", "variant": "paper"}, (31, 31, 3), "it takes sides of 32 pixels or more"),
-        ({"name": "alexnet", "variant": "paper"}, (66, 67, 3), "it takes sides of 67 pixels or more"),
-        (
-            {"name": "lenet5", "preprocessing": "imagenet"},
-            (32, 32, 3),
-            "not define for lenet5; .*vgg16, vgg19, inception",
-        ),
-        ({"name": "resnet50", "preprocessing": "imagenet"}, (32, 32, 1), r"takes 3 channels \(RGB\), not 1"),
-        (
-            {"name": "cnn3d"},
-            (4, 9, 9, 1),
-            "cnn3d does not fit samples of 4x9x9x1: layer 'conv1' \\(Conv3D\\): 4x9x9 with a 5x5x5 .*; choose",
-        ),
-        ({"name": "cnn3d"}, (9, 9, 9, 1), "layer 'pool2' .* 1x1x1 with a 2x2x2"),
-        (
-            {"name": "googlenet", "auxiliary_heads": True},
-            (8, 8, 3),
-            "layer 'auxiliary1_pool' .* 4x4 with a 5x5",
-        ),
-    ],
-)
-def test_what_an_architecture_cannot_do_is_refused_in_one_line(options, shape, said):
-    with pytest.raises(ConvoyError, match=said) as caught:
-        make(options.pop("name"), shape, **options)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["inception_v3", "alexnet", "cnn3d"])
-def test_the_shortest_sides_that_are_stated_are_the_shortest_that_fit(unset, name):
-    """A pixel less does not fit the layers themselves, so that nothing is refused without need."""
-    architecture, rank = ARCHITECTURES[name], ARCHITECTURES[name].rank
-    if name == "cnn3d":
-        assert make(name, (11,) * rank + (1,)).output_shape == (None, 10)
-        with pytest.raises(ModelError):
-            make(name, (10,) * rank + (1,))
-        return
-    shortest = architecture.smallest_small
-    x = keras.Input((shortest, shortest, 3))
-    assert architecture.function(x, 10, ModelConfig(name, variant="small")).shape == (None, 10)
-    x = keras.Input((shortest - 1, shortest - 1, 3))
-    with pytest.raises((ModelError, ValueError)):
-        architecture.function(x, 10, ModelConfig(name, variant="small"))

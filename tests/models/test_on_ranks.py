@@ -15,7 +15,7 @@ from convoy.training.collective import HorovodRanks
 from convoy.training.losses import crossentropy
 from convoy.training.optimizer import build_optimizer, distribute
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 SHAPES = {"lenet5": (28, 28, 1), "inception_v3": (17, 17, 1), "cnn1d": (50, 2), "cnn3d": (16, 16, 16, 1)}
 
@@ -42,7 +42,7 @@ def one_step_each(names):
         total = float(sum(np.abs(weight).sum(dtype=np.float64) for weight in trained))
         off = difference_of_file(model, samples) if ranks.rank == 0 else 0.0
         results[name] = loss, moved, total, off
-        keras.backend.clear_session(free_memory=False)
+        keras.backend.clear_session()
     return results
 
 

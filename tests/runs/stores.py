@@ -9,6 +9,7 @@ import mlflow
 from convoy.config import Config
 from convoy.tracking import record, store
 from convoy.tracking.runs import TrainingRun
+from tests.logged import connect
 
 CURVES = {"up": [0.5, 0.8, 0.9], "peak": [0.5, 0.95, 0.7], "low": [0.1, 0.2, 0.3]}
 RATES = {"up": 0.1, "peak": 0.01, "low": 0.001}
@@ -51,8 +52,7 @@ def copied(store: Store, folder: Path) -> Store:
 
 def written(folder: Path) -> Store:
     """Write three runs that finished, one that failed and one that goes on."""
-    uri = f"sqlite:///{folder.absolute()}/mlflow.db"
-    store.connect(uri, create=True)
+    uri = connect(folder)
     experiment, client, ids = store.experiment_id("curves"), mlflow.MlflowClient(), {}
     for name, curve in CURVES.items():
         run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)

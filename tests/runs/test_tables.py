@@ -83,8 +83,12 @@ def test_a_name_may_be_given_by_its_last_parts():
 def test_parameters_that_differ_are_columns_and_settings_of_the_machine_are_not():
     fields = {"model.name": "a", "training.seed": "1", "training.checkpoint.keep": "2", "spark.master": "x"}
     other = {name: value + "'" for name, value in fields.items()} | {"model.only_here": "1"}
-    assert columns.differing_params([record(params=fields), record(params=other)]) == ["model.name", "training.seed"]
+    assert columns.differing_params([record(params=fields), record(params=other)]) == [
+        *("model.name", "model.only_here", "training.seed")  # null is no parameter
+    ]
     assert columns.differing_params([record(params=fields)] * 3) == []
+    scoring = record(params={"scoring.input": "images"})
+    assert columns.differing_params([record(params=fields), scoring]) == []
 
 
 @given(st.lists(st.one_of(st.none(), st.floats()), max_size=8), st.sampled_from(["val_accuracy", "val_loss"]))

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import shutil
 
 import mlflow
 import pytest
@@ -10,21 +9,13 @@ import pytest
 from convoy.errors import TrackingError
 from convoy.tracking import store
 from convoy.tracking.promotion import GATE_TAG, InUse, load_champion, promote, record_gates, rollback
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """An empty store: to make its tables takes seconds."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    store.connect(f"sqlite:///{file}", create=True)
-    return file
+from tests.logged import connect
 
 
 @pytest.fixture
-def client(database, tmp_path):
+def client(tmp_path):
     """A registry with three versions of the model ``digits``, of one run."""
-    shutil.copy(database, tmp_path / "mlflow.db")
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db")
+    connect(tmp_path)
     client = mlflow.MlflowClient()
     client.create_registered_model("digits")
     run_id = client.create_run(store.experiment_id("e")).info.run_id

@@ -14,9 +14,9 @@ import yaml
 from convoy.cli import parse
 from convoy.config import Config, ModelConfig
 from convoy.tracking import record
-from convoy.tracking.runs import flatten
+from convoy.tracking.presentation import flatten
 from convoy.tracking.secrets import text_without_secrets
-from tests.logged import manifest, new_run
+from tests.logged import connect, manifest, new_run
 
 CONF = sorted((Path(__file__).resolve().parents[2] / "conf").rglob("*.yaml"))
 LAYERS = [{"conv2d": {"filters": 8, "kernel_size": [3, 5]}}, "flatten", {"dense": {"activation": "softmax", "x": None}}]
@@ -77,7 +77,9 @@ def repository(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Folder of the tests' store."""
-    return tmp_path_factory.mktemp("record")
+    folder = tmp_path_factory.mktemp("record")
+    connect(folder)
+    return folder
 
 
 def logged(place, config=None):

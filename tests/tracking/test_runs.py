@@ -5,12 +5,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from convoy.tracking import store
-from convoy.tracking.runs import TrainingRun, flatten
+from convoy.tracking.runs import TrainingRun
 from convoy.tracking.secrets import without_secrets
-
-
-def test_fields_are_named_as_on_the_command_line():
-    assert flatten({"a": {"b": {"c": 1}, "d": None}, "e": {}}) == {"a.b.c": 1, "a.d": None, "e": {}}
+from tests.logged import connect
 
 
 @pytest.mark.parametrize(
@@ -39,7 +36,7 @@ def test_credentials_in_urls_are_not_logged_and_all_else_is(name, value, logged)
 
 
 def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_path):
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    connect(tmp_path)
     client = mlflow.MlflowClient()
     experiment = store.experiment_id("epochs")
     run_id = client.create_run(experiment).info.run_id
@@ -59,12 +56,12 @@ def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_pat
         second.log_epoch(epoch, {"loss": 1.0 / (epoch + 1), "images_per_second": 90.0, "val_loss": 2.0})
     first.log_health(0, {"dead_units/a": 0.25})
     first.flush()
-    second.remember([client.get_metric_history(run_id, "dead_units/a")])
+    second.remember([client.get_metric_history(run_id, "system/dead_units_a")])
     for epoch in (0, 1):
         second.log_health(epoch, {"dead_units/a": 0.5})
     assert second.health == {0: {"dead_units/a": 0.25}, 1: {"dead_units/a": 0.5}}
     second.flush()
-    assert history("dead_units/a") == [(1, 0.25), (2, 0.5)]
+    assert history("system/dead_units_a") == [(1, 0.25), (2, 0.5)]
     assert history("loss") == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert history("images_per_second") == [(1, 100.0), (2, 100.0), (3, 90.0)]
     assert history("val_loss") == [(2, 2.0), (3, 2.0)]
@@ -72,7 +69,7 @@ def test_epochs_that_are_repeated_are_logged_once_also_by_another_driver(tmp_pat
 
 
 def test_what_the_network_is_becomes_two_artifacts(tmp_path):
-    store.connect(f"sqlite:///{tmp_path}/mlflow.db", create=True)
+    connect(tmp_path)
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("network", f"{tmp_path}/artifacts")
     run = TrainingRun(client.create_run(experiment).info.run_id, experiment)

@@ -23,6 +23,8 @@ from convoy.training.optimizer import build_optimizer, distribute
 from convoy.training.position import Advance, Position
 from tests.conftest import noise
 
+pytestmark = pytest.mark.train
+
 EPOCHS, BATCH = 2, 8
 
 
@@ -86,7 +88,7 @@ def fit(collective, rows, validation_rows, callbacks=(), name="nesterov", rate=0
 @pytest.mark.parametrize(
     ("ranks", "rows", "validation_rows", "options"),
     [
-        (2, 21, 11, {}),  # the last batches are shared 2 + 3 and 1 + 2
+        pytest.param(2, 21, 11, {}, marks=pytest.mark.long),  # the last batches are shared 2 + 3 and 1 + 2
         (3, 17, 9, {"soft": True}),  # no batch can be shared evenly, and two ranks have no part in the last ones
     ],
 )
@@ -111,8 +113,8 @@ def test_any_number_of_ranks_computes_what_one_process_does(on_ranks, ranks, row
 @pytest.mark.parametrize(
     "options",
     [
-        {"smoothing": 0.1, "clip_norm": 0.05},
-        {"l2": 0.03},
+        pytest.param({"smoothing": 0.1, "clip_norm": 0.05}, marks=pytest.mark.long),
+        pytest.param({"l2": 0.03}, marks=pytest.mark.long),
         {"soft": True, "smoothing": 0.2, "ema_momentum": 0.5, "weight_decay": 0.01},
     ],
 )
@@ -125,6 +127,7 @@ def test_small_steps_on_two_ranks_train_as_the_large_batch_does_in_one_process(o
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.long
 def test_smoothed_labels_are_exact_over_ranks(on_ranks):
     _, expected = fit(SingleProcess(), 17, 9, smoothing=0.1)
     for _, history in on_ranks(3, lambda rank: fit(rank, 17, 9, smoothing=0.1)):
@@ -136,7 +139,7 @@ def test_l2_penalty_counts_once_however_many_ranks_there_are(on_ranks):
     plain, _ = fit(SingleProcess(), 17, 9)
     alone, expected = fit(SingleProcess(), 17, 9, l2=0.03)
     assert not np.allclose(plain.get_weights()[-2], alone.get_weights()[-2], atol=1e-3)
-    for model, history in on_ranks(3, lambda rank: fit(rank, 17, 9, l2=0.03)):
+    for model, history in on_ranks(2, lambda rank: fit(rank, 17, 9, l2=0.03)):
         for name, values in expected.items():
             np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
         for ours, theirs in zip(model.get_weights(), alone.get_weights(), strict=True):

@@ -10,6 +10,7 @@ from multiprocessing.connection import Client, Listener
 
 import pytest
 
+from convoy.errors import ClusterError
 from convoy.training import channel
 from convoy.training.channel import Address, Receiver
 
@@ -162,7 +163,7 @@ def test_rank_does_not_mind_a_driver_that_has_gone_away():
 
 def test_nobody_is_let_in_after_close(receiver):
     receiver.close()
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(ClusterError, match=rf"reach the driver at {HOST}:{receiver.address.port} \(Connection refused"):
         receiver.address.connect()
 
 

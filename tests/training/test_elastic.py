@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from convoy.config import TrainingConfig
 from convoy.errors import ClusterError
+from convoy.spark import too_few_slots
 from convoy.training import elastic
 from convoy.training.elastic import RETURN_SECONDS, SETTLE_SECONDS, Growth, ranks_to_start, world_size
 from tests.standalone import Cluster
@@ -32,6 +33,18 @@ def test_no_more_ranks_than_slots_and_no_fewer_than_the_fewest(available, most, 
         assert ranks == min(available, most)
     else:
         assert available < fewest or waited < (SETTLE_SECONDS if available >= most else RETURN_SECONDS)
+
+
+@given(st.sampled_from(["training.num_workers", "tune.parallel"]), st.integers(1, 9), slots)
+def test_too_few_slots_are_one_line_that_can_be_followed(field, wanted, available):
+    line = str(too_few_slots(field, wanted, "spark://m:7077", available))
+    assert line.startswith(f"{field} is {wanted}, but Spark (master spark://m:7077) can run {available} task")
+    name = field.partition(".")[2]
+    assert line.endswith(
+        f"; lower {name} to {available}, or give Spark more cores"
+        if available
+        else "start workers, or wait until others give theirs back"
+    )
 
 
 @given(st.integers(1, 8))
@@ -113,6 +126,7 @@ class Driver:
 
 @pytest.mark.spark
 @pytest.mark.e2e
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_worker_goes_for_good_and_another_comes(dataset, tmp_path):
     cluster, drivers = Cluster(tmp_path), []

@@ -14,7 +14,7 @@ from convoy.models.registry import build
 from convoy.training.launch import launch
 from convoy.training.worker import TrainTask
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 EPOCHS, FOLDER = 3, "CONVOY_TEST_LOSSES"
 
@@ -34,7 +34,7 @@ class Record(keras.callbacks.Callback):
         self.sums.append([])
 
     def on_train_batch_end(self, batch, logs=None):
-        self.sums[-1].append([float(variable) for variable in self.model.metrics[0].variables])
+        self.sums[-1].append([float(variable.numpy()) for variable in self.model.metrics[0].variables])
 
     def on_train_end(self, logs=None):
         file = Path(os.environ[FOLDER]) / f"{os.environ['HOROVOD_RANK']}.json"

@@ -14,7 +14,7 @@ from convoy.models.blocks import normalise
 from convoy.training import worker
 from convoy.training.collective import SingleProcess
 from convoy.training.finder import Sweep, find_rate, smoothed
-from convoy.training.schedule import USUAL_RATES
+from convoy.training.usual_rates import USUAL_RATES
 from convoy.training.worker import TrainTask
 from tests.dataset.versions import CLASSES, write_version
 
@@ -102,7 +102,8 @@ def sweep(dataset, collective=None, **settings):
     return find_rate(task, collective or SingleProcess(), lambda _: None)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.train
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_three_ranks_measure_what_one_does(dataset, on_ranks, steps):
     """Seven steps an epoch, the last of one sample: two ranks have none of it."""
     alone = sweep(dataset, accumulation_steps=steps)
@@ -114,6 +115,7 @@ def test_three_ranks_measure_what_one_does(dataset, on_ranks, steps):
     assert several.first == pytest.approx(alone.first, rel=1e-5)
 
 
+@pytest.mark.train
 def test_the_first_updates_are_too_small_to_change_anything(dataset):
     found = sweep(dataset, global_batch_size=49)  # always the same batch
     np.testing.assert_allclose(found.losses[:10], found.first, rtol=1e-4)
@@ -122,7 +124,10 @@ def test_the_first_updates_are_too_small_to_change_anything(dataset):
     assert found.smoothed.min() < 0.8 * found.first
 
 
-@pytest.mark.parametrize("name", USUAL_RATES)
+@pytest.mark.train
+@pytest.mark.parametrize(
+    "name", [name if name == "adam" else pytest.param(name, marks=pytest.mark.long) for name in USUAL_RATES]
+)
 def test_it_works_with_every_optimizer_and_leaves_the_schedule_out(dataset, name):
     found = sweep(
         dataset,
@@ -136,6 +141,7 @@ def test_it_works_with_every_optimizer_and_leaves_the_schedule_out(dataset, name
     assert len(found.losses) > 50
 
 
+@pytest.mark.train
 def test_it_ends_where_the_loss_diverges(dataset):
     found = sweep(dataset, global_batch_size=49, optimizer=OptimizerConfig("lion"))
     assert len(found.losses) < 99

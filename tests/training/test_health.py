@@ -92,7 +92,7 @@ def test_a_network_that_cannot_be_looked_into_is_one_warning():
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("name", ["lenet5", "mnist_cnn"])
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("mnist_cnn", marks=pytest.mark.long)])
 def test_training_ends_with_the_same_bits_as_without(dataset, name):
     hashes, seen = [], []
     augmentation = AugmentationConfig(crop=2)

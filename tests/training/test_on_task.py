@@ -1,6 +1,7 @@
 """A training in a fresh process of one Spark task: the same training, of which nothing stays behind."""
 
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,8 +9,9 @@ import psutil
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.errors import TrainingError
+from convoy.errors import ClusterError, TrainingError
 from convoy.models.registry import build
+from convoy.training import on_task as on_task_module
 from convoy.training.fresh_process import environment, run
 from convoy.training.launch import RankFailure
 from convoy.training.on_task import OnTask
@@ -19,9 +21,11 @@ from convoy.training.worker import TrainTask
 FOREVER = 100_000
 
 
-def task_of(dataset, epochs=1, rate=0.05):
+def task_of(dataset, epochs=1, rate=0.05, timeout=300):
     optimizer = OptimizerConfig("sgd", rate)
-    training = TrainingConfig(num_workers=1, epochs=epochs, global_batch_size=40, optimizer=optimizer)
+    training = TrainingConfig(
+        num_workers=1, epochs=epochs, global_batch_size=40, optimizer=optimizer, stall_timeout=timeout
+    )
     return TrainTask(str(dataset), ModelConfig(), training, build, 1)
 
 
@@ -33,11 +37,10 @@ def gone(pid, seconds=10.0):
 
 
 @pytest.mark.spark
-def test_trainings_side_by_side_are_the_same_and_one_that_diverges_says_so(spark, dataset):
+def test_trainings_side_by_side_are_the_same(spark, dataset):
     on_task, events = OnTask(), []
-    with ThreadPoolExecutor(3) as threads:
+    with ThreadPoolExecutor(2) as threads:
         same = [threads.submit(on_task, spark, task_of(dataset), events.append) for _ in range(2)]
-        diverging = threads.submit(on_task, spark, task_of(dataset, rate=1e38), lambda event: None)
     first, second = (one.result() for one in same)
     assert first.weights_sha256 == second.weights_sha256
     assert first.keras_file[:2] == b"PK"
@@ -45,12 +48,19 @@ def test_trainings_side_by_side_are_the_same_and_one_that_diverges_says_so(spark
     pids = {event["pid"] for event in events if event["type"] == "started"}
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
-    with pytest.raises(TrainingError, match="the loss is nan in epoch 1"):
-        diverging.result()
 
 
 @pytest.mark.spark
-def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_and_when_all_are_stopped(spark, dataset):
+@pytest.mark.long
+def test_a_training_that_diverges_says_so(spark, dataset):
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 1"):
+        OnTask()(spark, task_of(dataset, rate=1e38), lambda event: None)
+
+
+@pytest.mark.spark
+def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_or_stands_still_and_when_all_are_stopped(
+    spark, dataset
+):
     on_task, pids = OnTask(), {}
 
     def watch(name, at_epoch):
@@ -68,21 +78,39 @@ def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_and_when_all_
     def kill(name):
         os.kill(pids[name], 9)
 
-    ways = {"pruned": prune, "killed": kill, "stopped": lambda name: None}
-    with ThreadPoolExecutor(3) as threads:
+    def halt(name):
+        os.kill(pids[name], signal.SIGSTOP)
+
+    timeouts = {"halted": 4}
+    ways = {"pruned": prune, "killed": kill, "halted": halt, "stopped": lambda name: None}
+    with ThreadPoolExecutor(4) as threads:
         ended = {
-            name: threads.submit(on_task, spark, task_of(dataset, FOREVER), watch(name, way))
+            name: threads.submit(
+                on_task, spark, task_of(dataset, FOREVER, timeout=timeouts.get(name, 300)), watch(name, way)
+            )
             for name, way in ways.items()
         }
         with pytest.raises(TrainingStopped, match="pruned"):
             ended["pruned"].result(120)
         with pytest.raises(RankFailure, match="exit status -9"):
             ended["killed"].result(120)
+        with pytest.raises(RankFailure, match=r"^the training made no progress for 4 s \(training.stall_timeout\)$"):
+            ended["halted"].result(120)
         on_task.stop()
         with pytest.raises(TrainingStopped, match="interrupted"):
             ended["stopped"].result(30)
-    assert len(pids) == 3
+    assert len(pids) == 4
     assert all(gone(pid) for pid in pids.values())
+
+
+@pytest.mark.spark
+def test_a_process_that_cannot_reach_the_driver_says_where_it_tried(spark, dataset, monkeypatch):
+    """192.0.2.1 is nobody's address: https://www.rfc-editor.org/rfc/rfc5737."""
+    monkeypatch.setattr(on_task_module, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
+    with pytest.raises(
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*; let spark\.driver"
+    ):
+        OnTask()(spark, task_of(dataset), lambda event: None)
 
 
 def test_a_process_gets_what_its_task_has(tmp_path):

@@ -39,8 +39,14 @@ def test_float32_is_the_network_itself():
     assert in_precision(model, "float32") is model
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
-    ("precision", "accumulation_steps"), [("mixed_bfloat16", 2), ("mixed_float16", 1), ("mixed_float16", 2)]
+    ("precision", "accumulation_steps"),
+    [
+        pytest.param("mixed_bfloat16", 2, marks=pytest.mark.long),
+        pytest.param("mixed_float16", 1, marks=pytest.mark.long),
+        ("mixed_float16", 2),
+    ],
 )
 def test_training_in_16_bits_learns_and_the_weights_serve_in_32(precision, accumulation_steps):
     keras.utils.set_random_seed(0)

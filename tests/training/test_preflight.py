@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from pyspark import cloudpickle
 
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.errors import ClusterError, DatasetError
+from convoy.training import preflight, reachable
 from convoy.training.preflight import Machine, check_executors, failed_job, first_problem, probe_of
 
 VERSIONS: dict[str, str | None] = {
@@ -103,6 +106,14 @@ def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
     assert "host two cannot write (/checkpoints: Permission denied)" in line(unwritable)
 
 
+def test_a_host_that_does_not_reach_the_driver_is_one_line_with_address_port_and_mend():
+    cut_off = dataclasses.replace(machine("two"), unreached="the driver at 10.0.0.1:4242 (timed out)")
+    error = first_problem(DRIVER, [machine(), cut_off], "/data/v")
+    assert isinstance(error, ClusterError)
+    assert line(error).startswith("host two cannot reach the driver at 10.0.0.1:4242 (timed out), within 5 s; let")
+    assert "spark.driver.host" in line(error)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -140,6 +151,60 @@ def test_executors_like_the_driver_pass_and_nothing_is_left_behind(spark, versio
     check_executors(spark, 4, str(version), str(checkpoints))
     check_executors(spark, 2, str(version), None)
     assert not list(checkpoints.iterdir())
+
+
+@pytest.mark.spark
+def test_a_driver_that_gives_executors_an_address_of_no_use_is_refused(spark, version, monkeypatch):
+    """192.0.2.1 is nobody's (https://www.rfc-editor.org/rfc/rfc5737): networks are silent about it, or refuse it."""
+    monkeypatch.setattr(reachable, "SECONDS", 0.5)
+    monkeypatch.setattr(preflight, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
+    with pytest.raises(
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*, within 0\.5 s; "
+    ):
+        check_executors(spark, 2, str(version), None)
+
+
+def unreached(meeting):
+    return json.loads(next(probe_of("", None, meeting)([])))["unreached"]
+
+
+@pytest.fixture
+def closed():
+    """A port on which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+def test_the_question_names_address_and_port_of_a_driver_that_is_not_there(closed):
+    assert unreached(("127.0.0.1", closed)) == f"the driver at 127.0.0.1:{closed} (Connection refused)"
+    assert unreached(None) is None
+    with reachable.listening("127.0.0.1", "127.0.0.1", 1) as meeting:
+        assert unreached(meeting) is None
+        assert unreached(meeting) is None  # who comes late is let go
+    assert "(Connection refused)" in unreached(meeting)
+
+
+def test_machines_that_reach_each_other_say_so_and_one_behind_a_firewall_is_named_with_its_port(closed):
+    with ThreadPoolExecutor(4) as threads:
+        with reachable.listening("127.0.0.1", "127.0.0.1", 4) as meeting:
+            assert [each.result(20) for each in [threads.submit(unreached, meeting) for _ in range(4)]] == [None] * 4
+        with (
+            reachable.listening("127.0.0.1", "127.0.0.1", 2) as meeting,
+            socket.create_connection(meeting) as walled,
+        ):
+            other = threads.submit(unreached, meeting)
+            walled.sendall(f"127.0.0.1 {closed}\n".encode())
+            host, port = json.loads(walled.recv(100))
+            socket.create_connection((host, port), timeout=5).close()
+            walled.sendall(b"done\n")
+            assert other.result(20) == f"another worker at 127.0.0.1:{closed} (Connection refused)"
+
+
+def test_tasks_that_do_not_come_are_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr(reachable, "_GATHER_SECONDS", 0.3)
+    with reachable.listening("127.0.0.1", "127.0.0.1", 2) as meeting:
+        assert unreached(meeting) is None
 
 
 @pytest.mark.spark

@@ -24,6 +24,8 @@ from convoy.training.collective import SingleProcess
 from convoy.training.worker import TrainTask, load_trained, train
 from tests.dataset.versions import write_version
 
+pytestmark = pytest.mark.train
+
 ROWS, BATCH = 50, 8  # seven steps, the last of two samples
 CLASSES = ("cat", "dog")
 
@@ -117,8 +119,9 @@ SETTINGS = {
 @pytest.mark.parametrize(
     ("settings", "kill_after"),
     [
-        *[("plain", 2), ("plain", 5), ("schedule, average", 9), ("schedule, average", 14)],
-        *[("plateau", 20), ("stopping", 8), ("stopping", 20)],
+        *[("plain", 2), ("schedule, average", 9), ("plateau", 20)],
+        *[pytest.param(*case, marks=pytest.mark.long) for case in (("plain", 5), ("schedule, average", 14))],
+        *[pytest.param("stopping", after, marks=pytest.mark.long) for after in (8, 20)],
     ],
 )
 def test_a_killed_training_that_goes_on_ends_with_the_same_bits(

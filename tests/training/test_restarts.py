@@ -57,6 +57,7 @@ def test_a_killed_rank_is_started_again_and_the_weights_are_the_same_bits(spark,
     assert trained.weights_sha256 == whole.weights_sha256
 
 
+@pytest.mark.long
 def test_a_rank_that_stands_still_is_ended_and_started_again(spark, dataset, tmp_path, whole):
     driver = Driver(after=30, number=signal.SIGSTOP)
     trained = run(spark, dataset, tmp_path, driver, stall_timeout=8)
@@ -66,6 +67,7 @@ def test_a_rank_that_stands_still_is_ended_and_started_again(spark, dataset, tmp
     assert not any(psutil.pid_exists(pid) for pid in stopped)
 
 
+@pytest.mark.long
 def test_restarts_are_bounded(spark, dataset, tmp_path):
     driver = Driver(after=5, number=signal.SIGTERM)
     with pytest.raises(RankFailure, match="the ranks did not finish"):

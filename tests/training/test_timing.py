@@ -131,6 +131,7 @@ def fit(model, collective, data, accumulation_steps=1, epochs=2):
     return events
 
 
+@pytest.mark.train
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
 def test_measuring_changes_no_bit_of_the_result(accumulation_steps, monkeypatch):
     measured, plain = network(), network()
@@ -145,6 +146,7 @@ def test_measuring_changes_no_bit_of_the_result(accumulation_steps, monkeypatch)
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.train
 def test_every_epoch_of_a_rank_is_told_with_where_its_time_went():
     events = fit(network(), SlowRanks(), batches(0.06), epochs=3)
     epochs = [event for event in events if event["type"] == "rank"]

@@ -66,6 +66,7 @@ def test_frozen_weights_keep_their_bits_and_the_others_move(spark, dataset, task
     assert all(layer.trainable for layer in trained.layers)
 
 
+@pytest.mark.long
 def test_weights_are_those_of_the_file_and_the_last_layer_is_new(spark, dataset, task):
     """With a rate of next to nothing, what comes out is what went in: on rank 1 as well, whose share counts."""
     events = []
@@ -80,7 +81,7 @@ def test_weights_are_those_of_the_file_and_the_last_layer_is_new(spark, dataset,
 
 
 def test_weights_that_do_not_fit_fail_on_the_rank_in_one_line(spark, task, tmp_path):
-    given = task("bn")
+    given = task("bn", num_workers=1)
     Path(given.weights.file).write_bytes(b"no longer a file of weights")
     with pytest.raises(ModelError, match=r"model\.initial_weights 'two\.keras' cannot be read"):
         launch(spark, given, lambda _: None)

@@ -174,13 +174,13 @@ def test_a_storage_that_cannot_be_opened_is_one_line(opened, tmp_path):
         pass
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", "halving", pytest.param("hyperband", marks=pytest.mark.long)])
 def test_what_is_bad_after_an_epoch_is_pruned_and_the_best_is_not(opened, pruner):
     config = replace(Config(), training=replace(Config().training, epochs=9))
     ended = []
-    with opened(config=config, pruner=pruner, sampler="random", trials=30) as study:
-        for i in range(30):
-            asked, quality = study.ask(), (i * 7 % 30) / 30
+    with opened(config=config, pruner=pruner, sampler="random", trials=20) as study:
+        for i in range(20):
+            asked, quality = study.ask(), (i * 7 % 20) / 20
             for epoch in range(9):
                 if study.report(asked.number, epoch, quality * (epoch + 1) / 9) and epoch < 8:
                     ended.append(study.tell(asked.number, "pruned"))
@@ -188,9 +188,9 @@ def test_what_is_bad_after_an_epoch_is_pruned_and_the_best_is_not(opened, pruner
             else:
                 ended.append(study.tell(asked.number, "complete", quality))
         pruned = [one for one in ended if one.state == "pruned"]
-        assert 3 <= len(pruned) < 30
+        assert 3 <= len(pruned) < 20
         assert all(one.value is None and 1 <= one.epochs < 9 for one in pruned)
-        assert study.best().value == pytest.approx(29 / 30)
+        assert study.best().value == pytest.approx(19 / 20)
 
 
 outcomes = st.lists(

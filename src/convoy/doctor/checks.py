@@ -8,6 +8,7 @@ from packaging.specifiers import SpecifierSet
 from convoy.config import Config
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
+from convoy.training import reachable
 from convoy.training.preflight import differences, first_problem, unreachable
 
 Level = Literal["ok", "warning", "error"]
@@ -55,9 +56,11 @@ def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
 
 
 def check_python(version: str) -> Finding:
-    """Convoy is for Python 3.11 alone."""
+    """Convoy is for Python 3.11; with 3.12 little was tried."""
     if version.split(".")[:2] == ["3", "11"]:
         return Finding("python", "ok", version)
+    if version.split(".")[:2] == ["3", "12"]:
+        return Finding("python", "warning", f"{version}, and Convoy is tested with 3.11", "make setup with Python 3.11")
     return Finding("python", "error", f"{version}, but Convoy needs 3.11", "make setup with Python 3.11 on PATH")
 
 
@@ -222,6 +225,9 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     name, findings = f"host {host.machine.host}", []
     if found := differences(driver.machine, host.machine):
         findings.append(Finding("executors", "error", f"{name} has {found}", _SHIP))
+    if host.machine.unreached is not None:
+        text, _, mend = reachable.problem(host.machine.host, host.machine.unreached).partition("; ")
+        findings.append(Finding("executors", "error", text, mend))
     tools, own = host.toolkit, driver.toolkit
     if tools is not None and tools.problem is not None and not found:
         findings.append(Finding("executors", "error", f"on {name} TensorFlow or Horovod fails: {tools.problem}", _SHIP))
@@ -229,7 +235,7 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
         findings.append(Finding("executors", "error", f"{name} has Horovod built otherwise: {tools.built}", _SHIP))
     shared = "put it on a shared file system, mounted at the same path everywhere"
     if version_path is not None and host.machine.manifest != driver.machine.manifest:
-        alike = replace(host.machine, versions=driver.machine.versions)  # those are told of above
+        alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # those are told of above
         problem = first_problem(driver.machine, [alike], version_path)
         text, _, mend = str(problem).partition("; ")
         findings.append(Finding("executors", "error", text, mend))

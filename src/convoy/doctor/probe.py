@@ -6,10 +6,11 @@ from typing import Any
 
 from convoy.doctor.facts import Folder, Host
 from convoy.training import preflight, toolkit
+from convoy.training.reachable import Meeting
 
 
 def probe_of(
-    manifest: str, dataset: str, checkpoints: str, *, thorough: bool
+    manifest: str, dataset: str, checkpoints: str, *, thorough: bool, meeting: Meeting | None = None
 ) -> Callable[[Iterable[int]], Iterator[str]]:
     """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs.
 
@@ -18,8 +19,9 @@ def probe_of(
         dataset: Folder of the datasets, absolute.
         checkpoints: Folder of the checkpoints, absolute.
         thorough: Whether TensorFlow and Horovod are loaded, which takes seconds.
+        meeting: Address and port of the driver to try; None for none.
     """
-    quick, tools = preflight.probe_of(manifest, None), toolkit.question()
+    quick, tools = preflight.probe_of(manifest, None, meeting), toolkit.question()
 
     def probe(_: Iterable[int]) -> Iterator[str]:
         import json

@@ -96,14 +96,15 @@ def compare_with_training(
 
 
 def _metrics(summary: Summary, drifts: Mapping[str, Drift], rate: float) -> dict[str, float]:
+    """Named ``score_...``: an experiment's charts have them beside those of trainings."""
     metrics: dict[str, float] = {
         "rows": summary.rows,
         "errors": sum(summary.errors.values()),
         "images_per_second": rate,
         **({} if summary.mean_confidence is None else {"mean_confidence": summary.mean_confidence}),
     }
-    psi = {f"psi/{name.replace(' ', '_')}": found.psi for name, found in drifts.items() if found.psi is not None}
-    return metrics | psi
+    psi = {f"psi_{name.replace(' ', '_')}": found.psi for name, found in drifts.items() if found.psi is not None}
+    return {f"score_{name}": value for name, value in (metrics | psi).items()}
 
 
 def _histograms(package: ModelPackage, summary: Summary, gauge: Gauge | None) -> list[Histogram]:

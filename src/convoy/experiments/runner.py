@@ -14,37 +14,16 @@ from convoy.evaluation.measure import measure
 from convoy.experiments.comparison import Row, as_csv, as_json, as_markdown, rows_of
 from convoy.experiments.picture import comparison_picture, recall_picture
 from convoy.experiments.variants import Variant
-from convoy.models.registry import build
 from convoy.tracking.evaluations import log_evaluation
 from convoy.tracking.package import load_package
 from convoy.tracking.trials import ParentRun
 from convoy.training.launch import RankFailure
-from convoy.training.network import check_network
 
 Train = Callable[[Config, Mapping[str, str]], Mapping[str, Any]]
 """Takes a configuration and the run's tags; returns ``run_id`` and ``model_uri`` at least."""
 
 _OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one training; others would stop all of them
 _MOST_CLASSES = 30  # that the picture of recalls has room for
-
-
-def check_networks(variants: Sequence[Variant], manifest: Manifest) -> None:
-    """Build the variants' networks, so that layers that do not fit are known before anything is trained.
-
-    Raises:
-        ModelError: A network does not fit the dataset.
-        ConfigError: An augmentation does not.
-    """
-    seen = []
-    for variant in variants:
-        config = variant.configs[0]
-        try:
-            if config.model not in seen:
-                check_network(build, config.model, manifest)
-            config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
-        except (ConfigError, ModelError) as error:
-            raise type(error)(f"experiment.variants: {variant.name!r}: {error}") from None
-        seen.append(config.model)
 
 
 def run_trials(
@@ -91,7 +70,7 @@ def _test(spark: SparkSession, config: Config, trained: Mapping[str, Any], path:
     found = measure(spark, package, path, manifest, "test", config.evaluation.top_k)
     experiment = config.tracking.experiment
     overall, per_class = found.overall(), found.per_class()
-    log_evaluation(trained["run_id"], experiment, "test", overall, per_class, found.confusion, manifest)
+    log_evaluation(package, experiment, "test", overall, per_class, found.confusion, manifest)
     say(f"test accuracy {found.accuracy:.4f} of {found.rows:,} images")
 
 

@@ -269,7 +269,9 @@ def _by_pillow(content: bytes) -> ImageInfo:
     kind = kind_of(content)
     image = open_with(PLUGINS[kind], content)
     orientation = exif_orientation(content) if kind == "tiff" else 1
-    width, height = image.size  # Pillow has turned a TIFF's already
+    width, height = image.size  # Pillow has turned a TIFF's already, but for version 9
+    if orientation >= 5 and isinstance(image, TiffImagePlugin.TiffImageFile) and width == image.tag_v2.get(256):
+        width, height = height, width
     grey = image.mode in _GREY_MODES
     bits = 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 1 if image.mode == "1" else 8
     plain = image.mode in ("L", "RGB") and orientation == 1 and "transparency" not in image.info

@@ -13,9 +13,10 @@ from pyspark import Broadcast, TaskContext
 from convoy.dataset.codec import decode_column
 from convoy.inference import pieces
 from convoy.inference.gauge import Gauge
-from convoy.inference.predictor import Predictor, import_tensorflow
+from convoy.inference.predictor import Predictor
 from convoy.inference.results import Outputs, result_columns
 from convoy.inference.samples import Kind, Sampler, Samples
+from convoy.models.engine import import_tensorflow
 from convoy.models.package import ModelPackage
 
 DATASET_COLUMNS = ("label", "path", "digest")

@@ -12,6 +12,11 @@ _SMALL, _LARGE = 1e-5, 1e15
 _TINY = 1e-37  # about the smallest number that a float32 holds in full
 
 
+def known_layers(*kinds: str) -> dict[str, type[keras.layers.Layer]]:
+    """Keras' layers of these names, as far as there are such: Keras before 3.9 has no ``RMSNormalization``."""
+    return {kind: getattr(keras.layers, kind) for kind in kinds if hasattr(keras.layers, kind)}
+
+
 def conv2d(x: KerasTensor, filters: int, size: int, *, name: str, **options: Any) -> KerasTensor:
     """``keras.layers.Conv2D`` with square filters."""
     return keras.layers.Conv2D(filters, size, name=name, **options)(x)

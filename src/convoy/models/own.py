@@ -13,13 +13,13 @@ import keras
 from keras.src.utils.naming import to_snake_case
 
 from convoy.errors import ModelError, did_you_mean
-from convoy.models.blocks import KerasTensor
+from convoy.models.blocks import KerasTensor, known_layers
 from convoy.models.custom_layers import LocalResponseNormalization, Maxout
 from convoy.models.geometry import named_failures
 from convoy.models.rewiring import Operation, is_softmax, replay
 
 # Layers that take one tensor, load in safe mode and compute on any device. Those that join tensors need a function.
-_KINDS = (
+_KINDS = known_layers(
     *("Activation", "AlphaDropout", "BatchNormalization", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose"),
     *("Conv3D", "Conv3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "DepthwiseConv1D"),
     *("DepthwiseConv2D", "Dropout", "ELU", "EinsumDense", "Embedding", "Flatten", "GRU", "GaussianDropout"),
@@ -45,7 +45,7 @@ def _snake_case(kind: str) -> str:
 
 
 _LAYERS: dict[str, type[keras.layers.Layer]] = {
-    **{_plain(kind): getattr(keras.layers, kind) for kind in _KINDS},
+    **{_plain(kind): layer for kind, layer in _KINDS.items()},
     "maxout": Maxout,
 }
 

@@ -1,6 +1,7 @@
 """Networks as graphs of layers: who feeds whom, and the same graph once more with other layers."""
 
 import collections
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras.src.backend.common import global_state
 
-from convoy.models.blocks import KerasTensor
+from convoy.models.blocks import KerasTensor, known_layers
 
 Operation: TypeAlias = Any
 """A layer, or one of ``keras.ops`` (``keras.Operation``)."""
@@ -22,12 +23,10 @@ KERNELS = (
 )
 """Convolutions and dense layers."""
 
-NORMS = (
-    keras.layers.BatchNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.UnitNormalization,
+NORMS = tuple(
+    known_layers(
+        *("BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization")
+    ).values()
 )
 _ACTIVATIONS = (
     keras.layers.Activation,
@@ -140,8 +139,10 @@ def replay(
             copies[id(operation)] = copy(operation)
         return copies[id(operation)]
 
-    # With Keras' own call_fn = None it would go round ``once`` for some backends.
-    return model._run_through_graph(inputs, once, call or (lambda operation, *a, **k: operation(*a, **k)))
+    # Not by its argument call_fn, which Keras 3.2 lacks.
+    return model._run_through_graph(
+        inputs, lambda operation: functools.partial(call, once(operation)) if call else once(operation)
+    )
 
 
 @contextmanager

@@ -70,9 +70,10 @@ def usual_metrics(runs: Sequence[RunRecord]) -> list[str]:
 
 def differing_params(runs: Sequence[RunRecord]) -> list[str]:
     """Parameters of the network and of training in which the runs differ: up to six, in alphabetical order."""
-    names = sorted({name for run in runs for name in run.params})
+    trainings = [run for run in runs if "model.name" in run.params]  # what is null is no parameter of them
+    names = sorted({name for run in trainings for name in run.params})
     settings = [name for name in names if name.startswith(_SECTIONS) and not name.startswith(_NO_SETTINGS)]
-    differing = [name for name in settings if len({run.params[name] for run in runs if name in run.params}) > 1]
+    differing = [name for name in settings if len({run.params.get(name) for run in trainings}) > 1]
     return differing[:_MOST]
 
 

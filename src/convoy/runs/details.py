@@ -16,7 +16,7 @@ from convoy.runs.difference import Environment, difference
 from convoy.runs.formats import Format, finite, formatted, shown
 from convoy.tracking import reading, record, store
 from convoy.tracking.listing import BEST, RunRecord, best_values
-from convoy.tracking.runs import flatten
+from convoy.tracking.presentation import flatten, parameters
 from convoy.tracking.trials import OF_EPOCHS, trial_of
 
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -56,7 +56,8 @@ def show(uri: str, reference: str) -> dict[str, Any]:
 
 def changed_settings(run: RunRecord) -> dict[str, str]:
     """Parameters of a run that are not what Convoy's defaults are now."""
-    defaults = {name: str(value) for name, value in flatten(dataclasses.asdict(Config())).items()}
+    every = {name: str(value) for name, value in flatten(dataclasses.asdict(Config())).items()}
+    defaults = every | parameters(Config())
     return {name: value for name, value in sorted(run.params.items()) if defaults.get(name) != value}
 
 

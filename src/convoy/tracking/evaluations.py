@@ -5,16 +5,20 @@ from typing import Any
 
 import mlflow
 import numpy as np
+from mlflow.utils.time import get_current_time_millis
 
 from convoy.dataset.manifest import Manifest
-from convoy.tracking import store
+from convoy.models.package import ModelPackage
+from convoy.tracking import logged_models, notes, registry, store
 from convoy.tracking.figures import confusion_picture
+from convoy.tracking.refusal import refusals_told
 
 PER_CLASS = "evaluation/{split}/per_class.json"
 
 
+@refusals_told()
 def log_evaluation(
-    run_id: str | None,
+    package: ModelPackage,
     experiment: str,
     split: str,
     metrics: Mapping[str, float],
@@ -23,10 +27,10 @@ def log_evaluation(
     manifest: Manifest,
     documents: Mapping[str, Any] | None = None,
 ) -> str:
-    """Log metrics, the per-class table and the confusion matrix.
+    """Log metrics, the per-class table and the confusion matrix to the model's run, and the metrics to the model too.
 
     Args:
-        run_id: The model's run; a new one is opened where it is not known.
+        package: The model; a new run is opened where its run is not known.
         experiment: Experiment of that new run.
         split: Prefix of the metrics and folder of the artifacts.
         metrics: Name -> value.
@@ -38,21 +42,26 @@ def log_evaluation(
     Returns:
         The run's id.
     """
-    client, classes = mlflow.MlflowClient(), manifest.classes
+    client, classes, run_id = mlflow.MlflowClient(), manifest.classes, package.run_id
     opened = run_id is None
     if run_id is None:
         run_id = str(client.create_run(store.experiment_id(experiment), run_name="evaluate").info.run_id)
     client.set_tag(run_id, f"evaluation.{split}.dataset_version", manifest.version)
     client.set_tag(run_id, f"evaluation.{split}.dataset_fingerprint", manifest.fingerprint)
-    for name, value in metrics.items():
-        client.log_metric(run_id, f"{split}_{name}", value)
+    now, data = get_current_time_millis(), (manifest.name, manifest.version)
+    measured = [
+        logged_models.metric(f"{split}_{name}", value, now, package.model_id, data) for name, value in metrics.items()
+    ]
+    client.log_batch(run_id, measured)
+    result = f"accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
+    told = f"{result}, {manifest.name} version `{manifest.version}`"
+    notes.add_result(run_id, package.model_id, registry.version_of(package.uri), split, told)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
     # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
     client.log_dict(run_id, table, PER_CLASS.format(split=split))
     for name, content in (documents or {}).items():
         client.log_dict(run_id, content, f"evaluation/{split}/{name}")
-    title = f"{split}: accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
-    figure = confusion_picture(confusion, classes, title)
+    figure = confusion_picture(confusion, classes, f"{split}: {result}")
     client.log_figure(run_id, figure, f"evaluation/{split}/confusion_matrix.png")
     if opened:
         client.set_terminated(run_id, "FINISHED")

@@ -31,7 +31,7 @@ from convoy.images import Geometry, encode_png
 from convoy.models.foreign import foreign_package
 from convoy.models.keras_file import check
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
-from convoy.tracking import registry
+from convoy.tracking import logged_models, notes, registry
 from convoy.tracking.store import first_line
 
 if TYPE_CHECKING:
@@ -84,21 +84,21 @@ def log_model(
         stack.enter_context(mlflow.start_run(run_id=run_id))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # MLflow's advice on its own signature types
-        info = Model.log(
-            None,
-            flavor=sys.modules[__name__],
-            name="model",
+        model_uri = logged_models.log(
+            sys.modules[__name__],
+            "model",
             model=model,
             signature=ModelSignature(inputs, _OUTPUTS),
             keras_signature=ModelSignature(tensors, probabilities),
             input_example=given if len(example) else None,
             pip_requirements=_requirements(),
             metadata={METADATA: metadata},
-            validate_serving_input=False,  # it would load the network once more, and put its code on sys.path
         )
+    if logged_models.HAVE_IDS and (note := notes.note_of(run_id)):
+        logged_models.describe(mlflow.MlflowClient(), logged_models.id_of(model_uri), note)
     if registered_model is None:
-        return info.model_uri, None
-    version = registry.register(info.model_uri, registered_model, run_id)
+        return model_uri, None
+    version = registry.register(model_uri, registered_model, run_id)
     return f"models:/{registered_model}/{version}", version
 
 
@@ -129,7 +129,7 @@ def save_model(
     **options: Any,
 ) -> None:
     """Write a model with both flavours into a folder; ``Model.log`` calls this."""
-    options.pop("validate_serving_input")  # meant for ``Model.log`` itself
+    options.pop("validate_serving_input", None)  # meant for ``Model.log`` itself
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         source = Path(folder) / "convoy"
         _copy_source(importlib.resources.files("convoy"), source)
@@ -177,6 +177,8 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
         description = Model.load(str(folder))
+        if link := next((path for path in folder.rglob("*") if path.is_symlink()), None):  # MLflow 2 follows them
+            raise OSError(f"{link.name} is a link")
     except Exception as error:
         raise TrackingError(f"{uri} cannot be fetched: {first_line(error)}") from None
     _check_paths(uri, description)
@@ -190,7 +192,7 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
         package = described(resolved.uri, content, metadata, run_id)
     else:
         package = foreign_package(resolved.uri, content, classes, geometry, run_id)
-    return replace(package, model_id=description.model_id)
+    return replace(package, model_id=logged_models.model_id(description))
 
 
 def _check_paths(uri: str, description: Model) -> None:

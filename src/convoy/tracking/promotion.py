@@ -8,6 +8,7 @@ from convoy.errors import TrackingError
 from convoy.models.package import ModelPackage
 from convoy.tracking import registry
 from convoy.tracking.package import load_package
+from convoy.tracking.refusal import refusals_told
 
 CHAMPION, PREVIOUS = "champion", "previous"
 GATE_TAG = "evaluation.gate"
@@ -31,6 +32,7 @@ class InUse:
     moved: bool
 
 
+@refusals_told()
 def promote(uri: str) -> InUse:
     """Make a version the champion; the champion so far becomes the previous one.
 
@@ -54,6 +56,7 @@ def promote(uri: str) -> InUse:
     return InUse(name, version, champion, True)
 
 
+@refusals_told()
 def rollback(name: str) -> InUse:
     """Let champion and previous change places; doing it twice changes nothing.
 
@@ -91,6 +94,7 @@ def load_champion(uri: str) -> ModelPackage | None:
     return load_package(uri)
 
 
+@refusals_told()
 def record_gates(uri: str, run_id: str, reasons: str | None) -> InUse | None:
     """Note what came of the gates in a tag of the run and of the version; a version that passed becomes the champion.
 

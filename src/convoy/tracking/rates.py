@@ -15,7 +15,7 @@ _RAW, _SMOOTHED, _PROPOSED = "#9db8c4", "#1f6f8b", "#e07a3f"
 def log_sweep(run: TrainingRun, sweep: Sweep) -> None:
     """Log the curve as a picture and, update by update, as metrics, then what it proposes, and tags for all that."""
     for number, (rate, loss, mean) in enumerate(zip_longest(sweep.rates, sweep.losses, sweep.smoothed), 1):
-        values = {"finder/learning_rate": rate, "finder/loss": loss, "finder/smoothed_loss": mean}
+        values = {"finder_learning_rate": rate, "finder_loss": loss, "finder_smoothed_loss": mean}
         run.log_update(number, {name: float(value) for name, value in values.items() if value is not None})
     tags = {"convoy.purpose": "learning-rate finder: a sweep, no trained model"}
     if sweep.suggestion is not None:

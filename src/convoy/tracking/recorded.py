@@ -16,6 +16,7 @@ from convoy.dataset.reader import samples_per_epoch
 from convoy.models.describe import NetworkDescription
 from convoy.models.description_text import full_text, short_text
 from convoy.models.picture import network_picture
+from convoy.tracking.notes import training_note
 from convoy.tracking.package import log_model
 from convoy.tracking.rates import PICTURE, log_sweep
 from convoy.tracking.record import WEIGHTS_SHA256
@@ -75,11 +76,12 @@ def train_model(
     run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})
     run.log_curves()
     examples = read_examples(Path(task.version_path), manifest, "validation")
-    model = load_trained(trained)
+    model, result = load_trained(trained), progress.summary()
+    run.describe(training_note(task.model, task.training, manifest, model.count_params(), result))
     if config.report:
         explain(run, model)
     uri, version = log_model(model, manifest, examples, run.run_id, config.registered_model)
-    return {"model_uri": uri, "model_version": version, **progress.summary()}
+    return {"model_uri": uri, "model_version": version, **result}
 
 
 def find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """One MLflow run per training, opened and fed by the driver."""
 
-import dataclasses
 import getpass
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,19 @@ from convoy.errors import TrackingError
 from convoy.tracking import record, store
 from convoy.tracking.delivery import Delivery
 from convoy.tracking.figures import training_curves
+from convoy.tracking.notes import NOTE
+from convoy.tracking.presentation import layer_metric, metric_name, parameters, run_name
+from convoy.tracking.refusal import refusals_told
 from convoy.tracking.secrets import without_secrets
 from convoy.training.progress import TrainingStopped
 
 _PARAM_LIMIT = 6000
 _BATCH = 100  # that MLflow takes in one request
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate")
-_OF_LAYERS = ("dead_units/", "gradient_norm/")
+_OF_MACHINES = ("_cpu_utilization_percentage", "_system_memory_usage_megabytes")
 _FLUSH_SECONDS = 60.0
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
+_PARENT = "mlflow.parentRunId"
 _ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
 
 
@@ -69,21 +73,28 @@ class TrainingRun:
         run_id: MLflow's id.
         history: Epoch, from 0 -> its metrics.
         health: Epoch, from 0 -> metrics of the layers.
+        then: How to go on with it, as the end of a sentence about what went wrong.
     """
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id, self.experiment_id = run_id, experiment_id
         self.history: dict[int, dict[str, float]] = {}
         self.health: dict[int, dict[str, float]] = {}
+        self.then = ""
         self._logged: set[tuple[str, int]] = set()
         self._samples_before = 0
         self._client = mlflow.MlflowClient()
-        self._delivery = Delivery(lambda metrics: self._client.log_batch(run_id, metrics), say)
+        self._delivery = Delivery(self._send, say)
 
-    def log_config(self, config: Config) -> None:
-        """Log every field of the configuration as a parameter, named as on the command line."""
-        fields = flatten(dataclasses.asdict(config))
-        params = [Param(name, without_secrets(name, str(value))[:_PARAM_LIMIT]) for name, value in fields.items()]
+    def log_config(self, config: Config, section: str | None = None) -> None:
+        """Log the settings that shape what is trained as parameters, named as on the command line.
+
+        Args:
+            config: The configuration.
+            section: One that is logged too, e.g. ``experiment``.
+        """
+        shown = parameters(config, section)
+        params = [Param(name, without_secrets(name, value)[:_PARAM_LIMIT]) for name, value in shown.items()]
         for start in range(0, len(params), _BATCH):
             self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
 
@@ -130,20 +141,26 @@ class TrainingRun:
 
     def _queue(self, step: int, metrics: Mapping[str, float]) -> None:
         now = get_current_time_millis()
-        new = [name for name in metrics if (name, step) not in self._logged]
+        named = {metric_name(name): value for name, value in metrics.items()}
+        new = [name for name in named if (name, step) not in self._logged]
         self._logged.update((name, step) for name in new)
-        self._delivery.put([Metric(name, metrics[name], now, step) for name in new])
+        self._delivery.put([Metric(name, named[name], now, step) for name in new])
+
+    def _send(self, metrics: Sequence[Metric]) -> None:
+        with refusals_told(self.then):
+            self._client.log_batch(self.run_id, metrics)
 
     def remember(self, histories: Iterable[Iterable[Metric]]) -> None:
         """Take note of the metrics that the run has already; they are not logged again."""
         for metric in (metric for history in histories for metric in history):
             self._logged.add((metric.key, metric.step))
-            if metric.key.startswith("system/"):
+            layer = layer_metric(metric.key)
+            if metric.key.endswith(_OF_MACHINES):
                 self._samples_before = max(self._samples_before, metric.step)
             if metric.key in _OF_EPOCHS and metric.step > 0:
                 self.history.setdefault(metric.step - 1, {})[metric.key] = metric.value
-            if metric.key.startswith(_OF_LAYERS) and metric.step > 0:
-                self.health.setdefault(metric.step - 1, {})[metric.key] = metric.value
+            if layer is not None and metric.step > 0:
+                self.health.setdefault(metric.step - 1, {})[layer] = metric.value
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> None:
         """Wait until all metrics are logged.
@@ -166,12 +183,19 @@ class TrainingRun:
         """Log all files of a folder, under their names in it."""
         self._client.log_artifacts(self.run_id, str(folder))
 
+    def describe(self, note: str) -> None:
+        """Set the run's description, in Markdown."""
+        self._client.set_tag(self.run_id, NOTE, note)
+
     def log_best(self) -> None:
-        """Log the best value of each validation metric; tables of runs show the last ones."""
+        """Log the best value of each validation metric; tables of runs show the last ones.
+
+        Their step is 0, as that of an evaluation: MLflow draws them as bars then, and not as curves of one point.
+        """
         for name, best in (("val_loss", min), ("val_accuracy", max)):
             known = [metrics[name] for metrics in self.history.values() if name in metrics]
             if known:
-                self._queue(max(self.history) + 1, {f"best_{name}": best(known)})
+                self._delivery.put([Metric(f"best_{name}", best(known), get_current_time_millis(), 0)])
 
     def log_curves(self) -> None:
         """Log the training curves as a picture."""
@@ -186,7 +210,7 @@ def training_run(
     """Open a run that says what it is made from, or one to go on with; it ends as FINISHED, or as FAILED with a reason.
 
     Args:
-        config: Every field becomes a parameter; of a run to go on with (``training.resume``) they stay as they were.
+        config: Its settings become parameters; of a run to go on with (``training.resume``) they stay as they were.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
@@ -198,13 +222,16 @@ def training_run(
     client = mlflow.MlflowClient()
     if config.training.resume is None:
         experiment = store.experiment_id(config.tracking.experiment)
-        name = (tags or {}).get("mlflow.runName", f"{config.model.name}-{config.dataset.name}")
-        run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+        name = (tags or {}).get("mlflow.runName", run_name(config))
+        with refusals_told():
+            run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
     else:
         run = _reopened(config.training.resume)
+    if _PARENT not in (tags or {}):
+        run.then = f", and go on with --resume {run.run_id}"
     with ending(run):
         if config.training.resume is None:
-            run.log_config(config)
+            run.log_config(with_version(config, manifest))
             run.log_dataset(manifest, path)
         record.log_record(run.run_id, config, manifest)
         run.set_tags({**provenance(manifest, spark_application, config.training.num_workers), **(tags or {})})
@@ -213,10 +240,15 @@ def training_run(
 
 @contextmanager
 def ending(run: TrainingRun) -> Iterator[None]:
-    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason."""
+    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason.
+
+    Raises:
+        TrackingError: The store no longer takes the credentials.
+    """
     client = mlflow.MlflowClient()
     try:
-        yield
+        with refusals_told(run.then):
+            yield
     except BaseException as error:
         try:
             run.flush(_LAST_WORDS_SECONDS)
@@ -230,7 +262,8 @@ def ending(run: TrainingRun) -> Iterator[None]:
         except Exception as other:  # it must not hide why the run failed
             say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
         raise
-    client.set_terminated(run.run_id, "FINISHED")
+    with refusals_told():
+        client.set_terminated(run.run_id, "FINISHED")
 
 
 def _reopened(run_id: str) -> TrainingRun:
@@ -253,15 +286,9 @@ def _reopened(run_id: str) -> TrainingRun:
     return run
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into one level of dotted names; empty mappings stay as they are."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+def with_version(config: Config, manifest: Manifest) -> Config:
+    """The configuration with the dataset's version in it, which may have been ``latest``."""
+    return replace(config, dataset=replace(config.dataset, version=manifest.version))
 
 
 def provenance(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:

@@ -9,16 +9,17 @@ from typing import Any
 import mlflow
 import numpy as np
 from matplotlib.figure import Figure
-from mlflow.entities import LoggedModelInput, Metric, Param, RunTag
+from mlflow.entities import Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
 from convoy.models.package import ModelPackage
-from convoy.tracking import store
+from convoy.tracking import logged_models, store
 from convoy.tracking.figures import label_text
+from convoy.tracking.presentation import flatten
 from convoy.tracking.record import COMMIT, git_commit
+from convoy.tracking.refusal import refusals_told
 from convoy.tracking.registry import version_of
-from convoy.tracking.runs import flatten
 from convoy.tracking.secrets import without_secrets
 
 SUMMARY, PICTURE = "scoring/summary.json", "scoring/histograms.png"
@@ -44,6 +45,7 @@ class Histogram:
     training: Sequence[int] | None
 
 
+@refusals_told()
 def log_scoring(
     config: Config,
     package: ModelPackage,
@@ -85,13 +87,13 @@ def log_scoring(
             "model.run_id": package.run_id or "",
         }
         params = flatten({"scoring": dataclasses.asdict(config.scoring)})
+        given = {name: value for name, value in params.items() if value is not None}
         now, model_id = get_current_time_millis(), package.model_id
-        if model_id:
-            client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
+        logged_models.link(client, run_id, model_id)
         client.log_batch(
             run_id,
-            [Metric(name, value, now, 0, model_id=model_id) for name, value in metrics.items()],
-            [Param(name, without_secrets(name, str(value))[:_MOST_PARAM]) for name, value in params.items()],
+            [logged_models.metric(name, value, now, model_id) for name, value in metrics.items()],
+            [Param(name, without_secrets(name, str(value))[:_MOST_PARAM]) for name, value in given.items()],
             [RunTag(name, value) for name, value in tags.items() if value],
         )
         client.log_dict(run_id, dict(document), SUMMARY)

@@ -23,8 +23,13 @@ def text_without_secrets(text: str) -> str:
     That is: private keys, whatever is assigned to a name that says that it is secret, credentials in URLs, and the
     values of environment variables with such names.
     """
-    text = _PRIVATE_KEY.sub(BLANK, text)
+    text = without_environment(_PRIVATE_KEY.sub(BLANK, text))
+    return _USERINFO.sub("", _ASSIGNED.sub(rf"\1{BLANK}", text))
+
+
+def without_environment(text: str) -> str:
+    """Blank out the values of environment variables whose names say that they are secret."""
     hidden = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= _SHORTEST}
     for value in sorted(hidden, key=len, reverse=True):
         text = text.replace(value, BLANK)
-    return _USERINFO.sub("", _ASSIGNED.sub(rf"\1{BLANK}", text))
+    return text

@@ -1,6 +1,7 @@
 """The tracking store: is it there, and where do an experiment's artifacts go."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
 from convoy.tracking.listing import SQLITE, sqlite_file
+from convoy.tracking.refusal import refusal, refusals_told
 
 _TIMEOUT_SECONDS = 5
 # MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
@@ -29,7 +31,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         create: Make a SQLite file that is missing.
 
     Raises:
-        TrackingError: The store does not answer, or is of a kind that MLflow no longer takes.
+        TrackingError: The store does not answer, refuses the credentials, or is of a kind that MLflow no longer takes.
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
@@ -65,9 +67,11 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
     mlflow.set_tracking_uri(_absolute(uri))
     mlflow.set_registry_uri(_absolute(registry_uri or uri))
     try:
-        with _alone(sqlite_file(uri)):
+        with _alone(sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
+        if told := refusal(error, uri):
+            raise told from None
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
 
 
@@ -96,6 +100,7 @@ def look(uri: str) -> str:
     return "will be made by the first run"
 
 
+@refusals_told()
 def experiment_id(name: str) -> str:
     """Return the experiment of that name, made if missing; a SQLite store keeps artifacts beside its file."""
     client = mlflow.MlflowClient()
@@ -111,7 +116,19 @@ def experiment_id(name: str) -> str:
     except MlflowException as error:
         if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job was quicker
             return experiment_id(name)
+        if refusal(error):
+            raise
         raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow 2 from telling of each step as it makes the tables; it sets up logging of its own for that."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager

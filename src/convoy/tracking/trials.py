@@ -13,7 +13,8 @@ from convoy.config import Config
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.evaluations import PER_CLASS
-from convoy.tracking.runs import TrainingRun, ending, provenance
+from convoy.tracking.refusal import refusals_told
+from convoy.tracking.runs import TrainingRun, ending, provenance, with_version
 
 VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
@@ -162,11 +163,11 @@ def parent_run(
     """Open the parent run; it ends as FINISHED, or as KILLED or FAILED with a reason.
 
     Args:
-        config: Every field becomes a parameter, the variants' among them.
+        config: Its settings become parameters, the section of the job's own name among them.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
-        job: Which job it is.
+        job: Which job it is: ``experiment`` or ``tune``.
         again: Id of the run of an earlier start, to go on with; a new one is opened where it is gone.
     """
     client = mlflow.MlflowClient()
@@ -174,10 +175,11 @@ def parent_run(
     fresh = run is None
     if run is None:
         experiment = store.experiment_id(config.tracking.experiment)
-        run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
+        with refusals_told():
+            run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):
         if fresh:
-            run.log_config(config)
+            run.log_config(with_version(config, manifest), job)
             run.log_dataset(manifest, path)
         tags = provenance(manifest, spark_application, config.training.num_workers)
         run.set_tags({**tags, "mlflow.source.name": f"jobs/{job}.py"})

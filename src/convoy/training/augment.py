@@ -43,11 +43,6 @@ class Augmenter:
         self._config = config
         self._seed = seed
         self._fill = np.rint(pixel_mean).astype(np.uint8)
-        # The layers' own generators are not used: only the halves that apply a given transformation.
-        self._rotation = keras.layers.RandomRotation(
-            config.rotation / 360, fill_mode="constant", seed=0, data_format="channels_last", dtype="float32"
-        )
-        self._brightness = keras.layers.RandomBrightness(config.brightness, seed=0, dtype="float32")
         probability = table_quantiles()
         angles = np.deg2rad(config.rotation) * (2 * probability - 1)
         with tf.device("CPU"):
@@ -89,12 +84,12 @@ class Augmenter:
         if config.rotation:
             matrix = self._rotation_matrix(images, bits)
             # In float32: for uint8 the operation would truncate what it interpolates.
-            images = self._rotation.transform_images(tf.cast(images, tf.float32), {"rotation_matrix": matrix})
+            images = keras.ops.image.affine_transform(
+                tf.cast(images, tf.float32), matrix, fill_mode="constant", data_format="channels_last"
+            )
         if config.brightness:
             delta = 255 * config.brightness * (2 * unit(bits[:, _Draw.BRIGHTNESS]) - 1)
-            images = self._brightness.transform_images(
-                tf.cast(images, tf.float32), {"rgb_delta": delta[:, None, None, None]}
-            )
+            images = tf.clip_by_value(tf.cast(images, tf.float32) + delta[:, None, None, None], 0, 255)
         if config.cutout:
             images = self._cut_out(images, bits)
         return images

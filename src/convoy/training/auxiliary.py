@@ -43,9 +43,19 @@ def of_main_head(metric: Function) -> Function:
 class TrainedWithHeads(keras.Model):
     """A network with auxiliary heads that is validated without them, as it will be saved."""
 
+    _validates = False  # Keras 3.2 does not tell ``compute_loss`` whether it is training
+
+    def test_step(self, data: Any) -> Any:
+        """Validate a batch."""
+        self._validates = True
+        try:
+            return super().test_step(data)
+        finally:
+            self._validates = False
+
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **options: Any
     ) -> Any:
         """Take all heads' losses in training, the main one's in validation."""
-        heads = y_pred if training else y_pred[:, :1]
-        return super().compute_loss(x=x, y=y, y_pred=heads, sample_weight=sample_weight, training=training)
+        heads = y_pred[:, :1] if self._validates else y_pred
+        return super().compute_loss(x=x, y=y, y_pred=heads, sample_weight=sample_weight, **options)

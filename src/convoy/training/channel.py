@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
+
+from convoy.errors import ClusterError
+from convoy.training import reachable
 
 Event = dict[str, Any]
 
@@ -30,8 +33,22 @@ class Address:
     key: bytes = field(repr=False)
 
     def connect(self) -> "Sender":
-        """Open a connection from a rank."""
-        return Sender(Client((self.host, self.port), authkey=self.key))
+        """Open a connection from a rank.
+
+        Raises:
+            ClusterError: The driver cannot be reached there.
+            AuthenticationError: The key is another one.
+        """
+        try:
+            opened = socket.create_connection((self.host, self.port), timeout=reachable.SECONDS)
+        except OSError as error:
+            why = f"the driver at {self.host}:{self.port} ({error.strerror or error})"
+            raise ClusterError(reachable.problem(socket.gethostname(), why)) from None
+        opened.setblocking(True)
+        connection = Connection(opened.detach())
+        answer_challenge(connection, self.key)
+        deliver_challenge(connection, self.key)
+        return Sender(connection)
 
 
 class Sender:
@@ -51,7 +68,8 @@ class Sender:
             self._connection.poll(None)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; who waits on it in another thread goes on."""
+        _shut_down(self._connection)
         self._connection.close()
 
 
@@ -123,8 +141,7 @@ class Receiver:
         self._hung_up = True
         with self._open_lock:
             for connection in self._open:
-                with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
-                    copy.shutdown(socket.SHUT_RDWR)
+                _shut_down(connection)
 
     def close(self) -> None:
         """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
@@ -141,6 +158,11 @@ class Receiver:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
         if self._failure is not None:
             raise self._failure
+
+
+def _shut_down(connection: Connection) -> None:
+    with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 def _reachable(bind: str) -> str:

@@ -6,8 +6,7 @@ import time
 from pyspark.sql import SparkSession
 
 from convoy.config import TrainingConfig
-from convoy.errors import ClusterError
-from convoy.spark import slots, slots_now
+from convoy.spark import slots, slots_now, too_few_slots
 
 # Spark's standalone scheduler counts an executor whose connection is gone for 5 s more
 # (spark.standalone.executorRemoveDelayOnDisconnection).
@@ -51,11 +50,7 @@ def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = 
     most, master = config.num_workers, str(spark.sparkContext.master)
     if not config.elastic:
         if most > (available := slots(spark, most)):
-            raise ClusterError(
-                f"training.num_workers is {most}, but Spark (master {master}) can run {available}"
-                f" task{'' if available == 1 else 's'} at once; lower num_workers to {available}, or give Spark more"
-                " cores"
-            )
+            raise too_few_slots("training.num_workers", most, master, available)
         return most
     began = time.monotonic()
     fixed = master == "local" or master.startswith("local[")  # the driver itself: its slots neither come nor go
@@ -66,10 +61,7 @@ def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = 
         if ranks is not None:
             return ranks
         if waited >= _WAIT_SECONDS:
-            raise ClusterError(
-                f"training.min_workers is {config.min_workers}, but Spark (master {master}) can run {available}"
-                f" task{'' if available == 1 else 's'} at once; lower min_workers, or give Spark more cores"
-            )
+            raise too_few_slots("training.min_workers", config.min_workers, master, available)
         time.sleep(0.5)
 
 

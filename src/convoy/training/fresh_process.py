@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark import TaskContext
+
+from convoy.training.channel import Address
 
 _TAIL = 20_000
 
@@ -39,19 +41,28 @@ class FreshProcess:
     The process has the payload on stdin, which stays open for as long as the task lives: whoever reads its end knows
     that the task is gone.
 
+    It is killed when the driver hangs up, or is gone: a process that is stopped, or stuck, would not end by itself.
+
     Attributes:
         module: What to run.
         payload: Its input.
+        address: Where the driver learns that the task has begun, by an event ``begun``, and hangs up.
     """
 
     module: str
     payload: bytes
+    address: Address
 
     def __call__(self, partition: Iterable[Any]) -> Iterator[Outcome]:
         """Run it, and yield what it left."""
         context = TaskContext.get()
         gpus = context.resources()["gpu"].addresses if context and "gpu" in context.resources() else None
-        yield run(self.module, self.payload, environment(os.environ, sys.path, gpus))
+        driver = self.address.connect()
+        try:
+            driver.send({"type": "begun"})
+            yield run(self.module, self.payload, environment(os.environ, sys.path, gpus), driver.wait)
+        finally:
+            driver.close()
 
 
 def environment(own: Mapping[str, str], path: Iterable[str], gpus: Iterable[str] | None) -> dict[str, str]:
@@ -66,10 +77,12 @@ def environment(own: Mapping[str, str], path: Iterable[str], gpus: Iterable[str]
     return {**own, "PYTHONPATH": os.pathsep.join(filter(None, path)), "TF_CPP_MIN_LOG_LEVEL": "3", **visible}
 
 
-def run(module: str, payload: bytes, env: Mapping[str, str]) -> Outcome:
-    """Run a module as a process, to its end."""
+def run(module: str, payload: bytes, env: Mapping[str, str], wait: Callable[[], object] | None = None) -> Outcome:
+    """Run a module as a process, to its end, or until ``wait`` returns."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-m", module], stdin=pipe, stdout=pipe, stderr=pipe, env=env) as process:
+        if wait is not None:
+            threading.Thread(target=_kill_after, args=(wait, process), daemon=True).start()
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -82,6 +95,11 @@ def run(module: str, payload: bytes, env: Mapping[str, str]) -> Outcome:
             return Outcome(status, result, said.text())
         finally:
             process.kill()
+
+
+def _kill_after(wait: Callable[[], object], process: "subprocess.Popen[bytes]") -> None:
+    wait()
+    process.kill()
 
 
 class _Tail(threading.Thread):

@@ -4,7 +4,6 @@ import os
 import re
 import socket
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import psutil
 from pyspark.sql import SparkSession
 
+import convoy.training.lean  # noqa: F401 - before the others import Keras
 from convoy import errors
 from convoy.config import Config
 from convoy.errors import ClusterError, ConvoyError
@@ -24,7 +24,9 @@ from convoy.training.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.elastic import Growth, MoreSlots, ranks_to_start
 from convoy.training.exchange import check_reduction, driver_environment, horovod_environment
 from convoy.training.rank_output import RankOutput
+from convoy.training.reachable import told
 from convoy.training.recovery import checkpoint_folder
+from convoy.training.stall import START_SECONDS, StallWatch
 from convoy.training.transfer import InitialWeights
 from convoy.training.worker import TrainedModel, TrainTask, train
 
@@ -34,9 +36,7 @@ Handle = Callable[[dict[str, Any]], None]
 Work = Callable[[TrainTask, Collective, Handle], T | None]
 """What a rank does, a module-level function; its result counts on rank 0."""
 
-_START_SECONDS = 120
 _STOP_SECONDS = 15  # that ranks have to end after a signal
-_PROGRESS = frozenset({"started", "resumed", "step", "alive", "epoch"})
 _LOOPBACK = "127.0.0.1"
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
@@ -143,7 +143,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     environment = driver_environment(os.environ, local, context._python_includes or ())
     failures: list[dict[str, Any]] = []
     stop = threading.Event()
-    watch = _StallWatch(task.training.stall_timeout, stop)
+    watch = StallWatch(task.training.stall_timeout, stop.set)
     growth = Growth(spark, task.training, ranks, stop)
 
     def dispatch(event: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
                 run_rank,
                 args=(task, receiver.address, work),
                 num_proc=ranks,
-                start_timeout=_START_SECONDS,
+                start_timeout=START_SECONDS,
                 use_gloo=not mpi,
                 use_mpi=mpi,
                 nics={_loopback_interface()} if local else None,
@@ -232,51 +232,7 @@ def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Ex
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
     if cause is not None:
+        if unreached := told(output.tail()):
+            raise unreached from None
         reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause
-
-
-class _StallWatch:
-    """Ends the ranks when none has made progress for too long; a context manager.
-
-    Until the first step they have as long as they have to start, at least: they load TensorFlow and build the graph.
-
-    Args:
-        timeout: Seconds.
-        stop: Set to end the ranks.
-
-    Attributes:
-        limit: Seconds that count now.
-        stalled: Whether it has ended the ranks.
-    """
-
-    def __init__(self, timeout: float, stop: threading.Event) -> None:
-        self._timeout, self._stop = timeout, stop
-        self.limit = max(timeout, _START_SECONDS)
-        self._last = time.monotonic()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
-        self.stalled = False
-
-    def alive(self, event: str) -> None:
-        """Note an event of that type; only those of the training itself are a sign of life."""
-        if event in _PROGRESS:
-            self._last = time.monotonic()
-        if event in ("step", "epoch"):
-            self.limit = self._timeout
-
-    def _watch(self) -> None:
-        while not self._done.wait(min(1.0, self._timeout / 4)):
-            if time.monotonic() - self._last > self.limit:
-                self.stalled = True
-                self._stop.set()
-                return
-
-    def __enter__(self) -> "_StallWatch":
-        self._last = time.monotonic()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join(timeout=5)

@@ -23,9 +23,12 @@ from convoy.training.collective import SingleProcess
 from convoy.training.fresh_process import FreshProcess
 from convoy.training.launch import Handle, RankFailure
 from convoy.training.progress import TrainingStopped
+from convoy.training.reachable import told
+from convoy.training.stall import StallWatch
 from convoy.training.worker import TrainedModel, TrainTask, train
 
 _SHA256 = 64  # letters, before the file
+_KILL_SECONDS = 10.0
 _ALL_CANCELLED = "as part of cancellation of all jobs"
 
 
@@ -49,11 +52,16 @@ class OnTask:
         Raises:
             TrainingStopped: ``stop`` was called, or all of Spark's jobs were cancelled.
             ConvoyError: What the training found that the user can mend.
-            RankFailure: Its process ended for another reason.
+            RankFailure: It stood still for ``task.training.stall_timeout`` seconds, or its process ended for another
+                reason.
         """
         failures: list[dict[str, Any]] = []
 
         def dispatch(event: dict[str, Any]) -> None:
+            if event["type"] == "begun":
+                watch.alive("started")
+                return
+            watch.alive(event["type"])
             if event["type"] == "failure":
                 failures.append(event)
                 return
@@ -63,16 +71,26 @@ class OnTask:
                 receiver.hang_up()
                 raise
 
+        def give_up() -> None:
+            receiver.hang_up()  # the task kills the process; where it cannot, its machine stands still
+            if not ended.wait(_KILL_SECONDS):
+                context.cancelJobGroup(group)
+
+        context, problem, outcome, ended = spark.sparkContext, None, None, threading.Event()
+        watch = StallWatch(task.training.stall_timeout, give_up, begun=False)
         receiver = Receiver(*driver_addresses(spark), dispatch)
         group = f"convoy-{uuid.uuid4().hex}"
         with self._lock:
             self._running[group] = spark, receiver
-        context, problem, outcome = spark.sparkContext, None, None
         try:
             self._check()
             context.setJobGroup(group, "a training in a process of its own", interruptOnCancel=True)
-            process = FreshProcess(__name__, pickle.dumps((task, receiver.address)))
-            (outcome,) = context.parallelize([0], 1).mapPartitions(process).collect()
+            process = FreshProcess(__name__, pickle.dumps((task, receiver.address)), receiver.address)
+            with watch:
+                try:
+                    (outcome,) = context.parallelize([0], 1).mapPartitions(process).collect()
+                finally:
+                    ended.set()
         except TrainingStopped:
             raise
         except Exception as error:
@@ -84,10 +102,14 @@ class OnTask:
             receiver.close()
         if outcome is None or outcome.status:
             self._check()
+            if watch.stalled:
+                raise RankFailure(f"the training made no progress for {watch.limit:g} s (training.stall_timeout)")
         for failure in failures:
             if failure["kind"]:
                 raise getattr(errors, failure["kind"], ConvoyError)(failure["text"])
             raise RankFailure("the training failed:", failure["text"], may_pass=False)
+        if unreached := told(str(problem) if outcome is None else outcome.tail):
+            raise unreached
         if outcome is None:
             reason = str(problem).strip().splitlines() or [type(problem).__name__]
             raise RankFailure(f"the training did not finish: {reason[0]}") from problem

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from convoy.config import OptimizerConfig
 from convoy.training.collective import Collective
-from convoy.training.schedule import USUAL_RATES, Schedule
+from convoy.training.schedule import Schedule
 from convoy.training.timing import Stopwatch
+from convoy.training.usual_rates import configured_rate
 
 _CLASSES: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
     "sgd": (keras.optimizers.SGD, {}),
@@ -35,7 +36,7 @@ def build_optimizer(
     """
     cls, options = _CLASSES[config.name]
     if rate is None:
-        rate = USUAL_RATES[config.name] if config.learning_rate is None else config.learning_rate
+        rate = configured_rate(config)
     given = {
         "momentum": config.momentum,
         "weight_decay": config.weight_decay,

@@ -80,7 +80,9 @@ class PlateauRate(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate while it warms up."""
         if not self.warm:
-            update = int(self.model.optimizer.iterations) + 1
+            optimizer = self.model.optimizer
+            optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+            update = int(optimizer.iterations.numpy()) + 1
             if update <= self.warmup:
                 self.model.optimizer.learning_rate = self.rate * update / self.warmup
             self.warm = update >= self.warmup

@@ -1,5 +1,6 @@
 """A network that computes in 16 bits and keeps its weights in 32."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -22,13 +23,18 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
 
     def clone(layer: Any) -> Any:
         config = layer.get_config()
-        computes = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.Normalization)
+        computes = isinstance(layer, keras.layers.Layer) and not isinstance(
+            layer, keras.layers.Normalization | keras.Model
+        )
         if (
             computes and id(layer) not in outputs and not is_softmax(layer)
         ):  # what is no layer, but of keras.ops, follows its inputs
             config["dtype"] = precision
         return layer.__class__.from_config(config)
 
-    cloned = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    # Without it, as in Keras 3.2, networks within the network stay as they are.
+    known = inspect.signature(keras.models.clone_model).parameters
+    recursive = {"recursive": True} if "recursive" in known else {}
+    cloned = keras.models.clone_model(model, clone_function=clone, **recursive)
     cloned.set_weights(model.get_weights())
     return cloned

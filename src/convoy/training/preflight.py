@@ -10,6 +10,9 @@ from pyspark.sql import SparkSession
 
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.errors import ClusterError, ConvoyError, DatasetError
+from convoy.spark import driver_addresses
+from convoy.training import reachable
+from convoy.training.reachable import Meeting
 
 _ALIKE = ("python", "convoy", "tensorflow", "keras", "horovod")  # ranks of other versions would compute something else
 _MEND = "install the driver's versions on every worker, or ship its environment with --archives"
@@ -32,6 +35,8 @@ class Machine:
         unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
         network: The host and its network namespace; what has others is reached by addresses only.
         address: What the host's own name stands for there; None where it cannot be resolved.
+        unreached: Whom it cannot reach, the driver or another worker, at which address and port, and why; None where
+            it reaches both.
     """
 
     host: str
@@ -41,6 +46,7 @@ class Machine:
     unwritable: str | None = None
     network: str = ""
     address: str | None = None
+    unreached: str | None = None
 
 
 def check_executors(spark: SparkSession, workers: int, version_path: str, checkpoint_folder: str | None) -> None:
@@ -53,15 +59,17 @@ def check_executors(spark: SparkSession, workers: int, version_path: str, checkp
         checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.
 
     Raises:
-        ClusterError: Other versions or missing packages on an executor, a checkpoint folder that cannot be written.
+        ClusterError: Other versions or missing packages on an executor, one that does not reach the driver or
+            another, a checkpoint folder that cannot be written.
         DatasetError: An executor does not see the dataset.
     """
     if workers == 0:
         return
     manifest = str(Path(version_path) / MANIFEST)
-    probe = probe_of(manifest, checkpoint_folder)
-    answers = ask(spark, workers, probe)
-    problem = first_problem(_machine(next(probe([]))), [_machine(answer) for answer in answers], version_path)
+    own = _machine(next(probe_of(manifest, checkpoint_folder)([])))
+    with reachable.listening(*driver_addresses(spark), workers) as meeting:
+        answers = ask(spark, workers, probe_of(manifest, checkpoint_folder, meeting))
+    problem = first_problem(own, [_machine(answer) for answer in answers], version_path)
     if problem is not None:
         raise problem
 
@@ -97,6 +105,8 @@ def first_problem(driver: Machine, executors: Sequence[Machine], version_path: s
     if (alone := unreachable(executors)) is not None:
         return ClusterError(alone)
     for machine in sorted(executors, key=lambda machine: machine.host):
+        if machine.unreached is not None:
+            return ClusterError(reachable.problem(machine.host, machine.unreached))
         file = Path(version_path) / MANIFEST
         seen = f"cannot read {file} ({machine.unreadable})" if machine.manifest is None else f"has another {file}"
         if machine.manifest is None or machine.manifest != driver.manifest:
@@ -145,8 +155,11 @@ def _machine(answer: str) -> Machine:
     return Machine(**json.loads(answer))
 
 
-def probe_of(manifest: str, checkpoint_folder: str | None) -> Callable[[Iterable[int]], Iterator[str]]:
+def probe_of(
+    manifest: str, checkpoint_folder: str | None, meeting: Meeting | None = None
+) -> Callable[[Iterable[int]], Iterator[str]]:
     """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs."""
+    reached = reachable.question(meeting)
 
     def probe(_: Iterable[int]) -> Iterator[str]:
         import hashlib
@@ -197,6 +210,7 @@ def probe_of(manifest: str, checkpoint_folder: str | None) -> Callable[[Iterable
                 os.remove(hidden)
             except OSError as error:
                 answer["unwritable"] = f"{checkpoint_folder}: {error.strerror}"
+        answer["unreached"] = reached()
         yield json.dumps(answer)
 
     return probe

@@ -1,10 +1,12 @@
 """What the driver looks at before Spark starts: the dataset, whether the network fits it, the run to go on with."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from convoy.config import Config
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
+from convoy.errors import ConfigError, ModelError
 from convoy.models.describe import NetworkDescription, describe
 from convoy.training.exchange import check_reduction
 from convoy.training.network import Build, check_network
@@ -34,3 +36,26 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescri
     if config.training.num_workers:
         check_reduction(config.training.horovod)
     return path, manifest, describe(model, config.training)
+
+
+def check_networks(build: Build, named: Iterable[tuple[str, Config]], manifest: Manifest) -> None:
+    """Build the networks of several configurations, so that what does not fit shows before anything is trained.
+
+    Args:
+        build: Builds the networks.
+        named: What to call each configuration, and the configuration.
+        manifest: Of the dataset.
+
+    Raises:
+        ModelError: A network does not fit the dataset.
+        ConfigError: An augmentation does not.
+    """
+    seen = []
+    for name, config in named:
+        try:
+            if config.model not in seen:
+                check_network(build, config.model, manifest)
+            config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
+        except (ConfigError, ModelError) as error:
+            raise type(error)(f"{name}: {error}") from None
+        seen.append(config.model)

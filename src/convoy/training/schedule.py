@@ -12,18 +12,7 @@ import keras
 
 from convoy.config import OptimizerConfig, ScheduleConfig, TrainingConfig
 from convoy.training.accumulation import updates_per_epoch
-
-USUAL_RATES: dict[str, float] = {
-    "sgd": 0.01,  # Keras' default, for the three of its family
-    "momentum": 0.01,
-    "nesterov": 0.01,
-    "adam": 0.001,  # Kingma & Ba 2015, algorithm 1
-    "adamw": 0.001,  # Loshchilov & Hutter 2019, algorithm 2
-    "rmsprop": 0.001,  # Tieleman & Hinton 2012, lecture 6e
-    "adagrad": 0.01,  # PyTorch's default; Keras' 0.001 hardly moves, and Duchi et al. 2011 name none
-    "adadelta": 1.0,  # Zeiler 2012: the update has no rate
-    "lion": 0.0001,  # Chen et al. 2023: 3 to 10 times smaller than AdamW's
-}
+from convoy.training.usual_rates import configured_rate
 
 _ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1 / 25, 1 / 250_000  # as in fastai and PyTorch
 
@@ -34,7 +23,7 @@ def base_rate(config: OptimizerConfig, samples_per_update: int) -> float:
     The linear scaling rule: P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017,
     section 2.1.
     """
-    rate = USUAL_RATES[config.name] if config.learning_rate is None else config.learning_rate
+    rate = configured_rate(config)
     return rate if config.scale_with_batch is None else rate * samples_per_update / config.scale_with_batch
 
 
@@ -121,5 +110,5 @@ def rate_of_last_update(optimizer: keras.optimizers.Optimizer) -> float:
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     schedule = optimizer._learning_rate  # the public property evaluates it
     if isinstance(schedule, Schedule):
-        return float(schedule(max(0, int(optimizer.iterations) - 1)))
+        return float(schedule(max(0, int(optimizer.iterations.numpy()) - 1)))
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

@@ -110,11 +110,11 @@ def start_from(model: keras.Model, weights: InitialWeights, classes: Sequence[st
     Raises:
         ModelError: The file cannot be read; a layer is missing in it, or has other shapes there.
     """
-    own = [(layer, key) for layer, key in zip(model.layers, layer_keys(model.layers), strict=True) if layer.weights]
     heads = head_layers(model)
     others = weights.classes is not None and list(weights.classes) != list(classes)
     taken, new = [], []
     with stored_weights(weights.file, weights.source) as stored:
+        own = [(layer, key) for layer, key in zip(model.layers, layer_keys(model.layers), strict=True) if layer.weights]
         given = {layer.name: layer for layer in stored.layers}
         names = [layer.name if stored.named else key for layer, key in own]
         pairs = pair_names(names, list(given), {class_key(layer) for layer, _ in own})

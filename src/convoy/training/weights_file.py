@@ -4,6 +4,7 @@ Three formats: ``.keras`` archives, of which the weights alone are read; ``.weig
 of ``keras.applications``' weights and of whole models (``.h5``). The content tells them apart, not the name.
 """
 
+import collections
 import contextlib
 import re
 import tempfile
@@ -16,13 +17,16 @@ from typing import Any
 import h5py
 import keras
 from keras.src.legacy.saving import legacy_h5_format
-from keras.src.saving import saving_lib  # its reader refuses links out of the file and bombs
+from keras.src.saving import saving_lib
+from keras.src.utils.naming import to_snake_case
 
 from convoy.errors import ModelError
+from convoy.training.hdf5 import check_links, check_member
 
 Shapes = list[tuple[int, ...]]
 
 _LAYERS = "layers"
+_IN_ARCHIVE = "model.weights.h5"  # the weights in a .keras file
 _NUMBER = re.compile(r"(?P<base>.*?)(?:_(?P<number>\d+))?$")
 _DRAWS = "seed_generator"  # the state of a layer's random numbers, which is no weight
 
@@ -72,6 +76,7 @@ def stored_weights(file: str, source: str) -> Iterator[StoredWeights]:
         try:
             store = saving_lib.H5IOStore(_hdf5_of(Path(file), stack), mode="r")
             stack.callback(store.close)
+            check_links(store.h5_file)
             found = _of_keras_3(store) if _LAYERS in store.h5_file else _of_older(store.h5_file)
         except Exception as error:  # h5py, zipfile and Keras raise whatever they find
             reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
@@ -89,26 +94,29 @@ def _hdf5_of(file: Path, stack: contextlib.ExitStack) -> Path:
         return file
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convoy-"))
     with zipfile.ZipFile(file) as archive:
-        saving_lib._reject_zip_bomb(archive, saving_lib._VARS_FNAME_H5)
-        return Path(archive.extract(saving_lib._VARS_FNAME_H5, folder))
+        check_member(archive, _IN_ARCHIVE)
+        return Path(archive.extract(_IN_ARCHIVE, folder))
 
 
 def layer_keys(layers: list[Any]) -> list[str]:
     """What Keras 3 calls layers in its files: their class, numbered among its like (``conv2d``, ``conv2d_1``)."""
-    used: dict[str, int] = {}
-    return [saving_lib._get_unique_name(class_key(layer), used) for layer in layers]
+    keys, used = [], collections.Counter[str]()
+    for key in map(class_key, layers):
+        keys.append(f"{key}_{used[key]}" if used[key] else key)
+        used[key] += 1
+    return keys
 
 
 def class_key(layer: Any) -> str:
     """A layer's class in Keras' spelling of automatic names: ``conv2d``, ``batch_normalization``."""
-    return str(saving_lib.naming.to_snake_case(type(layer).__name__))
+    return str(to_snake_case(type(layer).__name__))
 
 
 def _of_keras_3(store: Any) -> StoredWeights:
     layers, named = [], False
     for key in sorted(store.h5_file[_LAYERS], key=_by_number):
         path = f"{_LAYERS}/{key}"
-        group = saving_lib.safe_get_h5_group(store.h5_file, path)
+        group = store.h5_file[path]
         shapes: dict[str, tuple[int, ...]] = {}
         group.visititems(lambda at, item, shapes=shapes: _note_shape(shapes, at, item))
         if shapes:
@@ -120,7 +128,14 @@ def _of_keras_3(store: Any) -> StoredWeights:
 
 
 def _loader(store: Any, path: str) -> Callable[[keras.Layer], None]:
-    return lambda layer: saving_lib._load_state(layer, store, None, path)
+    def load(layer: keras.Layer) -> None:
+        errors: dict[int, tuple[Any, Exception]] = {}
+        # Keras 3.2 fails without these three sets; with them, errors are collected instead of raised.
+        saving_lib._load_state(layer, store, None, path, False, set(), set(), errors)
+        for _, error in errors.values():
+            raise error
+
+    return load
 
 
 def _note_shape(shapes: dict[str, tuple[int, ...]], at: str, item: Any) -> None:
@@ -141,12 +156,12 @@ def _by_number(key: str) -> tuple[Any, ...]:
 def _of_older(file: Any) -> StoredWeights:
     group = file
     if "model_weights" in file and not legacy_h5_format.load_attributes_from_hdf5_group(file, "layer_names"):
-        group = saving_lib.safe_get_h5_group(file, "model_weights")  # of a whole model
+        group = file["model_weights"]  # of a whole model
     layers = []
     for name in legacy_h5_format.load_attributes_from_hdf5_group(group, "layer_names"):
-        own = saving_lib.safe_get_h5_group(group, name)
+        own = group[name]
         weights = legacy_h5_format.load_attributes_from_hdf5_group(own, "weight_names")
-        values = [saving_lib.safe_get_h5_dataset(own, weight) for weight in weights]
+        values = [own[weight] for weight in weights]
         if values:
             layers.append(StoredLayer(name, [tuple(value.shape) for value in values], _assigner(values)))
     return StoredWeights(layers, named=True)

@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from convoy.config import Config, TuneConfig
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
-from convoy.errors import ClusterError, ConfigError, ModelError, TrainingError
+from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.models.registry import build
-from convoy.spark import slots
+from convoy.spark import slots, too_few_slots
 from convoy.tracking.initial_weights import initial_weights
 from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import Course, train_model
@@ -25,7 +25,6 @@ from convoy.tracking.runs import TrainingRun, training_run
 from convoy.tracking.trials import ParentRun
 from convoy.training.elastic import ranks_to_start
 from convoy.training.launch import Handle, RankFailure, launch, task_of
-from convoy.training.network import check_network
 from convoy.training.on_task import OnTask
 from convoy.training.preflight import check_executors
 from convoy.training.progress import TrainingStopped
@@ -34,7 +33,7 @@ from convoy.training.transfer import where_ranks_read
 from convoy.training.worker import TrainedModel, TrainTask
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml
 from convoy.tuning.pictures import pictures_of
-from convoy.tuning.space import Parameter, applied, completed
+from convoy.tuning.space import Parameter, applied
 from convoy.tuning.study import Study
 from convoy.tuning.trials import State, Tried, reason_to_end
 
@@ -70,26 +69,6 @@ class Setting:
     parent: ParentRun
 
 
-def check_networks(config: Config, parameters: Sequence[Parameter], manifest: Manifest) -> None:
-    """Build the networks of the space's choices and ends, so that what does not fit shows before anything is trained.
-
-    Raises:
-        ModelError: A network does not fit the dataset.
-        ConfigError: An augmentation does not.
-    """
-    seen = []
-    for one in parameters:
-        for value in one.extremes:
-            tried = applied(config, completed(parameters, {one.name: value}) or {})
-            try:
-                if tried.model not in seen:
-                    check_network(build, tried.model, manifest)
-                tried.training.augmentation.check_fits(manifest.shape, manifest.dtype)
-            except (ConfigError, ModelError) as error:
-                raise type(error)(f"tune.space: {one.name} {value}: {error}") from None
-            seen.append(tried.model)
-
-
 def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
     """Look whether Spark has the slots, and its machines what they need.
 
@@ -102,10 +81,7 @@ def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
         check_executors(spark, ranks_to_start(spark, config.training), str(path), made_folder(config.training))
         return
     if wanted > (available := slots(spark, wanted)):
-        raise ClusterError(
-            f"tune.parallel is {wanted}, but Spark (master {spark.sparkContext.master}) can run {available}"
-            f" task{'' if available == 1 else 's'} at once; lower it to {available}, or give Spark more cores"
-        )
+        raise too_few_slots("tune.parallel", wanted, str(spark.sparkContext.master), available)
     check_executors(spark, wanted, str(path), None)
 
 
@@ -227,9 +203,9 @@ class Runner:
 
     def _ended(self, tried: Tried, run_ids: Sequence[str]) -> None:
         best, metric = self._study.best(), self._tune.metric
-        metrics: dict[str, float] = {} if tried.value is None else {f"trial/{metric}": tried.value}
+        metrics: dict[str, float] = {} if tried.value is None else {f"trial_{metric}": tried.value}
         if best is not None and best.value is not None:
-            metrics[f"trial/best_{metric}"] = best.value
+            metrics[f"trial_best_{metric}"] = best.value
         for run_id in run_ids:
             self._all.parent.log_trial(tried.number, metrics, run_id, {"convoy.trial.state": tried.state})
         self._board.ended(tried, best)

@@ -102,6 +102,13 @@ def space_of(config: Config) -> tuple[Parameter, ...]:
     return parameters
 
 
+def extremes(config: Config, parameters: Sequence[Parameter]) -> Iterator[tuple[str, Config]]:
+    """Yield the configurations of the space's choices and ends, each with what to call it."""
+    for one in parameters:
+        for value in one.extremes:
+            yield f"tune.space: {one.name} {value}", applied(config, completed(parameters, {one.name: value}) or {})
+
+
 def applied(config: Config, values: Mapping[str, Any]) -> Config:
     """Return a configuration with these values, of fields that are known and types that fit.
 

@@ -1,0 +1,98 @@
+"""What the oldest versions that Convoy runs with, those of Databricks Runtime 15.4 LTS ML, do otherwise.
+
+``make test-dbr15`` skips the tests listed here, each with its reason; with other versions they run.
+"""
+
+import inspect
+from collections.abc import Iterable
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+
+_LEAVES_NOTHING = "builds layers that leave nothing: Convoy refuses such networks, but names another layer, or no sizes"
+
+DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("keras==3.2.1", _LEAVES_NOTHING): (
+        "jobs/test_bad_input.py::test_geometry_that_the_network_cannot_take",
+        "jobs/test_describe_command.py::test_what_the_user_can_mend_is_one_line_and_status_2[arguments4",
+        *(
+            f"models/test_architectures.py::test_what_an_architecture_cannot_do_is_refused_in_one_line[options{n}"
+            for n in (10, 11, 12)
+        ),
+        "models/test_architectures.py::test_the_shortest_sides_that_are_stated_are_the_shortest_that_fit",
+        "models/test_geometry.py::test_architectures_say_it_too",
+        "models/test_geometry.py::test_sizes_are_those_of_keras",
+        *(
+            f"models/test_geometry.py::test_what_keras_refuses_names_the_layer_the_numbers_and_what_fits[<lambda>-{said}"
+            for said in (
+                r"layer 'c' \\(Conv2D\\): 4x4 with a 5x5 filter at stride 1",
+                r"layer 'c' \\(Conv2D\\): 2x2 with a 3x3 filter",
+                r"layer 'c' \\(MaxPooling2D\\): 1x1 with a 2x2 window",
+                "dilation 3: 7 wide",
+                r"layer 'c' \\(Dense\\): .*units=0",
+            )
+        ),
+        *(
+            f"models/test_registry.py::test_image_that_does_not_fit_names_the_layer_and_what_reaches_it[{case}"
+            for case in ("lenet5-4-", "lenet5-5-", "lenet5-12-", "mnist_cnn-")
+        ),
+    ),
+    ("keras==3.2.1", "does not join sizes of 1 along channels"): (
+        "models/test_architectures.py::test_any_size_and_number_of_channels[inception_v3-small-shape19]",
+    ),
+    ("keras==3.2.1", "turns inputs of these types into float32"): (
+        "models/test_registry.py::test_samples_of_every_type_are_normalised[float16]",
+        "models/test_registry.py::test_samples_of_every_type_are_normalised[float64]",
+    ),
+    ("keras==3.2.1", "cannot load a Lambda layer with an output_shape, even without safe mode"): (
+        "tracking/test_package.py::test_a_lambda_is_refused_and_does_not_run",
+    ),
+    ("keras==3.2.1", "lacks the layers that the result is compared with"): (
+        "training/test_augment_options.py::test_cutout_agrees_with_keras",
+        "training/test_augment_options.py::test_flips_and_crops_agree_with_keras",
+        "training/test_augment_options.py::test_mixup_agrees_with_keras",
+        "training/test_augment_options.py::test_rotation_interpolates_leaves_black_corners_and_agrees_with_keras",
+    ),
+    ("keras==3.2.1", "cannot write a Bidirectional layer into an HDF5 file of the older kind"): (
+        "training/test_transfer.py::test_a_last_layer_of_another_name_starts_anew",
+        "training/test_transfer.py::test_links_out_of_the_file_are_not_followed",
+        *(
+            f"training/test_transfer.py::{test}[{kind}, older]"
+            for test in (
+                "test_the_same_network_gets_the_same_weights",
+                "test_weights_of_another_shape_are_refused_with_both",
+                "test_where_the_classes_differ_the_last_layer_alone_starts_anew",
+            )
+            for kind in ("weights", "whole")
+        ),
+    ),
+    ("keras==3.2.1", "writes files of weights without names, so that the message differs"): (
+        "training/test_transfer.py::test_a_layer_that_is_missing_is_named",
+    ),
+    ("pillow==9.4.0", "takes no notice of transparency in images of 1 bit"): (
+        "images/test_formats.py::test_few_bits_of_grey_span_the_whole_range[1]",
+    ),
+}
+"""(Version, what it does) -> the beginnings of tests' ids, below ``tests``."""
+
+
+def mark_differences(items: Iterable[pytest.Item]) -> None:
+    """Mark tests to be skipped that cannot pass with a version that is installed."""
+    for (version, why), tests in DIFFERENCES.items():
+        requirement = Requirement(version)
+        if requirement.specifier.contains(metadata.version(requirement.name)):
+            skip = pytest.mark.skip(reason=f"{version} {why}")
+            for item in items:
+                if item.nodeid.removeprefix("tests/").startswith(tests):
+                    item.add_marker(skip)
+
+
+def clear_session() -> None:
+    """``keras.backend.clear_session``, without its collection of garbage where Keras leaves the choice."""
+    import keras
+
+    choice = (
+        {"free_memory": False} if "free_memory" in inspect.signature(keras.backend.clear_session).parameters else {}
+    )
+    keras.backend.clear_session(**choice)
