@@ -31,12 +31,14 @@ class Data:
         rows: How many.
         network: Folder with ``network.keras``, ``mlflow`` (an MLflow model of it) and ``mean`` and so on in its name.
         version: The same images as a split of a Convoy dataset, where there is one.
+        folder: The same images as files, where they are photographs.
     """
 
     table: Path
     rows: int
     network: Path
     version: Path | None = None
+    folder: Path | None = None
 
 
 def package(network: Path) -> ModelPackage:
@@ -77,9 +79,8 @@ def jpeg_rows(
 ) -> Data:
     """Photographs of about that size as JPEG bytes, column ``content``."""
     table = work / f"score-jpeg-{count}-{height}x{width}"
+    folder = draw_folder(work / f"photographs-{count}-{height}x{width}", count, height, width)
     if not table.exists():
-        say(f"draw {count:,} photographs of {height}x{width}")
-        folder = draw_folder(work / f"photographs-{count}-{height}x{width}", count, height, width)
         contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
         draft = _draft(table)
         for number in range(FILES):
@@ -89,7 +90,7 @@ def jpeg_rows(
             )
         draft.rename(table)
     rows = sum(pq.read_metadata(path).num_rows for path in table.glob("*.parquet"))
-    return Data(table, rows, _network(work, network, shape, decodes=True))
+    return Data(table, rows, _network(work, network, shape, decodes=True), folder=folder)
 
 
 def large_rows(work: Path, count: int) -> Data:
