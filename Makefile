@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
-SHORT := not cluster and not long
+SHORT := not cluster and not ui and not long
 EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -19,14 +19,16 @@ demo: setup ## ingest, train on two ranks, evaluate and score the embedded digit
 	@$(PYTHON) tools/demo.py
 
 test: setup ## all tests but the long ones and those on a cluster
-	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)"
-	@$(PYTHON) -m pytest -m "(spark or e2e) and $(SHORT)"
+	@failed=0; \
+	$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)" || failed=$$?; \
+	$(PYTHON) -m pytest -m "(spark or e2e) and $(SHORT)" || failed=$$?; \
+	exit $$failed
 
 test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainings
 	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
 
 test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
-	@$(PYTHON) -m pytest -m "long and not cluster"
+	@$(PYTHON) -m pytest -m "long and not cluster and not ui"
 
 test-dbr15: ## all tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
 	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt

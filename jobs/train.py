@@ -12,9 +12,9 @@ from convoy.models.registry import build
 from convoy.spark import session
 from convoy.tracking import store
 from convoy.tracking.initial_weights import initial_weights
+from convoy.tracking.lifecycle import training_run
 from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import find_learning_rate, tell_network, train_model
-from convoy.tracking.runs import training_run
 from convoy.training.elastic import ranks_to_start
 from convoy.training.launch import task_of
 from convoy.training.preflight import check_executors

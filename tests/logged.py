@@ -102,5 +102,5 @@ def log_foreign(beside: Logged, model: keras.Model) -> str:
     """Log a network as anybody would, beside another model; returns its URI."""
     run_id = new_run(beside.store)
     with mlflow.start_run(run_id=run_id):
-        mlflow.keras.log_model(model, name="model", pip_requirements=["keras"])
+        mlflow.keras.log_model(model, "model", pip_requirements=["keras"])
     return f"runs:/{run_id}/model"

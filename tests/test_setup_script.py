@@ -206,7 +206,7 @@ def test_moved_environment_is_broken(checkout):
     ("file", "without"),
     [
         ("constraints.txt", ["gpu"]),  # the other distribution of TensorFlow
-        ("constraints/dbr-15.4-ml.txt", ["gpu", "dev"]),
+        ("constraints/dbr-15.4-ml.txt", ["gpu", "dev", "ui"]),
     ],
 )
 def test_pins_are_within_the_ranges_of_setup_py(file, without):

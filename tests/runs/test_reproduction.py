@@ -10,7 +10,7 @@ from convoy.errors import ConfigError
 from convoy.runs.difference import Environment
 from convoy.runs.reproduction import Elsewhere, configuration, here_and_there
 from convoy.tracking import record
-from convoy.tracking.listing import RunRecord
+from convoy.tracking.run_record import RunRecord
 
 RUN = RunRecord("a" * 32, "run", "curves", "FINISHED", 0, 1, {}, {}, {record.VERSION: "v7"})
 URI = "sqlite:///work/mlflow.db"

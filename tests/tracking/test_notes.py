@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import ModelConfig, TrainingConfig
-from convoy.tracking import store
 from convoy.tracking.evaluations import log_evaluation
 from convoy.tracking.notes import NOTE, training_note, with_result
 from convoy.tracking.package import load_package
 from tests.inference.packages import CLASSES
-from tests.logged import log_images, manifest
+from tests.logged import connect, log_images, manifest
 
 RESULT = {"epochs": 1, "val_accuracy": 0.9612, "val_loss": 0.12345}
 
@@ -51,8 +50,7 @@ def test_a_result_is_added_to_any_description(text):
 
 
 def test_model_run_and_version_know_of_each_other_and_of_the_evaluation(tmp_path):
-    logged = log_images(f"sqlite:///{tmp_path}/mlflow.db")
-    store.connect(logged.store)
+    logged = log_images(connect(tmp_path))
     client, package = mlflow.MlflowClient(), load_package(logged.uri)
     confusion = [[1 if row == column else 0 for column in range(len(CLASSES))] for row in range(len(CLASSES))]
     for accuracy in (0.5, 1.0):

@@ -11,9 +11,10 @@ from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
 from convoy.tracking import delivery, store
+from convoy.tracking.lifecycle import ending
 from convoy.tracking.promotion import promote, rollback
 from convoy.tracking.refusal import refusals_told
-from convoy.tracking.runs import TrainingRun, ending
+from convoy.tracking.runs import TrainingRun
 
 pytestmark = pytest.mark.timeout(60)  # what goes wrong here hangs
 TOKEN = "dapi-0123456789"

@@ -9,6 +9,8 @@ from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns
 from convoy.runs.formats import Format, finite, formatted
 from convoy.tracking import listing
+from convoy.tracking.run_record import RunRecord
+from convoy.tracking.sqlite import sqlite_file
 
 _PICTURES = (".png", ".svg", ".pdf")
 
@@ -21,7 +23,7 @@ def place(config: str | None, uri: str | None) -> TrackingConfig:
     """
     tracking = parse("runs", "", ["--config", config]).tracking if config else TrackingConfig()
     store = uri or tracking.uri
-    file = listing.sqlite_file(store)
+    file = sqlite_file(store)
     if file is not None and not file.is_file():
         raise TrackingError(
             f"there is no tracking store {store!r}; run jobs/train.py first, or say which with --config FILE or --uri"
@@ -86,7 +88,7 @@ def list_runs(
     return {"runs": len(runs)}
 
 
-def _best(uri: str, runs: list[listing.RunRecord], metrics: list[str]) -> dict[str, dict[str, float]]:
+def _best(uri: str, runs: list[RunRecord], metrics: list[str]) -> dict[str, dict[str, float]]:
     wanted = columns.wanted_best(metrics)
     return {listing.BEST + name: listing.best_values(uri, runs, name) for name in wanted}
 

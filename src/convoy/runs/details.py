@@ -15,8 +15,9 @@ from convoy.runs import columns
 from convoy.runs.difference import Environment, difference
 from convoy.runs.formats import Format, finite, formatted, shown
 from convoy.tracking import reading, record, store
-from convoy.tracking.listing import BEST, RunRecord, best_values
+from convoy.tracking.listing import BEST, best_values
 from convoy.tracking.presentation import flatten, parameters
+from convoy.tracking.run_record import RunRecord
 from convoy.tracking.trials import OF_EPOCHS, trial_of
 
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy")

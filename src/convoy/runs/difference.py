@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convoy.runs.formats import Cell, Table, finite
-from convoy.tracking.listing import RunRecord
+from convoy.tracking.run_record import RunRecord
 
 Pairs = dict[str, tuple[Cell, Cell]]
 """Name -> (value of the first, of the second); None where it has none."""

@@ -19,8 +19,8 @@ from convoy.runs.difference import Environment
 from convoy.runs.formats import finite
 from convoy.runs.weights import LayerDifference, differing_layers, named_weights
 from convoy.tracking import reading, record, store
-from convoy.tracking.listing import RunRecord
 from convoy.tracking.package import load_package
+from convoy.tracking.run_record import RunRecord
 from convoy.tracking.secrets import BLANK
 
 Train = Callable[[Config, Mapping[str, str]], Mapping[str, Any]]

@@ -5,68 +5,24 @@ which takes seconds for a thousand runs. Other stores are asked through MLflow, 
 """
 
 import math
-import os
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from convoy.errors import TrackingError, did_you_mean
+from convoy.errors import TrackingError
+from convoy.tracking.run_record import RunRecord, no_experiment
+from convoy.tracking.sqlite import SQLITE, sqlite_file
 
 BEST = "best_"
 """``best_<metric>`` is the best value of a metric over the epochs."""
-SQLITE = "sqlite:///"
 
 _LOCK_SECONDS = 20
 _OF_DATASETS = re.compile(r"(?<![\w.`\"])datasets?\.")  # clauses on a run's inputs, which are not read here
 _LOWER_IS_BETTER = ("loss", "error", "seconds", "_ms", "_mb", "_share", "dead_units", "gradient_norm")
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a store knows of a run.
-
-    Attributes:
-        run_id: Its id.
-        name: Its name.
-        experiment: Name of its experiment.
-        status: RUNNING, SCHEDULED, FINISHED, FAILED or KILLED.
-        started: Milliseconds since 1970 (UTC).
-        ended: Likewise; None while it runs.
-        params: Name -> value, as text.
-        metrics: Name -> its last value.
-        tags: Name -> value.
-        user: Who ran it.
-        artifact_uri: Where its files are.
-        rows: Samples of each split of its dataset, where the run says; ``all_runs`` leaves it empty.
-    """
-
-    run_id: str
-    name: str
-    experiment: str
-    status: str
-    started: int
-    ended: int | None
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    user: str = ""
-    artifact_uri: str = ""
-    rows: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None while it runs."""
-        return None if self.ended is None else (self.ended - self.started) / 1000
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for other stores."""
-    return Path(os.path.expanduser(uri[len(SQLITE) :])) if uri.startswith(SQLITE) else None
 
 
 def lower_is_better(metric: str) -> bool:
@@ -176,11 +132,3 @@ def _by_run(rows: Iterable[tuple[str, str, Any]]) -> defaultdict[str, dict[str, 
     for run_id, name, value in rows:
         found[run_id][name] = value
     return found
-
-
-def no_experiment(name: str, known: Iterable[str], uri: str) -> TrackingError:
-    """Say that there is no such experiment, and which there are."""
-    names = sorted(known)
-    return TrackingError(
-        f"there is no experiment {name!r} in {uri}; it has {', '.join(names)}{did_you_mean(name, names)}"
-    )

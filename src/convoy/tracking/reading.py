@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.search_utils import SearchUtils
 
 from convoy.errors import ConfigError, TrackingError
-from convoy.tracking.listing import RunRecord, no_experiment
+from convoy.tracking.run_record import RunRecord, no_experiment
 from convoy.tracking.store import first_line
 
 _PAGE = 1000

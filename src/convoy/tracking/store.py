@@ -13,8 +13,8 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
-from convoy.tracking.listing import SQLITE, sqlite_file
 from convoy.tracking.refusal import refusal, refusals_told
+from convoy.tracking.sqlite import absolute, sqlite_file
 
 _TIMEOUT_SECONDS = 5
 # MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
@@ -64,8 +64,8 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
             raise TrackingError(
                 f"tracking.uri {uri!r} cannot be written to: {error.strerror}; mend it or choose another"
             ) from None
-    mlflow.set_tracking_uri(_absolute(uri))
-    mlflow.set_registry_uri(_absolute(registry_uri or uri))
+    mlflow.set_tracking_uri(absolute(uri))
+    mlflow.set_registry_uri(absolute(registry_uri or uri))
     try:
         with _alone(sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
@@ -73,12 +73,6 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         if told := refusal(error, uri):
             raise told from None
         raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
-
-
-def _absolute(uri: str) -> str:
-    """Name a SQLite file from the root: MLflow keeps one open store per URI, whatever the directory is by then."""
-    file = sqlite_file(uri)
-    return uri if file is None else f"{SQLITE}{file.absolute()}"
 
 
 def look(uri: str) -> str:

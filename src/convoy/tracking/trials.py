@@ -13,8 +13,9 @@ from convoy.config import Config
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import store
 from convoy.tracking.evaluations import PER_CLASS
+from convoy.tracking.lifecycle import ending, provenance, with_version
 from convoy.tracking.refusal import refusals_told
-from convoy.tracking.runs import TrainingRun, ending, provenance, with_version
+from convoy.tracking.runs import TrainingRun
 
 VARIANT, TRIAL, FAILURE = "convoy.variant", "convoy.trial", "convoy.failure"
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"

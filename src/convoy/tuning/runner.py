@@ -19,9 +19,10 @@ from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.models.registry import build
 from convoy.spark import slots, too_few_slots
 from convoy.tracking.initial_weights import initial_weights
+from convoy.tracking.lifecycle import training_run
 from convoy.tracking.record import tags_of_weights
 from convoy.tracking.recorded import Course, train_model
-from convoy.tracking.runs import TrainingRun, training_run
+from convoy.tracking.runs import TrainingRun
 from convoy.tracking.trials import ParentRun
 from convoy.training.elastic import ranks_to_start
 from convoy.training.launch import Handle, RankFailure, launch, task_of

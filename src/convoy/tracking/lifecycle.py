@@ -1,0 +1,128 @@
+"""One MLflow run per training: opened, or opened again, and ended as what came of it."""
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from convoy.config import Config
+from convoy.console import say
+from convoy.dataset.manifest import Manifest
+from convoy.errors import TrackingError
+from convoy.tracking import record, store
+from convoy.tracking.presentation import run_name
+from convoy.tracking.refusal import refusals_told
+from convoy.tracking.runs import TrainingRun
+from convoy.training.progress import TrainingStopped
+
+_LAST_WORDS_SECONDS = 5.0  # of a run that has failed
+_PARENT = "mlflow.parentRunId"
+_ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
+
+
+@contextmanager
+def training_run(
+    config: Config, path: Path, manifest: Manifest, spark_application: str, tags: Mapping[str, str] | None = None
+) -> Iterator[TrainingRun]:
+    """Open a run that says what it is made from, or one to go on with; it ends as FINISHED, or as FAILED with a reason.
+
+    Args:
+        config: Its settings become parameters; of a run to go on with (``training.resume``) they stay as they were.
+        path: Folder of the dataset version.
+        manifest: Its manifest.
+        spark_application: Id of the Spark application.
+        tags: More tags; ``mlflow.runName`` is the run's name.
+
+    Raises:
+        TrackingError: There is no run of that id.
+    """
+    client = mlflow.MlflowClient()
+    if config.training.resume is None:
+        experiment = store.experiment_id(config.tracking.experiment)
+        name = (tags or {}).get("mlflow.runName", run_name(config))
+        with refusals_told():
+            run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
+    else:
+        run = _reopened(config.training.resume)
+    if _PARENT not in (tags or {}):
+        run.then = f", and go on with --resume {run.run_id}"
+    with ending(run):
+        if config.training.resume is None:
+            run.log_config(with_version(config, manifest))
+            run.log_dataset(manifest, path)
+        record.log_record(run.run_id, config, manifest)
+        run.set_tags({**provenance(manifest, spark_application, config.training.num_workers), **(tags or {})})
+        yield run
+
+
+@contextmanager
+def ending(run: TrainingRun) -> Iterator[None]:
+    """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason.
+
+    Raises:
+        TrackingError: The store no longer takes the credentials.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        with refusals_told(run.then):
+            yield
+    except BaseException as error:
+        try:
+            run.flush(_LAST_WORDS_SECONDS)
+            stopped = isinstance(error, TrainingStopped)
+            tag, text = (
+                "stopped" if stopped else "failure",
+                str(error) if stopped else f"{type(error).__name__}: {error}",
+            )
+            client.set_tag(run.run_id, f"convoy.{tag}", text[:5000])
+            client.set_terminated(run.run_id, "KILLED" if isinstance(error, _ENDINGS) else "FAILED")
+        except Exception as other:  # it must not hide why the run failed
+            say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
+        raise
+    with refusals_told():
+        client.set_terminated(run.run_id, "FINISHED")
+
+
+def _reopened(run_id: str) -> TrainingRun:
+    """Open a run that has ended, with the metrics of its epochs."""
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_run(run_id)
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        raise TrackingError(
+            f"training.resume: there is no run {run_id!r} to go on with in {mlflow.get_tracking_uri()}"
+            f" ({store.first_line(error)})"
+        ) from None
+    if "convoy.failure" in found.data.tags:
+        client.delete_tag(run_id, "convoy.failure")
+    resumed = int(found.data.tags.get("convoy.resumed", "0"))
+    client.set_tag(run_id, "convoy.resumed", str(resumed + 1))
+    run = TrainingRun(run_id, found.info.experiment_id)
+    run.remember(client.get_metric_history(run_id, name) for name in found.data.metrics)
+    return run
+
+
+def with_version(config: Config, manifest: Manifest) -> Config:
+    """The configuration with the dataset's version in it, which may have been ``latest``."""
+    return replace(config, dataset=replace(config.dataset, version=manifest.version))
+
+
+def provenance(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
+    """Tags that say what a run was made from."""
+    tags = {
+        "mlflow.source.name": "jobs/train.py",
+        "mlflow.source.type": "JOB",
+        "mlflow.user": getpass.getuser(),
+        record.COMMIT: record.git_commit(),
+        "spark.application_id": spark_application,
+        "world_size": str(max(1, num_workers)),
+        record.DATASET: manifest.name,
+        record.VERSION: manifest.version,
+        record.FINGERPRINT: manifest.fingerprint,
+    }
+    return {name: value for name, value in tags.items() if value}
