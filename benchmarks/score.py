@@ -1,6 +1,6 @@
-"""Scoring beside its peers: MNIST rows, JPEG bytes, memory. See benchmarks/README.md.
+"""Scoring beside its peers: MNIST rows, JPEG bytes, the decoder's limit, memory. See benchmarks/README.md.
 
-python benchmarks/score.py --mnist ~/mnist [--part rows|jpeg|memory] [--repetitions 5]
+python benchmarks/score.py --mnist ~/mnist [--part rows|jpeg|memory|decoding] [--repetitions 5]
 """
 
 import argparse
@@ -34,7 +34,11 @@ SCORERS = {
     "predict_batch_udf": "`predict_batch_udf`, `model.predict`",
     "ray": "Ray Data `map_batches`, 2 actors, `predict_on_batch`",
     "bare": "bare loop in two processes, `tf.function`, data in memory",
+    "convoy_bytes": "**Convoy** `score_images`, image bytes",
+    "decoder": "simplejpeg alone at the same scale in two processes, data in memory",
 }
+
+_PATHS = "**Convoy** `score_images`, paths: the workers read the files, as `jobs/score.py` does with a folder"
 
 Versions = dict[str, str]
 
@@ -80,6 +84,24 @@ def jpeg(arguments: argparse.Namespace, versions: Versions) -> str:
     return "### JPEG\n\n" + "\n\n".join([caption, *compared(f"{name}, JPEG", scripts, data, arguments, versions)])
 
 
+def decoding(arguments: argparse.Namespace, versions: Versions) -> str:
+    """A small network on JPEGs that are large beside it, and the decoder with nothing behind it."""
+    tables = []
+    for count, height, width in ((4_000, 400, 533), (500, 1200, 1600)):
+        data = jpeg_rows(WORK, arguments.scaled(count, least=100), "lenet5", (32, 32, 3), height, width)
+        scripts = {
+            "convoy": (sys.executable, "score_spark.py", "convoy_paths", data.folder, data.network, "path"),
+            "convoy_bytes": (sys.executable, "score_spark.py", "convoy", data.table, data.network, "content"),
+            "decoder": (sys.executable, "score_decoder.py", data.table, 32, 32),
+        }
+        tables += compared(f"JPEGs of {width}x{height}", scripts, data, arguments, versions, first=_PATHS)
+    caption = (
+        "LeNet-5 on JPEGs scaled to 32x32: nearly all there is to do is decoding. Convoy decodes at an eighth of the"
+        " size, and so does the decoder alone, whose pixels are dropped."
+    )
+    return "### The decoder's limit\n\n" + "\n\n".join([caption, *tables])
+
+
 def memory(arguments: argparse.Namespace, _: Versions) -> str:
     """Large images, and many rows."""
     large = large_rows(WORK, arguments.scaled(200, least=16))
@@ -100,11 +122,16 @@ def memory(arguments: argparse.Namespace, _: Versions) -> str:
 
 
 def compared(
-    title: str, scripts: dict[str, tuple], data: Data, arguments: argparse.Namespace, versions: Versions
+    title: str,
+    scripts: dict[str, tuple],
+    data: Data,
+    arguments: argparse.Namespace,
+    versions: Versions,
+    first: str = SCORERS["convoy"],
 ) -> list[str]:
-    """Rounds of contenders that stay."""
+    """Rounds of contenders that stay; ``first`` says what Convoy does."""
     say(f"{title}: {data.rows:,} rows")
-    return rounds_table(title, scripts, SCORERS, data.rows, arguments, versions, PACKAGES)
+    return rounds_table(title, scripts, SCORERS | {"convoy": first}, data.rows, arguments, versions, PACKAGES)
 
 
 def main() -> None:
@@ -134,7 +161,12 @@ def main() -> None:
             publish(document, "bench-score", TITLE, f"{number} {part}", text, WORK / "score.json")
 
 
-PARTS: dict[str, Callable[[argparse.Namespace, Versions], str]] = {"rows": rows, "jpeg": jpeg, "memory": memory}
+PARTS: dict[str, Callable[[argparse.Namespace, Versions], str]] = {
+    "rows": rows,
+    "jpeg": jpeg,
+    "memory": memory,
+    "decoding": decoding,
+}
 
 
 if __name__ == "__main__":

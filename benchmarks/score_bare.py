@@ -1,39 +1,19 @@
 """The network in a bare loop in two processes, data in memory: score_bare.py TABLE NETWORK COLUMN."""
 
-import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from epochs import serve
+from in_processes import chunks, in_processes
 
-PROCESSES, BATCH = 2, 256
-
-
-def prepare(table: str, network: str, column: str) -> Callable[[], int]:
-    context = multiprocessing.get_context("spawn")
-    pipes = []
-    for number in range(PROCESSES):
-        ours, theirs = context.Pipe()
-        context.Process(target=loop, args=(theirs, number, table, network, column), daemon=True).start()
-        pipes.append(ours)
-    rows = sum(pipe.recv() for pipe in pipes)  # the data are in memory, the network is traced
-
-    def epoch() -> int:
-        for pipe in pipes:
-            pipe.send(None)
-        for pipe in pipes:
-            pipe.recv()
-        return rows
-
-    return epoch
+BATCH = 256
 
 
-def loop(pipe, number: int, table: str, network: str, column: str) -> None:
-    """In each process: all of its batches, whenever it is told to."""
+def make(number: int, table: str, network: str, column: str) -> tuple[int, Callable[[], None]]:
+    """In each process: all of its batches."""
     import keras
     import numpy as np
-    import pyarrow.parquet as pq
     import tensorflow as tf
     from score_decode import decode
 
@@ -41,8 +21,7 @@ def loop(pipe, number: int, table: str, network: str, column: str) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     model = keras.saving.load_model(Path(network) / "network.keras", compile=False)
     shape = model.input_shape[1:]
-    parts = [pq.read_table(path, columns=[column]) for path in sorted(Path(table).glob("*.parquet"))[number::PROCESSES]]
-    columns = [chunk for part in parts for chunk in part.column(column).chunks]
+    columns = chunks(table, column, number)
     if column == "pixels":
         values = np.concatenate([chunk.flatten().to_numpy() for chunk in columns])
         images = values.astype(np.uint8).reshape(-1, *shape)
@@ -57,13 +36,8 @@ def loop(pipe, number: int, table: str, network: str, column: str) -> None:
             batch = images[start : start + BATCH]
             call(batch if column == "pixels" else decode(batch, shape)).numpy()
 
-    run()
-    pipe.send(len(images))
-    while True:
-        pipe.recv()
-        run()
-        pipe.send(None)
+    return len(images), run
 
 
 if __name__ == "__main__":
-    serve(lambda: prepare(*sys.argv[1:]), ["tensorflow-cpu"])
+    serve(lambda: in_processes(make, *sys.argv[1:]), ["tensorflow-cpu"])

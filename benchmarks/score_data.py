@@ -31,12 +31,14 @@ class Data:
         rows: How many.
         network: Folder with ``network.keras``, ``mlflow`` (an MLflow model of it) and ``mean`` and so on in its name.
         version: The same images as a split of a Convoy dataset, where there is one.
+        folder: The same images as files, where they are photographs.
     """
 
     table: Path
     rows: int
     network: Path
     version: Path | None = None
+    folder: Path | None = None
 
 
 def package(network: Path) -> ModelPackage:
@@ -72,12 +74,13 @@ def mnist_rows(folder: str, work: Path, count: int, copies: int) -> Data:
     return Data(table, data.rows * copies, _network(work, "lenet5", (28, 28, 1), decodes=False), data.version)
 
 
-def jpeg_rows(work: Path, count: int, network: str, shape: tuple[int, int, int]) -> Data:
-    """Photographs of about 240x320 as JPEG bytes, column ``content``."""
-    table = work / f"score-jpeg-{count}"
+def jpeg_rows(
+    work: Path, count: int, network: str, shape: tuple[int, int, int], height: int = 240, width: int = 320
+) -> Data:
+    """Photographs of about that size as JPEG bytes, column ``content``."""
+    table = work / f"score-jpeg-{count}-{height}x{width}"
+    folder = draw_folder(work / f"photographs-{count}-{height}x{width}", count, height, width)
     if not table.exists():
-        say(f"draw {count:,} photographs")
-        folder = draw_folder(work / f"photographs-{count}-240x320", count, 240, 320)
         contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
         draft = _draft(table)
         for number in range(FILES):
@@ -87,24 +90,12 @@ def jpeg_rows(work: Path, count: int, network: str, shape: tuple[int, int, int])
             )
         draft.rename(table)
     rows = sum(pq.read_metadata(path).num_rows for path in table.glob("*.parquet"))
-    return Data(table, rows, _network(work, network, shape, decodes=True))
+    return Data(table, rows, _network(work, network, shape, decodes=True), folder=folder)
 
 
 def large_rows(work: Path, count: int) -> Data:
     """JPEGs of 12 megapixels as bytes."""
-    table = work / f"score-large-{count}"
-    if not table.exists():
-        say(f"draw {count:,} photographs of 12 megapixels")
-        folder = draw_folder(work / f"photographs-{count}-3000x4000", count, 3000, 4000)
-        draft = _draft(table)
-        contents = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
-        for number in range(FILES):
-            part = pa.array(contents[number::FILES], pa.binary())
-            pq.write_table(
-                pa.table({"content": part}), draft / f"{number}.parquet", compression="none", use_dictionary=False
-            )
-        draft.rename(table)
-    return Data(table, count, _network(work, "mnist_cnn", (32, 32, 3), decodes=True))
+    return jpeg_rows(work, count, "mnist_cnn", (32, 32, 3), 3000, 4000)
 
 
 def _network(work: Path, name: str, shape: tuple[int, int, int], decodes: bool) -> Path:

@@ -1,4 +1,7 @@
-"""Scorers in Spark: score_spark.py WAY TABLE NETWORK COLUMN, or convoy_split VERSION NETWORK SPLIT COPIES."""
+"""Scorers in Spark: score_spark.py WAY TABLE NETWORK COLUMN.
+
+Or convoy_split VERSION NETWORK SPLIT COPIES, or convoy_paths FOLDER NETWORK COLUMN.
+"""
 
 import sys
 import warnings
@@ -68,7 +71,11 @@ def _convoy(way: str, table: str, network: Path, column: str, copies: int):
         scored = score_dataset(spark, Path(table), manifest, column, task)
         both = functools.reduce(lambda one, other: one.union(other), [scored] * copies)
         return manifest.split(column).rows * copies, both
-    images = spark.read.parquet(table)
+    if way == "convoy_paths":
+        files = [(str(path),) for path in sorted(Path(table).rglob("*.jpg"))]
+        images = spark.createDataFrame(files, [column]).repartition(2 * SLOTS).cache()
+    else:
+        images = spark.read.parquet(table)
     return images.count(), convoy.score_images(images, package(network), column, columns=[])
 
 
