@@ -47,6 +47,17 @@ def animals(tmp_path_factory):
     return log_images(connect(tmp_path_factory.mktemp("animals")))
 
 
+@pytest.fixture
+def yaml(tmp_path):
+    """Writes a file of an experiment; returns the arguments that name it."""
+
+    def write(text):
+        (tmp_path / "experiment.yaml").write_text(text)
+        return "--config", str(tmp_path / "experiment.yaml")
+
+    return write
+
+
 class Terminal(io.StringIO):
     """A stream that says it is a terminal, and shows what one would: ``\\r`` goes back to the line's start."""
 

@@ -24,15 +24,6 @@ def parsed(*arguments):
     return parse("job", "A job.", list(arguments))
 
 
-@pytest.fixture
-def yaml(tmp_path):
-    def write(text):
-        (tmp_path / "experiment.yaml").write_text(text)
-        return "--config", str(tmp_path / "experiment.yaml")
-
-    return write
-
-
 def leaves(section=Config, prefix=""):
     """(name, default, documentation) of every field, from the classes' own source."""
     body = ast.parse(inspect.getsource(section)).body[0].body

@@ -6,15 +6,6 @@ from convoy.cli import parse
 from convoy.errors import ConfigError
 
 
-@pytest.fixture
-def yaml(tmp_path):
-    def write(text):
-        (tmp_path / "experiment.yaml").write_text(text)
-        return "--config", str(tmp_path / "experiment.yaml")
-
-    return write
-
-
 def refused(*arguments):
     with pytest.raises(ConfigError) as error:
         parse("job", "A job.", list(arguments))

@@ -10,8 +10,9 @@ import yaml
 from convoy.cli import parse
 from convoy.config import Config
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best, short_names
+from convoy.tuning.parameter import Parameter
 from convoy.tuning.pictures import pictures_of
-from convoy.tuning.space import Parameter, applied
+from convoy.tuning.space import applied
 from convoy.tuning.trials import Tried
 
 RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)

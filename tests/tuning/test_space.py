@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from convoy.cli import parse
 from convoy.config import Config
 from convoy.errors import ConfigError
-from convoy.tuning.space import Parameter, applied, completed, grid_of, space_of
+from convoy.tuning.parameter import Parameter
+from convoy.tuning.space import applied, completed, grid_of, space_of
 
 CONF = sorted(Path(__file__).parents[2].glob("conf/tune/*.yaml"))
 OPTIMIZER, RATE, MOMENTUM = (f"training.optimizer.{name}" for name in ("name", "learning_rate", "momentum"))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from convoy.config import Config, TuneConfig
 from convoy.errors import ConfigError
-from convoy.tuning.space import Parameter, grid_of
+from convoy.tuning.parameter import Parameter
+from convoy.tuning.space import grid_of
 from convoy.tuning.storage import open_study
 from convoy.tuning.trials import State, Tried, best_of, reason_to_end, since_best
 

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from convoy.console import Progress, clock, say
-from convoy.tuning.space import Parameter, in_sections
+from convoy.tuning.parameter import Parameter
+from convoy.tuning.space import in_sections
 from convoy.tuning.trials import Tried
 
 _WIDEST = 24

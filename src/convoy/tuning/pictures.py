@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from convoy.tuning.board import short_names
-from convoy.tuning.space import Parameter
+from convoy.tuning.parameter import Parameter
 from convoy.tuning.trials import Tried, best_of
 
 _BLUE, _ORANGE, _GREY, _RED = "#1f6f8b", "#e07a3f", "#999999", "#cc3311"

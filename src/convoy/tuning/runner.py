@@ -33,8 +33,9 @@ from convoy.training.recovery import checkpoint_folder, made_folder
 from convoy.training.transfer import where_ranks_read
 from convoy.training.worker import TrainedModel, TrainTask
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml
+from convoy.tuning.parameter import Parameter
 from convoy.tuning.pictures import pictures_of
-from convoy.tuning.space import Parameter, applied
+from convoy.tuning.space import applied
 from convoy.tuning.study import Study
 from convoy.tuning.trials import State, Tried, reason_to_end
 

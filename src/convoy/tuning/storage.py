@@ -15,7 +15,7 @@ import optuna
 
 from convoy.config import Config
 from convoy.errors import ConfigError
-from convoy.tuning.space import SAME_FOR_ALL, Parameter
+from convoy.tuning.parameter import SAME_FOR_ALL, Parameter
 from convoy.tuning.study import Study
 
 _SQLITE = "sqlite:///"

@@ -10,7 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from convoy.config import TuneConfig
-from convoy.tuning.space import Parameter, grid_of
+from convoy.tuning.parameter import Parameter
+from convoy.tuning.space import grid_of
 from convoy.tuning.trials import State, Tried, best_of
 
 _STATES: dict[TrialState, State] = {
