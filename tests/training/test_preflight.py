@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,3 +236,24 @@ def test_the_question_is_sent_as_code_so_a_host_without_convoy_says_so(version):
 
 def test_without_ranks_there_is_nothing_to_ask():
     check_executors(None, 0, "/gone", "/gone")
+
+
+def test_what_tries_the_others_listens_only_where_it_reaches_the_driver():
+    def listening():
+        return {
+            each.laddr
+            for each in psutil.net_connections("tcp")
+            if each.pid == os.getpid() and each.status == psutil.CONN_LISTEN and each.laddr not in before
+        }
+
+    before = set()
+    before = listening()
+    with reachable.listening("127.0.0.1", "127.0.0.1", 2) as meeting, ThreadPoolExecutor(2) as tasks:
+        first = tasks.submit(reachable.question(meeting))
+        deadline = time.monotonic() + 10
+        while len(found := listening()) < 2 and time.monotonic() < deadline:  # the driver's, and its own
+            time.sleep(0.01)
+        second = tasks.submit(reachable.question(meeting))
+        assert (first.result(20), second.result(20)) == (None, None)
+    assert len(found) == 2
+    assert {address.ip for address in found} == {"127.0.0.1"}

@@ -107,10 +107,15 @@ def question(meeting: Meeting | None) -> Callable[[], str | None]:
         if isinstance(driver, str):
             return driver
         try:
-            with driver, socket.create_server(("", 0)) as own, driver.makefile("rw") as stream:
+            # On the interface that leads to the driver, and by its own name: what the driver sees may be a gateway's.
+            interface = driver.getsockname()[0]
+            with (
+                driver,
+                socket.create_server((interface, 0), family=driver.family) as own,
+                driver.makefile("rw") as stream,
+            ):
                 driver.settimeout(patience)
-                # Of its own interface: what the driver sees may be a gateway's.
-                stream.write(f"{driver.getsockname()[0]} {own.getsockname()[1]}\n")
+                stream.write(f"{interface} {own.getsockname()[1]}\n")
                 stream.flush()
                 other = json.loads(stream.readline())
                 reached = to("another worker", tuple(other)) if other else None
