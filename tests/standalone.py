@@ -71,7 +71,7 @@ class Cluster:
         family = [child for process in self.processes for child in children(process)]
         for process in reversed(self.processes):
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         for child in psutil.wait_procs(family, timeout=10)[1]:
             child.kill()
 

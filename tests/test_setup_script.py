@@ -49,7 +49,7 @@ def command(checkout, *arguments):
 
 def setup(checkout, *arguments):
     line, env = command(checkout, *arguments)
-    return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=60)
+    return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
 
 
 def make_good(checkout):
@@ -135,7 +135,7 @@ def test_waits_for_another_setup_and_uses_its_result(checkout):
         process = subprocess.Popen(line, env=env, cwd=checkout, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline().startswith("Another setup is at work")
         make_good(checkout)
-    assert process.communicate(timeout=60)[0] == ".venv is up to date.\n"
+    assert process.communicate(timeout=240)[0] == ".venv is up to date.\n"
     assert process.returncode == 0
 
 

@@ -44,7 +44,7 @@ def child(function, *arguments):
         os.waitpid(pid, 0)
 
 
-def wait_for(found, seconds=30):
+def wait_for(found, seconds=120):
     deadline = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < deadline
@@ -148,8 +148,8 @@ def test_task_that_outlives_its_driver_cannot_write_on(root):
 def test_writers_killed_at_any_moment_leave_only_whole_versions(root, shared):
     moments, started = random.Random(7), time.monotonic()
     with child(write_forever, root, "first", shared):
-        wait_for(lambda: catalog.versions(root, "digits"))
-    usual = min(0.05, time.monotonic() - started)  # of one version, on this machine, now
+        wait_for(lambda: len(catalog.versions(root, "digits")) >= 3)
+    usual = min(0.5, (time.monotonic() - started) / 3)  # of one version, on this machine, now
     seen = set()
     for number in range(30):
         with contextlib.ExitStack() as stack:
@@ -161,7 +161,7 @@ def test_writers_killed_at_any_moment_leave_only_whole_versions(root, shared):
             seen.add(version)
     for version in catalog.versions(root, "digits"):
         assert_whole(catalog.find(root, "digits", version))
-    assert len(catalog.versions(root, "digits")) > 1
+    assert len(catalog.versions(root, "digits")) > 3  # some were not killed too soon
     assert catalog.find(root, "digits", "latest").name in catalog.versions(root, "digits")
     publish(root, "digits", "last")
     assert hidden(root) == []

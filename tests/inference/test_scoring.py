@@ -157,7 +157,8 @@ def test_samples_of_a_dataset(spark, tmp_path, target):
     found = {row["path"]: row["probability"] for row in rows_of(target)}
     assert len(found) == len(rows_of(target)) == 7
     assert run("4", 7) == 7
-    assert {row["path"]: row["probability"] for row in rows_of(target)} == pytest.approx(found)
+    # In batches of another size: the last bits of a probability may differ.
+    assert {row["path"]: row["probability"] for row in rows_of(target)} == pytest.approx(found, abs=1e-5)
 
 
 def test_other_columns_are_refused_before_anything_is_scored(spark, folder, target, monkeypatch):

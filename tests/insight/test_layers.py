@@ -48,7 +48,7 @@ def test_grad_cam_lights_up_where_the_evidence_is_and_nowhere_else(trainable, ne
         assert found.max() == pytest.approx(1)
         outside = found.copy()
         outside[y - 1 : y + 4, x - 1 : x + 4] = 0
-        assert outside.max() < 1e-6
+        assert outside.max() < 1e-5
     # The spot speaks against class 0, so nothing speaks for it.
     assert grad_cam(model, bright(20, *places), np.array([0, 0, 0])).max() == 0
 
@@ -57,7 +57,7 @@ def test_grad_cam_uses_the_scores_before_the_softmax_where_it_is_a_layer_of_its_
     fused, apart = spot_network(12, activation="softmax"), spot_network(12)
     apart = keras.Model(apart.inputs, keras.layers.Softmax()(apart.output))
     images = bright(12, (2, 3))
-    np.testing.assert_allclose(grad_cam(fused, images, [1]), grad_cam(apart, images, [1]), atol=1e-6)
+    np.testing.assert_allclose(grad_cam(fused, images, [1]), grad_cam(apart, images, [1]), atol=1e-5)
     assert fused.layers[-1].activation is keras.activations.softmax  # as it was
 
 
@@ -82,7 +82,7 @@ def test_what_is_watched_is_what_the_network_computes_and_its_gradients():
     assert first.activations.shape == first.activation_gradients.shape == (2, 6, 6, 4)
     assert second.weights.shape == second.weight_gradients.shape == (3, 3, 4, 6)
     inner = keras.Model(model.inputs, model.get_layer("conv.1").output)
-    np.testing.assert_allclose(first.activations, inner.predict(images, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(first.activations, inner.predict(images, verbose=0), atol=1e-5)
 
     def loss():
         chosen = model.predict(images, verbose=0)[np.arange(2), labels].astype(np.float64)

@@ -20,7 +20,7 @@ from tests.inference.packages import CLASSES, truth
 
 pytestmark = pytest.mark.e2e
 
-_SECONDS = 90  # to start, on a busy machine
+_SECONDS = 240  # to start, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def _wait(ping, server, log):
 def post(address, content):
     request = urllib.request.Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)["predictions"]
     except urllib.error.HTTPError as refused:
         refused.add_note(refused.read().decode())  # the server's traceback
@@ -82,7 +82,9 @@ def test_png_files_are_answered_with_names_and_probabilities(address):
     assert [answer["prediction"] for answer in answers] == [CLASSES[i] for i in expected.argmax(1)]
     np.testing.assert_allclose([answer["probability"] for answer in answers], expected.max(1), atol=1e-5)
     assert {answer["error"] for answer in answers} == {None}
-    assert post(address, {"dataframe_split": {"columns": ["image"], "data": [[files[0]]]}}) == answers[:1]
+    [alone] = post(address, {"dataframe_split": {"columns": ["image"], "data": [[files[0]]]}})
+    # A batch of another size may be added up in another order: the last bits of the probability may differ.
+    assert alone == {**answers[0], "probability": pytest.approx(answers[0]["probability"], abs=1e-5)}
 
 
 def test_a_broken_file_has_an_error_and_the_others_an_answer(address):

@@ -74,12 +74,21 @@ def space(**fields):
     return json.dumps({name.replace("__", "."): entry for name, entry in fields.items()})
 
 
-def trial_processes():
+def trial_processes(folder):
+    """Those of jobs that were started in this folder; another run of these tests may have its own."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "convoy.training.on_task" in (process.info["cmdline"] or ()):
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        own = process.info["cwd"] == os.path.realpath(folder)
+        if own and "convoy.training.on_task" in (process.info["cmdline"] or ()):
             found.append(process)
     return found
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not happen"
+        time.sleep(0.05)
 
 
 def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
@@ -87,7 +96,6 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
         *("--tune.space", space(**{RATE: {"choices": [1e38, 0.01, 0.02, 0.05]}}), "--tune.parallel", "2"),
         *("--training.epochs", "2", "--tune.pruner", "none", "--tune.best", "register"),
     ]
-    before = {process.pid for process in trial_processes()}
     command = [sys.executable, str(ROOT / "jobs" / "tune.py"), *place.arguments, *own, "--training.epochs", "2"]
     said = []
     with subprocess.Popen(
@@ -97,14 +105,12 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
             said.append(line)
             if line.startswith("0 ") and "failed" in line:
                 break
+        wait_for(lambda: trial_processes(place.folder))  # two more trials are to come, at least
         job.send_signal(signal.SIGKILL)
     assert said, "the job said nothing"
     assert "failed" in said[-1], said
     assert "the loss is nan" in said[-1]
-    deadline = time.monotonic() + 15
-    while left := [one for one in trial_processes() if one.pid not in before]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    wait_for(lambda: not trial_processes(place.folder))
 
     status, result, text = place.run(*own)
     assert status == 0, text
@@ -185,12 +191,12 @@ def test_a_trial_that_stands_still_is_a_failed_trial_and_the_study_goes_on(place
     monkeypatch.setattr(runner, "OnTask", Halting)
     status, result, text = place.run(
         *("--tune.space", space(**{RATE: {"choices": [0.02, 0.05]}}), "--tune.parallel", "2", "--tune.pruner", "none"),
-        *("--training.epochs", "3", "--training.stall_timeout", "10"),
+        *("--training.epochs", "3", "--training.stall_timeout", "30"),
     )
     assert status == 0, text
     assert (result["trials"], result["complete"], result["failed"]) == (2, 1, 1)
     assert result["best"]["fields"] == {RATE: 0.05}
-    assert "the training made no progress for 10 s (training.stall_timeout)" in text
+    assert "the training made no progress for 30 s (training.stall_timeout)" in text
     assert not psutil.pid_exists(pids[0.02])
     ended = {run.info.status: run for run in place.children(result["run_id"])}
     assert "no progress" in ended["FAILED"].data.tags["convoy.failure"]

@@ -57,6 +57,11 @@ def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
         f"numpy 0.1, here {record.installed()['numpy']}",
     ]
     assert "another machine: processor Z80" in capsys.readouterr().err
+    older = {name: value for name, value in record.machine().items() if name != "vectors"}
+    assert here_and_there(run, Environment(record.installed(), older)) == []
+    assert capsys.readouterr().err == ""
+    assert here_and_there(run, Environment(record.installed(), {**older, "vectors": "avx512f"})) == []
+    assert capsys.readouterr().err.startswith("another machine: vectors avx512f, here ")
     fewer = {name: version for name, version in record.installed().items() if name != "numpy"}
     assert here_and_there(run, Environment(fewer, record.machine())) == []  # what came since is no difference
     assert here_and_there(replace(run, tags={record.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]

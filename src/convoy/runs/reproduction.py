@@ -161,8 +161,8 @@ def here_and_there(run: RunRecord, of_run: Environment) -> list[str]:
     for name, version in sorted(of_run.packages.items()):
         if packages.get(name) != version:
             found.append(f"{name} {version}, here {packages.get(name, 'none')}")
-    for name in ("processor", "cpus", "platform"):
-        if of_run.machine.get(name) != machine[name]:
+    for name in ("processor", "vectors", "cpus", "platform"):
+        if of_run.machine.get(name, machine[name]) != machine[name]:  # runs of older versions do not tell all of it
             say(f"another machine: {name} {of_run.machine.get(name)}, here {machine[name]}")
     return found
 

@@ -34,7 +34,8 @@ REPRODUCES, IDENTICAL = "convoy.reproduces", "convoy.identical"
 
 _HEADER = "# The configuration that this run was trained with, and the dataset version; secrets are left out.\n"
 _LONGEST_DIFF = 1_000_000  # characters
-_GIT_SECONDS = 10
+_VECTORS = re.compile(r"(sse4|avx|fma|amx|asimd|sve|bf16|i8mm)")
+_GIT_SECONDS = 60  # the first look at a large repository on a slow disk takes a while
 
 
 def log_record(run_id: str, config: Config, manifest: Manifest) -> None:
@@ -104,19 +105,28 @@ def machine() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
-        "cpus": str(os.cpu_count()),
+        "processor": _of_processor("model name") or platform.processor() or platform.machine(),
+        # Virtual machines of one name need not have the same; TensorFlow and oneDNN choose their kernels by them.
+        "vectors": " ".join(sorted(filter(_VECTORS.match, _of_processor("flags", "Features").split()))),
+        "cpus": str(_usable_cpus()),
     }
 
 
-def _processor() -> str:
+def _of_processor(*names: str) -> str:
+    """What /proc/cpuinfo says first under one of these names; empty where it does not."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+            name, _, value = line.partition(":")
+            if name.strip() in names:
+                return value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""
+
+
+def _usable_cpus() -> int | None:
+    """The cores that this process may use, of which TensorFlow makes as many threads."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def git_commit() -> str:

@@ -16,7 +16,7 @@ from convoy.errors import TrackingError
 from convoy.tracking.refusal import refusal, refusals_told
 from convoy.tracking.sqlite import absolute, sqlite_file
 
-_TIMEOUT_SECONDS = 5
+_TIMEOUT_SECONDS = 20  # a busy server answers late; one that is not there refuses at once
 # MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
 _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
