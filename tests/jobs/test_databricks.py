@@ -131,6 +131,16 @@ def test_every_runtime_has_pinned_versions_and_clusters_for_cpus_and_gpus():
         assert "://" not in pins  # no host
 
 
+def test_the_table_of_versions_is_that_of_the_pinned_versions():
+    text = (ROOT / "docs" / "compatibility.md").read_text().partition("## Versions in these environments")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    rows = rows[: rows.index(next(row for row in rows if "Java" in row[0])) - 2]  # the next table
+    assert [cell.split()[0] for cell in rows[0][1:]] == RUNTIMES
+    for column, runtime in enumerate(RUNTIMES, start=1):
+        pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / f"constraints/dbr-{runtime}-ml.txt").read_text(), re.M))
+        assert {row[0]: row[column].rstrip("*") for row in rows[3:]} == {row[0]: pins[row[0]] for row in rows[3:]}
+
+
 def test_the_jobs_take_the_parameters_as_they_stand():
     configs = {job: parse(job, "", arguments) for name in JOBS for job, arguments in steps(name, parameters(name))}
     for job in ("train", "evaluate", "score", "tune"):
