@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tests.oldest import mark_differences
 from tests.spark_support import encoded, spark
+from tests.version_differences import skip_by_version
 
 __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
 
@@ -31,7 +31,7 @@ def pytest_collection():
 
 def pytest_collection_modifyitems(items):
     """Skip what the installed versions cannot pass, with the reason."""
-    mark_differences(items)
+    skip_by_version(items)
 
 
 def noise(*shape, seed=0):

@@ -56,7 +56,7 @@ def refused(*arguments, **environment):
 def test_a_wheelhouse_that_is_missing_or_for_another_cluster_is_one_line(tmp_path):
     assert "CONVOY_WHEELHOUSE is not set" in refused(None)
     assert f"no Python at {tmp_path}/python" in refused(tmp_path, tmp_path / "python")
-    assert f"{tmp_path} is no wheelhouse, built.txt is missing; type make wheelhouse" in refused(tmp_path)
+    assert f"{tmp_path} is not a wheelhouse: built.txt is missing; type make wheelhouse" in refused(tmp_path)
     (tmp_path / "built.txt").write_text("python=2.7\ntensorflow=1.0\nmachine=pdp11\n")
     assert "requirements.txt is missing" in refused(tmp_path)
     (tmp_path / "requirements.txt").write_text("")

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Init script of a Databricks cluster whose runtime has neither Horovod nor Petastorm: installs Convoy and what the runtime
-# lacks of it from a wheelhouse in a Volume, without a network. `make wheelhouse` makes that folder, with this script in it.
+# Init script for Databricks runtimes without Horovod and Petastorm (16.4 LTS ML and later): installs Convoy, and the packages
+# that the runtime lacks, from a wheelhouse in a Volume, without network access. `make wheelhouse RUNTIME=17.3` makes that
+# folder for a runtime, with this script in it.
 #
 #   CONVOY_WHEELHOUSE  its folder, e.g. /Volumes/main/convoy/convoy/wheelhouse (the cluster's spark_env_vars set it)
-#   CONVOY_PYTHON      the Python to install into; the cluster's, unless set
+#   CONVOY_PYTHON      the Python to install into (default: the cluster's)
 #
-# The exit status is 2 when something has to be mended, and the cluster does not start.
+# On wrong input the exit status is 2, one line says how to fix it, and the cluster does not start.
 set -euo pipefail
 
 PYTHON=${CONVOY_PYTHON:-/databricks/python/bin/python}
@@ -16,13 +17,13 @@ fail() {
     exit 2
 }
 
-[ -n "$WHEELHOUSE" ] || fail "CONVOY_WHEELHOUSE is not set; set it to the wheelhouse's folder in the cluster's spark_env_vars"
+[ -n "$WHEELHOUSE" ] || fail "CONVOY_WHEELHOUSE is not set; set it to the folder of the wheelhouse, in the cluster's spark_env_vars"
 [ -x "$PYTHON" ] || fail "there is no Python at $PYTHON; set CONVOY_PYTHON to the cluster's"
 for file in built.txt requirements.txt; do
-    [ -f "$WHEELHOUSE/$file" ] || fail "$WHEELHOUSE is no wheelhouse, $file is missing; type make wheelhouse, and copy dist/wheelhouse there"
+    [ -f "$WHEELHOUSE/$file" ] || fail "$WHEELHOUSE is not a wheelhouse: $file is missing; type make wheelhouse, and copy dist/wheelhouse there"
 done
 
-# Horovod is compiled: it works with the Python and the TensorFlow that it was built with.
+# Horovod's wheel works only with the Python and the TensorFlow that it was built for.
 has=$("$PYTHON" - <<'PYTHON'
 import importlib.metadata, platform, sys
 
@@ -32,11 +33,14 @@ print(f"python={sys.version_info[0]}.{sys.version_info[1]}", f"tensorflow={tenso
 PYTHON
 )
 [ "$has" = "$(cat "$WHEELHOUSE/built.txt")" ] ||
-    fail "the wheelhouse is for $(paste -sd' ' "$WHEELHOUSE/built.txt"), and this cluster has $(paste -sd' ' <<<"$has"); make one for it (see docs/databricks.md)"
+    fail "the wheelhouse is for $(paste -sd' ' "$WHEELHOUSE/built.txt"), and this cluster has $(paste -sd' ' <<<"$has"); type make wheelhouse RUNTIME=<the cluster's>, and copy dist/wheelhouse there (see docs/databricks.md)"
 
-# Without dependencies: requirements.txt has all of them, and Spark is not pip's to replace.
+# Without dependencies: requirements.txt lists all of them, and pip must not replace Spark.
 "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-input --no-index --no-deps \
     --find-links "$WHEELHOUSE" --requirement "$WHEELHOUSE/requirements.txt"
-# The runtime's own packages may ask for others than these: worth knowing when one of them fails.
-"$PYTHON" -m pip check --disable-pip-version-check >&2 || echo "warning: these packages do not fit each other" >&2
-"$PYTHON" -c 'import convoy, horovod, petastorm; print(f"Convoy {convoy.__version__}, Horovod {horovod.__version__}, Petastorm {petastorm.__version__}")'
+# Other packages of the runtime may require versions that were replaced: the log of the init script says which.
+"$PYTHON" -m pip check --disable-pip-version-check >&2 || echo "warning: the packages above have requirements that are not met" >&2
+# Petastorm is not imported here: with a current PyArrow it works only through Convoy.
+"$PYTHON" -c 'import convoy, horovod.tensorflow
+from importlib.metadata import version
+print(", ".join(f"{title} {version(name)}" for title, name in [("Convoy", "convoy-ml"), ("Horovod", "horovod"), ("Petastorm", "petastorm")]))'

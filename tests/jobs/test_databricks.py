@@ -22,6 +22,7 @@ JOBS = {
     for name, job in yaml.safe_load(path.read_text())["resources"]["jobs"].items()
 }
 CLUSTERS = sorted((ROOT / "resources" / "clusters").glob("*.json"))
+RUNTIMES = sorted(path.stem.removeprefix("dbr-").removesuffix("-ml") for path in ROOT.glob("constraints/dbr-*-ml.in"))
 
 
 def filled(value, parameters, variables=VARIABLES):
@@ -109,12 +110,35 @@ def test_every_ready_cluster_is_one_that_databricks_knows(file):
     for name, job in JOBS.items():
         made = Job.from_dict(filled(job, parameters(name), {**VARIABLES, "schema": "convoy_dev", **chosen}))
         (cluster,) = (each.new_cluster for each in made.job_clusters)
-        assert cluster.spark_version.startswith(file.stem.partition("-")[0])
-        assert ("gpu" in cluster.spark_version) == ("gpu" in file.stem)
+        runtime, kind = file.stem.split("-")
+        scala = "2.12" if runtime in ("15.4", "16.4") else "2.13"
+        assert cluster.spark_version == f"{runtime}.x-{kind}-ml-scala{scala}"
         scripts = [each.volumes.destination for each in cluster.init_scripts]
         assert scripts == (
             [] if file.stem.startswith("15.4") else [f"{cluster.spark_env_vars['CONVOY_WHEELHOUSE']}/install-convoy.sh"]
         )
+
+
+def test_every_runtime_has_pinned_versions_and_clusters_for_cpus_and_gpus():
+    default = VARIABLES["runtime"].partition(".x-")[0]  # the bundle's default, so it has no file
+    expected = {f"{runtime}-{kind}" for runtime in RUNTIMES for kind in ("cpu", "gpu")} - {f"{default}-cpu"}
+    assert {file.stem for file in CLUSTERS} == expected
+    for runtime in RUNTIMES:
+        pins = (ROOT / "constraints" / f"dbr-{runtime}-ml.txt").read_text()
+        packages = re.findall(r"^([a-z0-9-]+)==\S+ \\\n    --hash=sha256:", pins, re.MULTILINE)
+        assert {"horovod", "keras", "petastorm", "pyspark", "tensorflow-cpu"} <= set(packages)
+        assert len(packages) == len(re.findall("^[^ #\n]", pins, re.MULTILINE))  # nothing without a hash, no option
+        assert "://" not in pins  # no host
+
+
+def test_the_table_of_versions_is_that_of_the_pinned_versions():
+    text = (ROOT / "docs" / "compatibility.md").read_text().partition("## Versions in these environments")[2]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    rows = rows[: rows.index(next(row for row in rows if "Java" in row[0])) - 2]  # the next table
+    assert [cell.split()[0] for cell in rows[0][1:]] == RUNTIMES
+    for column, runtime in enumerate(RUNTIMES, start=1):
+        pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / f"constraints/dbr-{runtime}-ml.txt").read_text(), re.M))
+        assert {row[0]: row[column].rstrip("*") for row in rows[3:]} == {row[0]: pins[row[0]] for row in rows[3:]}
 
 
 def test_the_jobs_take_the_parameters_as_they_stand():

@@ -8,7 +8,7 @@ from convoy.config import ModelConfig, TrainingConfig
 from convoy.models.describe import describe
 from convoy.models.graph import without_weights
 from convoy.models.registry import build
-from tests.oldest import clear_session
+from tests.version_differences import clear_session
 
 ONE = TrainingConfig(num_workers=0, global_batch_size=1)
 
