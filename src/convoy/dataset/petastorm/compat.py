@@ -102,9 +102,10 @@ def _views() -> dict[str, View]:
     numpy = View(np, "numpy", _OLD_NUMPY_NAMES)
     pickling = View(pickle, "six.moves.cPickle", {"Unpickler": _Unpickler, "dumps": portable_dumps})
     distutils = View(None, "distutils.version", {"LooseVersion": parse})
+    images = [View(cv2, "cv2", {"imencode": _imencode})] if (cv2 := _importable("cv2")) else []
     processes = View(subprocess, "subprocess", {"Popen": _popen})
     six_moves = View(importlib.import_module("six.moves"), "six.moves", {"cPickle": pickling})
-    views = [arrow, parquet, types, filesystem, hdfs, numpy, pickling, six_moves, distutils, processes]
+    views = [arrow, parquet, types, filesystem, hdfs, numpy, pickling, six_moves, distutils, processes, *images]
     return {each._path: each for each in views}
 
 
@@ -119,9 +120,23 @@ def _import(
     found = _views().get(name if fromlist else name.partition(".")[0])
     if found is None or level:
         return builtins.__import__(name, globals, locals, fromlist or (), level)
-    if found._module is not None and not fromlist:
+    if not fromlist and name not in _views():
         builtins.__import__(name)  # a submodule, e.g. numpy.random
     return found
+
+
+def _importable(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _imencode(extension: str, image: np.ndarray, options: Sequence[int] = ()) -> Any:
+    """Encode an image, with the quality of JPEG only where it is one: OpenCV 5 warns of options that it ignores."""
+    import cv2
+
+    return cv2.imencode(extension, image, options if extension in (".jpg", ".jpeg") else ())
 
 
 def _is_string(kind: pa.DataType) -> bool:
@@ -145,7 +160,15 @@ def portable_dumps(value: Any, protocol: int | None = None) -> bytes:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names that NumPy 2 has removed; schemas that Python 2 has written use them."""
+    """Loads schemas that were written with older versions of NumPy (by Python 2) and of Spark."""
+
+    def load(self) -> Any:
+        loaded = super().load()
+        for field in getattr(loaded, "_fields", {}).values():
+            kind = getattr(field.codec, "_spark_type", None)
+            if type(kind).__name__ == "StringType" and not hasattr(kind, "collation"):
+                field.codec._spark_type = type(kind)()  # Spark 4 gives each an attribute that Spark 3 did not write
+        return loaded
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "numpy" and name in _OLD_NUMPY_NAMES:

@@ -83,3 +83,18 @@ def read_petastorm_metadata(file: str | os.PathLike[str]) -> tuple[object, dict[
     """
     stored = pq.read_schema(file).metadata or {}
     return depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY]), json.loads(stored[ROW_GROUPS_PER_FILE_KEY])
+
+
+def read_unischema(file: str | os.PathLike[str]) -> Unischema:
+    """Return the Unischema that a ``_common_metadata`` or ``_metadata`` holds; it is unpickled, as above.
+
+    Raises:
+        Exception: Anything, where it is damaged or holds none.
+    """
+    stored = pq.read_schema(file).metadata or {}
+    if UNISCHEMA_KEY not in stored:
+        raise ValueError("it has no Unischema")
+    schema = depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY])
+    if not isinstance(schema, Unischema):
+        raise ValueError(f"it holds a {type(schema).__name__} instead of a Unischema")
+    return schema
