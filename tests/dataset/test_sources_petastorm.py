@@ -189,10 +189,10 @@ def plain(tmp_path_factory):
         ({"image": "imgae"}, r"has no field 'imgae' \(source\.columns\.image\); its fields are 'image',.*mean 'image'"),
         ({"label": "class"}, r"has no field 'class' \(source\.columns\.label\); its fields are 'image', 'label',"),
         ({"split": "fold"}, r"has no field 'fold' \(source\.columns\.split\)"),
-        ({"image": "score"}, r"'score' \(source\.columns\.image\) is float32 of shape \(\), with ScalarCodec; expected images"),
+        ({"image": "score"}, r"is float32 of shape \(\), with ScalarCodec; expected images or arrays"),
         ({"image": "squeezed"}, r"uint8 of shape \(6, 5, 3\), with CompressedNdarrayCodec; expected images or arrays"),
         ({"image": "loose"}, r"is float32 of shape \(None, 3\), with NdarrayCodec; expected one shape"),
-        ({"label": "score"}, r"'score' \(source\.columns\.label\) is float32 of shape \(\).*; expected a scalar of integers"),
+        ({"label": "score"}, r"'score' \(source\.columns\.label\) is float32.*; expected a scalar of integers"),
         ({"label": "sizes"}, r"field 'sizes' \(source\.columns\.label\) is int32 of shape \(2,\)"),
     ],
 )  # fmt: skip

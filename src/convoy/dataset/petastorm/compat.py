@@ -221,6 +221,8 @@ class _Loader(SourceFileLoader):
         super().exec_module(module)
         if module.__name__ == "petastorm.etl.dataset_metadata":
             _prepare_spark_on_write(module)
+        elif module.__name__ == "petastorm.workers_pool.thread_pool":
+            _look_for_the_end_first(module)
 
 
 class _Finder(MetaPathFinder):
@@ -304,6 +306,24 @@ def _prepare_spark_on_write(dataset_metadata: ModuleType) -> None:
         return begin(spark, *args, **options)
 
     dataset_metadata._init_spark = begin_prepared  # type: ignore[attr-defined]
+
+
+def _look_for_the_end_first(thread_pool: ModuleType) -> None:
+    """Let Petastorm 0.13's thread pool end when all is done, and not sooner.
+
+    It asks whether the workers have done what they were given, and then whether they have been given all. Between the
+    two questions they may be given all, so that small datasets are often read without any row.
+    """
+    pool = thread_pool.ThreadPool
+    if not hasattr(pool, "all_workers_done"):
+        return
+    are_done = pool.all_workers_done
+
+    @functools.wraps(are_done)
+    def have_all_and_are_done(self: Any) -> bool:
+        return (not self._ventilator or self._ventilator.completed()) and are_done(self)
+
+    pool.all_workers_done = have_all_and_are_done
 
 
 _prepared: set[str] = set()
