@@ -11,7 +11,6 @@ import pytest
 from convoy.config import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.dataset.ingest import QUARANTINE, ingest
 from convoy.dataset.manifest import Manifest
-from convoy.dataset.petastorm.schema import UNISCHEMA_KEY
 from convoy.dataset.read import read_split
 from convoy.dataset.sources import source_of
 from convoy.errors import ConfigError, SourceError
@@ -23,6 +22,7 @@ from tests.spark_support import write_images
 
 pytestmark = pytest.mark.spark
 
+UNISCHEMA_KEY = b"dataset-toolkit.unischema.v1"
 ROWS = 40
 GREY = noise(ROWS, 6, 5)
 RGB = noise(ROWS, 6, 5, 3)

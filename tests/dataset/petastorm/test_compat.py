@@ -19,6 +19,8 @@ from tests.conftest import noise
 from tests.dataset.petastorm.written import field, write_petastorm
 
 needed = pytest.mark.skipif(not compat.NEEDED, reason="the installed PyArrow and NumPy have what Petastorm needs")
+# Where nothing is adapted, Petastorm 0.13's threads lose rows: see test_small_datasets_are_read_whole_by_threads.
+POOLS = pytest.mark.parametrize("pool", ["dummy", pytest.param("thread", marks=needed), "process"])
 ROWS = 35
 IMAGES = noise(ROWS, 6, 5, 3)
 NOTES = [None if row % 3 == 0 else f"note {row}" for row in range(ROWS)]
@@ -131,7 +133,7 @@ def test_small_datasets_are_read_whole_by_threads(petastorm, url):
     assert {len(rows_of(petastorm.make_reader(url, ["id"], workers_count=10))) for _ in range(40)} == {ROWS}
 
 
-@pytest.mark.parametrize("pool", ["dummy", "thread", "process"])
+@POOLS
 def test_make_reader_returns_every_row_in_every_pool(petastorm, url, pool):
     rows = rows_of(petastorm.make_reader(url, reader_pool_type=pool, workers_count=2))
     assert [row.id for row in rows] == list(range(ROWS))
@@ -142,7 +144,7 @@ def test_make_reader_returns_every_row_in_every_pool(petastorm, url, pool):
     assert rows[2].values.dtype == np.float32
 
 
-@pytest.mark.parametrize("pool", ["dummy", "thread", "process"])
+@POOLS
 def test_make_batch_reader_returns_every_row_in_every_pool(petastorm, url, pool):
     fields = ["id", "note", "part"]
     ids, notes, parts = [], [], []
@@ -178,7 +180,7 @@ def test_predicates_on_partitions_on_columns_and_on_batches(petastorm, url):
         (petastorm.make_reader, in_lambda(["id"], lambda number: number % 5 == 0), list(range(0, ROWS, 5))),
         (petastorm.make_reader, in_lambda(["note"], lambda note: note is None), list(range(0, ROWS, 3))),
     ):
-        assert [row.id for row in rows_of(make(url, reader_pool_type="thread", predicate=predicate))] == expected
+        assert [row.id for row in rows_of(make(url, reader_pool_type="dummy", predicate=predicate))] == expected
     wanted = in_lambda(["id"], lambda numbers: numbers < 7)
     with petastorm.make_batch_reader(url, ["id", "note"], reader_pool_type="dummy", predicate=wanted) as reader:
         found = [pair for batch in reader for pair in zip(batch.id.tolist(), batch.note.tolist(), strict=True)]
@@ -240,13 +242,13 @@ def test_file_systems_of_fsspec_and_of_pyarrow(petastorm, folder, tmp_path):
     ):
         rows = rows_of(petastorm.make_reader(where, reader_pool_type="dummy", **options))
         assert [row.note for row in rows] == NOTES
-    with pytest.raises(OSError, match="no such|is no file"):
+    with pytest.raises(OSError, match="is no file; expected a folder of Parquet files"):
         petastorm.make_reader(f"file://{tmp_path}/missing", reader_pool_type="dummy")
 
 
 @needed
 def test_hdfs_without_hadoop_is_an_error_that_says_so(petastorm):
-    with pytest.raises(OSError, match="libhdfs|libjvm|HADOOP_HOME|JNI"):
+    with pytest.raises(OSError, match=r"libhdfs|libjvm|HADOOP_HOME|JNI"):
         petastorm.make_reader("hdfs://nowhere:1/x", hdfs_driver="libhdfs")
 
 
@@ -315,6 +317,7 @@ def test_materialize_dataset_indexes_and_the_converter_of_data_frames(spark, pet
     from petastorm.etl.rowgroup_indexing import build_rowgroup_index
     from petastorm.selectors import SingleIndexSelector
     from petastorm.spark import SparkDatasetConverter, make_spark_converter
+
     from tests.dataset.petastorm import stock
 
     stock.write(tmp_path / "data", spark, ["label"])
@@ -325,7 +328,9 @@ def test_materialize_dataset_indexes_and_the_converter_of_data_frames(spark, pet
     rows = list(petastorm.make_reader(url, reader_pool_type="dummy"))
     assert sorted(row.name for row in rows) == sorted(f"näme {row}" for row in range(30))
     selector = SingleIndexSelector("names", ["näme 4"])
-    assert "näme 4" in [row.name for row in petastorm.make_reader(url, rowgroup_selector=selector)]
+    assert "näme 4" in [
+        row.name for row in petastorm.make_reader(url, reader_pool_type="dummy", rowgroup_selector=selector)
+    ]
 
     spark.conf.set(SparkDatasetConverter.PARENT_CACHE_DIR_URL_CONF, f"file://{tmp_path}/cache")
     converter = make_spark_converter(spark.range(50).selectExpr("id", "cast(id as double) / 2 as half"))

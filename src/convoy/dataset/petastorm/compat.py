@@ -165,7 +165,7 @@ class _Unpickler(pickle.Unpickler):
     def load(self) -> Any:
         loaded = super().load()
         for field in getattr(loaded, "_fields", {}).values():
-            kind = getattr(field.codec, "_spark_type", None)
+            kind: Any = getattr(field.codec, "_spark_type", None)
             if type(kind).__name__ == "StringType" and not hasattr(kind, "collation"):
                 field.codec._spark_type = type(kind)()  # Spark 4 gives each an attribute that Spark 3 did not write
         return loaded

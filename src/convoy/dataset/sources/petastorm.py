@@ -78,7 +78,7 @@ class PetastormSource(TableSource):
             raise SourceError(f"source.path {self.path!r} is no folder; expected one with a Petastorm dataset")
         if _is_petastorm(self._root):
             return {self._root: None}
-        inner = {
+        inner: dict[str, str | None] = {
             folder: SPLIT_ALIASES[name.lower()]
             for name in sorted(os.listdir(self._root))
             if name.lower() in SPLIT_ALIASES and _is_petastorm(folder := os.path.join(self._root, name))
