@@ -3,11 +3,11 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
-SHORT := not cluster and not ui and not long
+SHORT := not cluster and not stock and not ui and not long
 EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-long test-dbr15 test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup demo test test-unit test-long test-dbr15 test-stock test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,11 +28,16 @@ test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainin
 	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
 
 test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
-	@$(PYTHON) -m pytest -m "long and not cluster and not ui"
+	@$(PYTHON) -m pytest -m "long and not cluster and not stock and not ui"
 
 test-dbr15: ## the same tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
 	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
 	@.venv-dbr15/bin/python -m pytest
+
+test-stock: setup ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
+	@test -e .venv-stock/bin/petastorm-copy-dataset.py || { \
+		python3.11 -m venv .venv-stock && .venv-stock/bin/python -m pip install --quiet --no-deps -r constraints/stock-petastorm.txt; }
+	@$(PYTHON) -m pytest -m stock
 
 test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
 	@$(PYTHON) -m pytest -m cluster
@@ -83,5 +88,5 @@ clean: ## remove ./work, what was built, and caches
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## remove .venv and .venv-dbr15 too
-	@rm -rf .venv .venv-setup.log .venv-dbr15 .venv-dbr15-setup.log
+distclean: clean ## remove .venv, .venv-dbr15 and .venv-stock too
+	@rm -rf .venv-stock .venv .venv-setup.log .venv-dbr15 .venv-dbr15-setup.log

@@ -4,7 +4,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {"score_images": "convoy.inference.dataframe", "register_udf": "convoy.inference.sql"}
+_HOMES = {
+    "petastorm": "convoy.dataset.petastorm.compat",
+    "register_udf": "convoy.inference.sql",
+    "score_images": "convoy.inference.dataframe",
+}
 
 
 def __getattr__(name: str) -> Any:

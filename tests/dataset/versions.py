@@ -11,7 +11,7 @@ from convoy.config import StorageConfig
 from convoy.dataset import catalog
 from convoy.dataset.codec import encode_column
 from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
-from convoy.dataset.petastorm_metadata import add_petastorm_metadata
+from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import ArraySpec, Geometry
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from convoy.config.checks import require
 
-SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays"]
+SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays", "petastorm"]
 ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 Codec = Literal["raw", "png", "jpeg", "keep"]
@@ -16,7 +16,7 @@ MAX_SIDE = 1 << 14
 
 @dataclass(frozen=True)
 class ColumnsConfig:
-    """Names of the columns of sources `manifest` and `table`."""
+    """Names of the columns of sources `manifest` and `table`, and of the fields of source `petastorm`."""
 
     path: str = "path"
     """Path or name of the image file; a relative one is relative to the manifest's folder."""
@@ -40,7 +40,7 @@ class SourceConfig:
     """`digits` is embedded (scikit-learn's 1,797 handwritten digits); `folder` is <path>/<class>/<image> or
     <path>/<split>/<class>/<image>, recognised by itself; `manifest` is a CSV or Parquet file that lists images; `table`
     is anything that Spark reads; `idx` is a folder with MNIST's own files; `arrays` is an .npz file or a folder of
-    .npy files with images, or other arrays, and labels."""
+    .npy files with images, or other arrays, and labels; `petastorm` is a Petastorm dataset."""
     path: str | None = None
     """Folder, file, or for `table` a path or the name of a catalog table; not used by `digits`."""
     format: str | None = None

@@ -31,7 +31,7 @@ from convoy.dataset.inventory import Inventory, take_inventory
 from convoy.dataset.layout import Layout, lay_out, spread
 from convoy.dataset.manifest import FORMAT, Manifest
 from convoy.dataset.manifest import NAME as MANIFEST
-from convoy.dataset.petastorm_metadata import add_petastorm_metadata
+from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.pictures import draw_pictures
 from convoy.dataset.sources import Source
 from convoy.dataset.splits import SPLITS

@@ -1,4 +1,4 @@
-"""The columns of a stored sample; ``petastorm_metadata`` describes the same ones to Petastorm."""
+"""The columns of a stored sample; ``petastorm.schema`` describes the same ones to Petastorm."""
 
 import pyarrow as pa
 

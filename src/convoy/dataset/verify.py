@@ -1,20 +1,15 @@
 """Is a version what its manifest says? Every byte is read again."""
 
 import hashlib
-import json
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.dataset.manifest import FileEntry, Manifest, SplitEntry
 from convoy.errors import DatasetError
-from convoy.images import ArraySpec
 
 _METADATA = "_common_metadata"
 _QUARANTINE = "quarantine"
@@ -87,7 +82,11 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Man
     if columns is not None and ("weight" in columns) != manifest.weighted:
         has = "a" if "weight" in columns else "no"
         yield f"{name}: its files have {has} column 'weight', the manifest says otherwise"
-    if problem := _check_metadata(version_path / name / _METADATA, columns, split.files, manifest):
+    from convoy.dataset.petastorm.check import metadata_problem  # slow to import, and ``is_whole`` needs none of it
+
+    row_groups = {file.name: len(file.row_groups) for file in split.files}
+    spec = manifest.spec if manifest.codec == "raw" else None
+    if problem := metadata_problem(version_path / name / _METADATA, columns, row_groups, spec):
         yield f"{name}/{_METADATA}: {problem}"
 
 
@@ -112,38 +111,6 @@ def _check_footer(path: Path, entry: FileEntry) -> str | None:
         return f"is no Parquet file ({error})"
     groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
     return None if groups == entry.row_groups else f"row groups of {groups} rows, the manifest says {entry.row_groups}"
-
-
-def _check_metadata(path: Path, columns: set[str] | None, files: list[FileEntry], manifest: Manifest) -> str | None:
-    """Open ``_common_metadata`` as Petastorm does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from petastorm.etl.dataset_metadata import ROW_GROUPS_PER_FILE_KEY, UNISCHEMA_KEY
-        from petastorm.etl.legacy import depickle_legacy_package_name_compatible
-        from petastorm.unischema import Unischema
-    try:
-        stored = pq.read_schema(path).metadata or {}
-        schema = depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY])
-        groups = json.loads(stored[ROW_GROUPS_PER_FILE_KEY])
-    except FileNotFoundError:
-        return "is missing"
-    except Exception as error:  # a damaged pickle raises anything
-        return f"is not Petastorm's metadata ({type(error).__name__}: {error})"
-    if not isinstance(schema, Unischema):
-        return f"holds a {type(schema).__name__} instead of a Unischema"
-    if columns is not None and set(schema.fields) != columns:
-        return f"describes {sorted(schema.fields)}, the files hold {sorted(columns)}"
-    if manifest.codec == "raw" and "image" in schema.fields and (described := _spec_of(schema)) != manifest.spec:
-        return f"describes samples of {described}, the manifest says {manifest.spec}"
-    if groups != {file.name: len(file.row_groups) for file in files}:
-        return "counts other row groups than the manifest"
-    return None
-
-
-def _spec_of(schema: Any) -> ArraySpec:
-    """Shape and type of the samples that a Unischema with a column ``image`` describes."""
-    image = schema.fields["image"]
-    return ArraySpec(tuple(image.shape), np.dtype(image.numpy_dtype).name)
 
 
 def _check_quarantine(version_path: Path, quarantined: int) -> Iterator[str]:

@@ -25,7 +25,7 @@ from convoy.dataset.codec import encode_column
 from convoy.dataset.moments import Moments, exact_sums, merged, moments_of
 from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.dataset.sources import Source
-from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured
+from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured, read_array
 
 REPORT = "report string"
 _BATCH_BYTES = 1 << 20  # that Parquet's writer works on at once: with its 1,024 values it takes twice as long
@@ -203,8 +203,8 @@ def _row_groups(
                 images[len(kept)], size = prepare_measured(payload, task.geometry)
                 sizes[size] += 1
             else:
-                assert isinstance(payload, np.ndarray)  # of a source with an ``array_spec``
-                images[len(kept)] = check_array(payload, task.spec)
+                array = read_array(payload) if isinstance(payload, bytes) else payload
+                images[len(kept)] = check_array(array, task.spec)
         except (BadImage, OSError) as problem:
             reason = problem.reason if isinstance(problem, BadImage) else "unreadable"
             detail = problem.detail if isinstance(problem, BadImage) else str(problem)

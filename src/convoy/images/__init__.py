@@ -1,6 +1,6 @@
 """Bytes -> uint8 images. Pure: shared by ingest and scoring, so that they cannot disagree."""
 
-from convoy.images.arrays import check_array
+from convoy.images.arrays import check_array, read_array
 from convoy.images.decode import decode
 from convoy.images.encode import encode_jpeg, encode_png, fits
 from convoy.images.errors import REASONS, BadImage
@@ -31,4 +31,5 @@ __all__ = [
     "prepare_measured",
     "propose",
     "quantile_bins",
+    "read_array",
 ]

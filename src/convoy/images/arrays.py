@@ -1,11 +1,35 @@
 """Samples that are no images but arrays: stored as they are, once they have been looked at."""
 
+import math
+
 import numpy as np
 
+from convoy.images import header
 from convoy.images.errors import BadImage
 from convoy.images.geometry import ArraySpec
 
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+def read_array(content: bytes) -> np.ndarray:
+    """Return the array of a ``.npy`` file; one of shape (length,) gets an axis of one channel.
+
+    Raises:
+        BadImage: ``empty``, ``not_an_image``, ``corrupt``, ``truncated``, or ``unsupported`` for pickled objects.
+    """
+    if header.kind_of(content) != "npy":
+        raise BadImage("not_an_image", "no .npy file")
+    shape, fortran, dtype, start = header.npy_layout(content)
+    if dtype.hasobject:
+        raise BadImage("unsupported", "a .npy of pickled objects")
+    count = math.prod(shape)
+    if len(content) < start + count * dtype.itemsize:
+        raise BadImage(
+            "truncated", f"the npy has {len(content) - start} bytes of values, {count * dtype.itemsize} expected"
+        )
+    values = np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    values = values.astype(dtype.newbyteorder("="), copy=False)
+    return values[:, None] if values.ndim == 1 else values
 
 
 def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:

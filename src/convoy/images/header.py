@@ -208,7 +208,7 @@ def webp_orientation(content: bytes) -> int:
     return 1
 
 
-def npy_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+def npy_layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """(shape, whether in Fortran's order, dtype, where the values begin) of a ``.npy`` file."""
     file = io.BytesIO(content)
     try:
@@ -220,11 +220,17 @@ def npy_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
         raise BadImage(reason, f"the .npy header: {str(error).splitlines()[0]}") from None
     except Exception as error:  # the header is a Python literal: anything may be written there
         raise BadImage("corrupt", f"the .npy header: {type(error).__name__}") from None
+    return shape, fortran, dtype, file.tell()
+
+
+def npy_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """What ``npy_layout`` returns, of a uint8 image."""
+    shape, fortran, dtype, start = npy_layout(content)
     if dtype != np.uint8:
         raise BadImage("unsupported", f"a .npy of {dtype}, uint8 expected")
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)):
         raise BadImage("channels", f"a .npy of shape {shape}, (H, W), (H, W, 1) or (H, W, 3) expected")
-    return shape, fortran, dtype, file.tell()
+    return shape, fortran, dtype, start
 
 
 def _jpeg(content: bytes) -> ImageInfo:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from convoy.config import TrainingConfig
 from convoy.dataset.manifest import Manifest
-from convoy.dataset.petastorm_reader import petastorm_batches
+from convoy.dataset.petastorm.reader import petastorm_batches
 from convoy.dataset.plan import steps_per_epoch
 from convoy.dataset.reader import Batch, ReadSettings, open_split
 from convoy.dataset.tf_batches import to_tf

@@ -15,6 +15,7 @@ from convoy.dataset.sources.digits import DigitsSource
 from convoy.dataset.sources.folder import FolderSource
 from convoy.dataset.sources.idx import IdxSource
 from convoy.dataset.sources.manifest import ManifestSource
+from convoy.dataset.sources.petastorm import PetastormSource
 from convoy.dataset.sources.table import TableSource
 from convoy.errors import ConfigError
 from convoy.images import ArraySpec
@@ -45,8 +46,8 @@ class Source(Protocol):
 
         ``path`` (what ``read`` takes), ``name`` (stable within the source), ``class_name``, ``split`` (``train``,
         ``validation``, ``test``, or null where the source has none). A source that weighs its samples adds a float
-        column ``weight``, without nulls. A source whose images are in the rows themselves adds a binary column
-        ``content``: encoded bytes, or an uint8 array as a ``.npy`` file.
+        column ``weight``, without nulls. A source whose samples are in the rows themselves adds a binary column
+        ``content``: encoded bytes, or an array as a ``.npy`` file.
         """
 
     def read(self, path: str) -> bytes | np.ndarray:
@@ -64,6 +65,7 @@ _PATHS = {
     "manifest": "the CSV or Parquet file that lists images, e.g. --source.path ~/images/labels.csv",
     "table": "a path that Spark reads or the name of a catalog table, e.g. --source.path main.default.images",
     "idx": "the folder of MNIST's files, e.g. --source.path ~/mnist",
+    "petastorm": "the folder of the Petastorm dataset, e.g. --source.path ~/pictures",
     "arrays": "the .npz file or the folder of .npy files, e.g. --source.path ~/mnist.npz",
 }
 
@@ -84,6 +86,8 @@ def _source_of(config: SourceConfig) -> Source:
         return ManifestSource(config.path, config.columns)
     if config.kind == "table":
         return TableSource(config.path, config.format, config.columns)
+    if config.kind == "petastorm":
+        return PetastormSource(config.path, columns=config.columns)
     if config.kind == "idx":
         return IdxSource(config.path)
     if config.kind == "arrays":

@@ -16,8 +16,12 @@ from convoy.images import ArraySpec
 
 _WHOLE = (("images", "labels"), ("x", "y"))
 _OF_SPLIT = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("images_{}", "labels_{}"))
-_NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
-_LARGEST = 1 << 30  # bytes of a sample: a row group, which holds whole ones, has to stay below 2 GiB
+NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+"""Types of arrays that are stored."""
+
+LARGEST = 1 << 30
+"""Bytes of a sample, at most: a row group, which holds whole ones, has to stay below 2 GiB."""
+
 _EXPECTED = "images and labels, x and y, or x_train, y_train, x_test, y_test (or train_images, train_labels, ...)"
 
 
@@ -114,13 +118,13 @@ class ArraysSource(IndexedSource):
 
     def _check_samples(self, name: str, array: StoredArray) -> None:
         shape, dtype = array.shape, np.dtype(array.dtype)
-        if dtype.name not in _NUMBERS or len(shape) < 2 or 0 in shape:
+        if dtype.name not in NUMBERS or len(shape) < 2 or 0 in shape:
             raise SourceError(
                 f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}; expected uint8 images (N, H, W) or"
                 " (N, H, W, C) with 1 or 3 channels, or arrays (N, ..., C) of booleans, integers or floats of up to 64"
                 " bits"
             )
-        if (size := math.prod(shape[1:]) * dtype.itemsize) > _LARGEST:
+        if (size := math.prod(shape[1:]) * dtype.itemsize) > LARGEST:
             raise SourceError(
                 f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}, {size / 2**30:.1f} GiB a sample;"
                 " expected at most 1 GiB: cut the samples into smaller ones"

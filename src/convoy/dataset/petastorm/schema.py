@@ -1,7 +1,7 @@
-"""The door to Petastorm: the Unischema of a stored sample, and the metadata that makes Parquet files its dataset."""
+"""The Unischema of a stored sample, and the metadata that makes a folder of Parquet files a Petastorm dataset."""
 
 import json
-import pickle
+import os
 import warnings
 
 import numpy as np
@@ -9,14 +9,18 @@ import pyarrow.parquet as pq
 from pyspark.sql.types import FloatType, IntegerType, StringType
 
 from convoy.config import StorageConfig
+from convoy.dataset.petastorm.compat import portable_dumps
 from convoy.images import ArraySpec
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
     from petastorm.codecs import CompressedImageCodec, NdarrayCodec, ScalarCodec
     from petastorm.etl.dataset_metadata import ROW_GROUPS_PER_FILE_KEY, UNISCHEMA_KEY
+    from petastorm.etl.legacy import depickle_legacy_package_name_compatible
     from petastorm.unischema import Unischema, UnischemaField
-    from petastorm.utils import add_to_dataset_metadata
+
+COMMON_METADATA = "_common_metadata"
+"""The file with the schema and the numbers of row groups."""
 
 
 def unischema(spec: ArraySpec, storage: StorageConfig, weighted: bool = False) -> Unischema:
@@ -59,8 +63,38 @@ def add_petastorm_metadata(
         row_groups: File name -> number of row groups.
         weighted: Whether there is a column ``weight``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # the legacy dataset is what Petastorm's functions take
-        dataset = pq.ParquetDataset(folder, validate_schema=False, use_legacy_dataset=True)
-        add_to_dataset_metadata(dataset, UNISCHEMA_KEY, pickle.dumps(unischema(spec, storage, weighted)))
-        add_to_dataset_metadata(dataset, ROW_GROUPS_PER_FILE_KEY, json.dumps(row_groups))
+    stored = pq.read_metadata(os.path.join(folder, min(row_groups))).schema.to_arrow_schema()
+    described = {
+        **(stored.metadata or {}),
+        UNISCHEMA_KEY: portable_dumps(unischema(spec, storage, weighted)),
+        ROW_GROUPS_PER_FILE_KEY: json.dumps(row_groups),
+    }
+    pq.write_metadata(stored.with_metadata(described), os.path.join(folder, COMMON_METADATA))
+
+
+def read_petastorm_metadata(file: str | os.PathLike[str]) -> tuple[object, dict[str, int]]:
+    """Return the Unischema and the numbers of row groups that a ``_common_metadata`` holds.
+
+    The schema is unpickled, as by every Petastorm reader: read only what comes from a place that you trust.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        Exception: Anything, where it is damaged or holds neither.
+    """
+    stored = pq.read_schema(file).metadata or {}
+    return depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY]), json.loads(stored[ROW_GROUPS_PER_FILE_KEY])
+
+
+def read_unischema(file: str | os.PathLike[str]) -> Unischema:
+    """Return the Unischema that a ``_common_metadata`` or ``_metadata`` holds; it is unpickled, as above.
+
+    Raises:
+        Exception: Anything, where it is damaged or holds none.
+    """
+    stored = pq.read_schema(file).metadata or {}
+    if UNISCHEMA_KEY not in stored:
+        raise ValueError("it has no Unischema")
+    schema = depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY])
+    if not isinstance(schema, Unischema):
+        raise ValueError(f"it holds a {type(schema).__name__} instead of a Unischema")
+    return schema

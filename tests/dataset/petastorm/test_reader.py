@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convoy.dataset.petastorm_reader import petastorm_batches
+from convoy.dataset.petastorm.reader import petastorm_batches
 from convoy.errors import DatasetError
 from tests.dataset.epochs import BATCH, IMAGES, LABELS, ROWS, WEIGHTS, joined
 

@@ -1,0 +1,39 @@
+"""Does a split's Petastorm metadata say what its files and the manifest do?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from petastorm.unischema import Unischema
+
+from convoy.dataset.petastorm.schema import read_petastorm_metadata
+from convoy.images import ArraySpec
+
+
+def metadata_problem(
+    file: Path, columns: set[str] | None, row_groups: Mapping[str, int], spec: ArraySpec | None
+) -> str | None:
+    """Open ``_common_metadata`` as Petastorm does; return what is wrong with it, or None.
+
+    Args:
+        file: The ``_common_metadata``.
+        columns: Of the files; None where none could be read.
+        row_groups: File name -> number of row groups.
+        spec: Of the samples where they are stored as arrays, else None.
+    """
+    try:
+        schema, groups = read_petastorm_metadata(file)
+    except FileNotFoundError:
+        return "is missing"
+    except Exception as error:  # a damaged pickle raises anything
+        return f"is not Petastorm's metadata ({type(error).__name__}: {error})"
+    if not isinstance(schema, Unischema):
+        return f"holds a {type(schema).__name__} instead of a Unischema"
+    if columns is not None and set(schema.fields) != columns:
+        return f"describes {sorted(schema.fields)}, the files hold {sorted(columns)}"
+    if spec is not None and "image" in schema.fields:
+        image = schema.fields["image"]
+        described = ArraySpec(tuple(image.shape), np.dtype(image.numpy_dtype).name)
+        if described != spec:
+            return f"describes samples of {described}, the manifest says {spec}"
+    return None if groups == row_groups else "counts other row groups than the manifest"
