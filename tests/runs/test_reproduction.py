@@ -57,6 +57,10 @@ def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
         f"numpy 0.1, here {record.installed()['numpy']}",
     ]
     assert "another machine: processor Z80" in capsys.readouterr().err
+    other = {**record.machine(), "onednn": "unknown"}
+    assert here_and_there(run, Environment(record.installed(), other)) == [
+        f"oneDNN unknown, here {record.machine()['onednn']} (TF_ENABLE_ONEDNN_OPTS)"
+    ]
     older = {name: value for name, value in record.machine().items() if name != "vectors"}
     assert here_and_there(run, Environment(record.installed(), older)) == []
     assert capsys.readouterr().err == ""

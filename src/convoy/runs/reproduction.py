@@ -158,6 +158,9 @@ def here_and_there(run: RunRecord, of_run: Environment) -> list[str]:
     machine, packages = record.machine(), record.installed()
     if of_run.machine.get("python") != machine["python"]:
         found.append(f"Python {of_run.machine.get('python')}, here {machine['python']}")
+    if of_run.machine.get("onednn") != machine["onednn"]:
+        was_on = of_run.machine.get("onednn", "not recorded")
+        found.append(f"oneDNN {was_on}, here {machine['onednn']} (TF_ENABLE_ONEDNN_OPTS)")
     for name, version in sorted(of_run.packages.items()):
         if packages.get(name) != version:
             found.append(f"{name} {version}, here {packages.get(name, 'none')}")

@@ -18,6 +18,7 @@ import yaml
 
 from convoy.config import Config
 from convoy.dataset.manifest import Manifest
+from convoy.models.engine import onednn_enabled
 from convoy.tracking.secrets import text_without_secrets, without_secrets
 
 CONFIG = "config.yaml"
@@ -109,6 +110,7 @@ def machine() -> dict[str, str]:
         # Virtual machines of one name need not have the same; TensorFlow and oneDNN choose their kernels by them.
         "vectors": " ".join(sorted(filter(_VECTORS.match, _of_processor("flags", "Features").split()))),
         "cpus": str(_usable_cpus()),
+        "onednn": "on" if onednn_enabled() else "off",
     }
 
 

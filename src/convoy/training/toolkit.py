@@ -8,11 +8,14 @@ _SECONDS = 120
 _SOURCE = """
 import json, os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as convoy does, which may not be installed here
 answer = {}
 try:
     import tensorflow
     devices = tensorflow.config.list_physical_devices()
     answer["devices"] = [device.name.removeprefix("/physical_device:") for device in devices]
+    from tensorflow.python.util import _pywrap_util_port
+    answer["onednn"] = bool(_pywrap_util_port.IsMklEnabled())
     import horovod.tensorflow as horovod
     answer["built"] = {name: bool(getattr(horovod, name + "_built")()) for name in ("gloo", "mpi", "nccl")}
 except Exception as error:
@@ -29,11 +32,13 @@ class Toolkit:
         devices: TensorFlow's names of them: ``CPU:0``, ``GPU:0``; None where TensorFlow does not load.
         built: Whether Horovod was built with ``gloo``, ``mpi`` and ``nccl``; empty where it does not load.
         problem: Why one of them does not load; None where both do.
+        onednn: Whether TensorFlow computes with oneDNN; None where it does not load.
     """
 
     devices: list[str] | None = None
     built: dict[str, bool] = field(default_factory=dict)
     problem: str | None = None
+    onednn: bool | None = None
 
 
 def question() -> Callable[[], dict[str, Any]]:
