@@ -1,13 +1,16 @@
 # Everything runs with .venv, which `make setup` makes; no target needs it to be activated.
+# Another interpreter than the newest that fits: make setup PYTHON=python3.12
 SHELL := /bin/bash
-PYTHON := .venv/bin/python
+RUN := .venv/bin/python
+export PYTHON
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
 SHORT := not cluster and not stock and not ui and not long
+RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-long test-dbr15 test-stock test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup dev lock demo test test-unit test-long test-dbr test-stock test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,71 +18,81 @@ help:
 setup: ## make .venv with everything in it, Horovod and if need be Java included
 	@tools/setup.sh
 
-demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
-	@$(PYTHON) tools/demo.py
+dev: ## the same, and what the tests and linters need
+	@tools/setup.sh --dev
 
-test: setup ## all tests but the long ones and those on a cluster
+lock: setup ## resolve the newest versions that fit, and write constraints.txt and constraints/*.txt
+	@tools/lock.sh
+
+demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
+	@$(RUN) tools/demo.py
+
+test: dev ## all tests but the long ones and those on a cluster
 	@failed=0; \
-	$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)" || failed=$$?; \
-	$(PYTHON) -m pytest -m "(spark or e2e) and $(SHORT)" || failed=$$?; \
+	$(RUN) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)" || failed=$$?; \
+	$(RUN) -m pytest -n 2 --dist loadfile -m "(spark or e2e) and $(SHORT)" || failed=$$?; \
 	exit $$failed
 
-test-unit: setup ## the tests that need neither Spark nor whole jobs nor trainings
-	@$(PYTHON) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
+test-unit: dev ## the tests that need neither Spark nor whole jobs nor trainings
+	@$(RUN) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
 
-test-long: setup ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
-	@$(PYTHON) -m pytest -m "long and not cluster and not stock and not ui"
+test-long: dev ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
+	@$(RUN) -m pytest -m "long and not cluster and not stock and not ui"
 
-test-dbr15: ## the same tests with the versions of Databricks Runtime 15.4 LTS ML, in .venv-dbr15, which it makes
-	@tools/setup.sh .venv-dbr15 constraints/dbr-15.4-ml.txt
-	@.venv-dbr15/bin/python -m pytest
+test-dbr: ## the same tests with the versions of a Databricks ML runtime, in an environment of their own: make test-dbr RUNTIME=17.3
+	@test -f "constraints/dbr-$(RUNTIME)-ml.txt" || { echo "error: RUNTIME is '$(RUNTIME)'; expected one of $(RUNTIMES); type: make test-dbr RUNTIME=17.3" >&2; exit 2; }
+	@tools/setup.sh ".venv-dbr-$(RUNTIME)" "constraints/dbr-$(RUNTIME)-ml.txt"
+	@failed=0; for part in "not (spark or e2e)" "spark or e2e"; do \
+		".venv-dbr-$(RUNTIME)/bin/python" -m pytest -n 2 --dist loadfile -m "($$part) and $(SHORT)" || failed=$$?; \
+	done; exit $$failed
 
-test-stock: setup ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
+test-stock: dev ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
 	@test -e .venv-stock/bin/petastorm-copy-dataset.py || { \
-		python3.11 -m venv .venv-stock && .venv-stock/bin/python -m pip install --quiet --no-deps -r constraints/stock-petastorm.txt; }
-	@$(PYTHON) -m pytest -m stock
+		.venv/bin/uv venv --quiet --clear --seed --no-python-downloads --python 3.11 .venv-stock && \
+		.venv-stock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints/stock-petastorm.txt; }
+	@$(RUN) -m pytest -m stock
 
-test-cluster: dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
-	@$(PYTHON) -m pytest -m cluster
+test-cluster: dev dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
+	@$(RUN) -m pytest -m cluster
 
 # Playwright takes 165 MB, with a Node.js of its own, so it is not part of the setup; the browser is the system's.
-test-ui: setup ## what MLflow's pages show of real runs, in headless Chromium (4 minutes); pictures: SCREENSHOTS=folder
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps $$(grep -E '^(playwright|greenlet)==' constraints.txt)
-	@SCREENSHOTS="$(SCREENSHOTS)" $(PYTHON) -m pytest -m ui tests/ui
+test-ui: dev ## what MLflow's pages show of real runs, in headless Chromium (4 minutes); pictures: SCREENSHOTS=folder
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints/ui.txt
+	@SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m ui tests/ui
 
-wheelhouse: setup ## what later Databricks runtimes lack, for an init script, in ./dist/wheelhouse: make wheelhouse FOR=python3.12 TENSORFLOW=2.18.1
-	@$(PYTHON) tools/wheelhouse.py $(if $(FOR),--python "$(FOR)") $(if $(TENSORFLOW),--tensorflow "$(TENSORFLOW)")
+wheelhouse: setup ## what a Databricks runtime lacks, for an init script, in ./dist/wheelhouse: make wheelhouse RUNTIME=17.3 FOR=python3.12
+	@$(RUN) tools/wheelhouse.py $(if $(RUNTIME),--runtime "$(RUNTIME)") $(if $(FOR),--python "$(FOR)")
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
-	@$(PYTHON) tools/dist.py
+	@$(RUN) tools/dist.py
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
-	@$(PYTHON) tools/chaos_ingest.py --output docs/chaos.md
+	@$(RUN) tools/chaos_ingest.py --output docs/chaos.md
 
 chaos-train: setup ## take a rank, an executor, the driver, the disk, the server from a training; into docs/chaos-train.md
-	@$(PYTHON) tools/chaos_train.py --output docs/chaos-train.md
+	@$(RUN) tools/chaos_train.py --output docs/chaos-train.md
 
 bench-ingest: setup ## time ingest beside its peers, into docs/benchmarks.md (25 minutes): make bench-ingest MNIST=~/mnist
-	@$(PYTHON) benchmarks/ingest.py $(if $(MNIST),--mnist "$(MNIST)")
+	@$(RUN) benchmarks/ingest.py $(if $(MNIST),--mnist "$(MNIST)")
 
 bench-train: setup ## time training beside its peers, into docs/benchmarks.md (over an hour): make bench-train MNIST=~/mnist
-	@$(PYTHON) benchmarks/training.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-train MNIST=~/mnist))"
+	@$(RUN) benchmarks/training.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-train MNIST=~/mnist))"
 
 bench-score: setup ## time scoring beside its peers, into docs/benchmarks.md (40 minutes): make bench-score MNIST=~/mnist
-	@$(PYTHON) benchmarks/score.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-score MNIST=~/mnist))"
+	@$(RUN) benchmarks/score.py --mnist "$(or $(MNIST),$(error MNIST is not given; type: make bench-score MNIST=~/mnist))"
 
 ui: setup ## serve MLflow's pages of the demo's runs, on http://127.0.0.1:5000 (another port: PORT=5001)
 	@test -e work/mlflow.db || { echo "error: there are no runs yet in work/mlflow.db; type: make demo" >&2; exit 2; }
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
-lint: setup ## ruff, mypy, import-linter
+lint: dev ## ruff, mypy, import-linter
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-format: setup ## let ruff format the code, and mend what it can
+format: dev ## let ruff format the code, and fix what it can
 	@.venv/bin/ruff check --fix-only
 	@.venv/bin/ruff format
 
@@ -88,5 +101,5 @@ clean: ## remove ./work, what was built, and caches
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
-distclean: clean ## remove .venv, .venv-dbr15 and .venv-stock too
-	@rm -rf .venv-stock .venv .venv-setup.log .venv-dbr15 .venv-dbr15-setup.log
+distclean: clean ## remove .venv and the environments of runtimes too
+	@rm -rf .venv .venv-*

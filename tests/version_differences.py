@@ -73,10 +73,6 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
     ("mlflow<3", "has no pages of logged models"): (
         "tracking/test_notes.py::test_model_run_and_version_know_of_each_other_and_of_the_evaluation",
     ),
-    ("mlflow<3.9", "belongs to a Databricks runtime, but these tests compare with the versions of constraints.txt"): (
-        "test_wheelhouse.py::test_the_runtimes_spark_and_tensorflow_stay_out_and_each_wheel_is_one_that_all_can_take",
-        "test_wheelhouse.py::test_what_asks_for_one_version_of_another_is_of_one_version_itself",
-    ),
     ("pillow<12.1", "ignores transparency in images of 1 bit"): (
         "images/test_formats.py::test_few_bits_of_grey_span_the_whole_range[1]",
     ),
