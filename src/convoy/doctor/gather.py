@@ -5,11 +5,12 @@ import threading
 from pathlib import Path
 
 import convoy
+from convoy.compatibility import installed, version_of
 from convoy.config import Config
 from convoy.dataset import catalog
 from convoy.dataset.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Cluster, Facts
-from convoy.doctor.pins import Pins, installed
+from convoy.doctor.pins import Pins
 from convoy.doctor.probe import host_of, probe_of
 from convoy.errors import ClusterError, ConvoyError, DatasetError
 from convoy.spark import driver_addresses, is_local, session, slots
@@ -36,7 +37,7 @@ def gather(config: Config, pins: Pins) -> Facts:
         problem = str(error)
     return Facts(
         convoy=f"{convoy.__version__} from {Path(convoy.__file__).parent}",
-        packages={name: installed(name) for name in (*pins.direct, *pins.others)},
+        packages={**installed(), **{name: version_of(name) for name in pins.tested}},
         driver=here,
         version_path=version_path,
         tracking=tracking,

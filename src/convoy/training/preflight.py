@@ -14,7 +14,8 @@ from convoy.spark import driver_addresses
 from convoy.training import reachable
 from convoy.training.reachable import Meeting
 
-_ALIKE = ("python", "convoy", "tensorflow", "keras", "horovod")  # ranks of other versions would compute something else
+# Ranks with other versions would compute something else; another Spark reads other messages than the driver's sends.
+_ALIKE = ("python", "convoy", "pyspark", "tensorflow", "keras", "horovod")
 _MEND = "install the driver's versions on every worker, or ship its environment with --archives"
 _REASONS = (
     re.compile(r'(Cannot run program "[^"]*": [^\n;]*)'),
@@ -183,6 +184,10 @@ def probe_of(
         versions["tensorflow"] = installed("tensorflow", "tensorflow-cpu", "tensorflow-intel")
         for name in ("keras", "horovod", "numpy", "pyarrow", "petastorm"):
             versions[name] = installed(name)
+        try:  # a cluster's own Spark may have no metadata
+            versions["pyspark"] = import_module("pyspark").__version__
+        except ImportError:
+            versions["pyspark"] = None
         try:  # may be shipped with --py-files, which leaves no metadata
             versions["convoy"] = import_module("convoy").__version__
         except ImportError:
