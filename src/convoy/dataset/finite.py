@@ -43,5 +43,5 @@ def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds
         if not finite.all():
             with damage_named(group.path):
                 names = pq.ParquetFile(group.path).read_row_group(group.index, columns=["path"]).column("path")
-            return str(names[int(finite.argmin())])
+            return str(names[int(np.argmin(finite))])
     return None

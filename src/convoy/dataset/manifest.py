@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from convoy import __version__
 from convoy.errors import DatasetError
 from convoy.images import ArraySpec, Geometry, ImageProfile
 
@@ -179,7 +180,10 @@ class Manifest:
         try:
             values = json.loads(file.read_text())
             if values["format"] != FORMAT:
-                raise DatasetError(f"{file} has format {values['format']}; this version of convoy reads {FORMAT}")
+                raise DatasetError(
+                    f"{file} has format {values['format']}, and Convoy {__version__} reads format {FORMAT}; use the"
+                    " Convoy that wrote it, or a newer one"
+                )
             values["image"] = values["image"] and Geometry(**values["image"])
             values["shape"] = tuple(int(side) for side in values.get("shape", ()))
             np.dtype(values.get("dtype", "uint8"))

@@ -87,8 +87,9 @@ def repetitions(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     _, counts = np.unique(labels, return_counts=True)
     by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
     for members, count in zip(by_class, counts, strict=True):
-        copies[members] = counts.max() // count
-        copies[generator.choice(members, counts.max() % count, replace=False)] += 1
+        most = int(np.max(counts))
+        copies[members] = most // count
+        copies[generator.choice(members, most % count, replace=False)] += 1
     return copies
 
 

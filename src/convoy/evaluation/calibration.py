@@ -53,5 +53,5 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
         mean = np.bincount(index, confidence, bins) / counts
         share = np.bincount(index, np.asarray(correct, np.float64), bins) / counts
     gaps = np.abs(np.nan_to_num(share) - np.nan_to_num(mean))
-    expected = float((counts * gaps).sum() / max(1, counts.sum()))
+    expected = float((counts * gaps).sum() / max(1, int(counts.sum())))
     return Reliability(edges, counts, mean, share, expected, float(gaps.max()))

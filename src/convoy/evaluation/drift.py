@@ -71,7 +71,7 @@ def compare(expected: Sequence[int], actual: Sequence[int], labels: Sequence[str
     if rows < needed:
         return Drift(rows, None, f"{rows:,} rows are too few, {needed:,} needed")
     parts = contributions(expected, actual)
-    most = int(parts.argmax())
+    most = int(np.argmax(parts))
     shares = expected[most] / sum(expected), actual[most] / rows
     return Drift(rows, float(parts.sum()), "", labels[most], *shares)
 

@@ -46,6 +46,6 @@ def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
         if sample.dtype.itemsize > 4:
             bad |= np.abs(sample) > _LARGEST
         if bad.any():
-            where = tuple(int(index) for index in np.unravel_index(int(bad.argmax()), sample.shape))
+            where = tuple(int(index) for index in np.unravel_index(int(np.argmax(bad)), sample.shape))
             raise BadImage("not_finite", f"{sample[where]} at {where}, {int(bad.sum()):,} of {sample.size:,} values")
     return sample

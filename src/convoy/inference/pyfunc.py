@@ -127,4 +127,6 @@ def _table(probabilities: np.ndarray, errors: dict[int, str], package: ModelPack
         for name in ("prediction", "prediction_index", "probability"):
             columns[name] = columns[name].astype(object)
             columns[name][list(reasons)] = None
-    return pd.DataFrame(columns, index=rows if rows is not None and len(rows) == len(index) else None)
+    labels = rows if rows is not None and len(rows) == len(index) else pd.RangeIndex(len(index))
+    # With its dtype given, pandas 3 leaves a column of text and None as it is; else it would turn None into NaN.
+    return pd.DataFrame({name: pd.Series(values, labels, values.dtype) for name, values in columns.items()})

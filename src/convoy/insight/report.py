@@ -183,7 +183,7 @@ def _classes(page: Page, found: Predictions, classes: Sequence[str]) -> None:
         order = np.argsort(np.where(measured.support > 0, measured.f1, np.inf), kind="stable")[:_TABLE]
         page.text(f"The {_TABLE} classes with the lowest F1, of {len(classes):,}.")
     rows = []
-    for i in order:
+    for i in map(int, order):
         values = [measured.precision[i], measured.recall[i], measured.f1[i], confidence[i]]
         seen = measured.support[i] > 0
         rows.append([classes[i], *(f"{v:.4f}" if seen else "–" for v in values), f"{measured.support[i]:,}"])

@@ -35,7 +35,7 @@ def rate_curve(sweep: Sweep) -> Figure:
     axes.plot(rates, losses, color=_RAW, linewidth=0.8, marker=".", markersize=4, label="loss of each batch")
     axes.plot(rates[: len(means)], means, color=_SMOOTHED, linewidth=2, label="smoothed")
     if sweep.suggestion is not None:
-        lowest = int(means.argmin())
+        lowest = int(np.argmin(means))
         label = f"steepest: {sweep.suggestion:.2g} is suggested" + (
             f" (x {sweep.scale:.3g})" if sweep.scale != 1 else ""
         )

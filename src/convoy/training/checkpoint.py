@@ -65,7 +65,7 @@ class CheckpointStore:
         try:
             draft.mkdir()
             with open(draft / _ARRAYS, "wb") as file:
-                np.savez(file, **checkpoint.arrays)
+                np.savez(file, **dict[str, Any](checkpoint.arrays))
                 _to_disk(file.fileno())
             state = {
                 "format": FORMAT,

@@ -67,7 +67,7 @@ class Sweep:
         Adam and SGD.) None where the loss has not fallen, by a twentieth and by more than the noise of the batches.
         """
         losses = self.smoothed
-        lowest = int(losses.argmin()) if len(losses) else 0
+        lowest = int(np.argmin(losses)) if len(losses) else 0
         if lowest == 0 or losses[lowest] > self._to_beat(lowest, len(losses)):
             return None
         slopes = np.gradient(losses[: lowest + 1], np.log10(self.rates[: lowest + 1]))
