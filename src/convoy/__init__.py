@@ -3,11 +3,14 @@
 import os
 from typing import Any
 
+from convoy import quiet_import
+
 __version__ = "0.1.0"
 
 # TensorFlow reads this when it is first imported, and leaves oneDNN off by default on CPUs without AVX-512 VNNI or the
 # like, where it makes a small CNN two to three times as fast. Every process that computes imports this package first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+quiet_import.install()
 
 _HOMES = {
     "petastorm": "convoy.dataset.petastorm.compat",

@@ -2,12 +2,7 @@
 
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-
-_INFO = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog() is called")
 
 
 def import_tensorflow() -> Any:
@@ -19,37 +14,12 @@ def import_tensorflow() -> Any:
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it raises ImportError
     try:
-        with _without_messages():
-            import keras  # noqa: F401
-            import tensorflow as tf
+        import keras  # noqa: F401
+        import tensorflow as tf
     finally:
         for name in absent:
             del sys.modules[name]
     return tf
-
-
-@contextmanager
-def _without_messages() -> Iterator[None]:
-    """Leave out TensorFlow's messages of level INFO while it is imported, if ``TF_CPP_MIN_LOG_LEVEL`` asks for it.
-
-    TensorFlow 2.18 and later write those before its logging is set up, and so whatever that variable says:
-    https://github.com/tensorflow/tensorflow/issues/79029. Other lines are written when the import is over.
-    """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") == "0" or "tensorflow" in sys.modules:
-        yield
-        return
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            written.seek(0)
-            for line in written:
-                if not line.startswith(_INFO):
-                    os.write(2, line)
 
 
 def onednn_enabled() -> bool:

@@ -1,0 +1,58 @@
+"""Import TensorFlow without its messages of level INFO, whoever imports it first."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any
+
+_INFO = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog() is called")
+
+
+@contextmanager
+def _without_messages() -> Iterator[None]:
+    """Leave out TensorFlow's messages of level INFO while it is imported, if ``TF_CPP_MIN_LOG_LEVEL`` asks for it.
+
+    TensorFlow 2.18 and later write those before its logging is set up, and so whatever that variable says:
+    https://github.com/tensorflow/tensorflow/issues/79029. Other lines are written when the import is over.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") == "0":
+        yield
+        return
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not line.startswith(_INFO):
+                    os.write(2, line)
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Return the spec of TensorFlow, whose loader leaves the messages out; None for any other module."""
+        spec = PathFinder.find_spec(name, path) if name == "tensorflow" else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            with _without_messages():
+                load(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def install() -> None:
+    """Leave the messages out from now on, in this process."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
