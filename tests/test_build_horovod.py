@@ -107,7 +107,7 @@ def test_another_source_package_is_refused(tmp_path):
     environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     command = [sys.executable, "tools/build_horovod.py", "--python", sys.executable, "--output", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 1
     assert "another horovod-0.28.1.tar.gz" in done.stderr.splitlines()[-1]
     assert build_horovod.SHA256 in done.stderr

@@ -183,7 +183,7 @@ def test_interruption_has_its_own_status(capsys):
 
 def test_anything_else_is_a_traceback_and_status_1():
     program = "import sys; from convoy.cli import run_job; sys.exit(run_job('x', lambda config: 1 / 0, 'A job.', []))"
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=1200)
     assert process.returncode == 1
     assert process.stdout == ""
     assert process.stderr.startswith("Traceback")

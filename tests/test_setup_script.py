@@ -55,7 +55,7 @@ def command(checkout, *arguments, **environment):
 
 def setup(checkout, *arguments, **environment):
     line, env = command(checkout, *arguments, **environment)
-    return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=240)
+    return subprocess.run(line, env=env, cwd=checkout, capture_output=True, text=True, timeout=1200)
 
 
 def make_good(checkout):
@@ -182,7 +182,7 @@ def test_waits_for_another_setup_and_uses_its_result(checkout):
         process = subprocess.Popen(line, env=env, cwd=checkout, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline().startswith("Another setup is at work")
         make_good(checkout)
-    assert process.communicate(timeout=240)[0] == ".venv is up to date.\n"
+    assert process.communicate(timeout=1200)[0] == ".venv is up to date.\n"
     assert process.returncode == 0
 
 

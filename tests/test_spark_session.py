@@ -30,7 +30,7 @@ def test_what_is_given_to_spark_submit_wins_over_the_configuration(tmp_path):
     command = [spark_submit, "--master", "local[3]", "--conf", "spark.sql.shuffle.partitions=5", "probe.py"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYSPARK", "SPARK_"))}
     environment["TF_ENABLE_ONEDNN_OPTS"] = "0"
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200)
     assert json.loads(done.stdout.splitlines()[-1]) == {
         "spark.master": "local[3]",
         "spark.sql.shuffle.partitions": "5",

@@ -51,7 +51,7 @@ def test_damage_is_a_function_of_the_seed_and_leaves_originals_alone(images, tmp
         shutil.copytree(images, tmp_path / name, copy_function=os.link)  # hard links, by who has little room
     before = {path: path.read_bytes() for path in images.rglob("*.*")}
     command = [sys.executable, damage.__file__, str(tmp_path / "a"), "--seed", "3", "--count", "12"]
-    printed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)
+    printed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=1200).stdout)
     assert damage.damage(tmp_path / "b", 12, 3) == printed
     assert len(printed) == 12
     assert {path: path.read_bytes() for path in images.rglob("*.*")} == before

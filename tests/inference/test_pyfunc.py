@@ -129,7 +129,7 @@ def test_the_models_own_requirements_and_source_are_enough(animals, images, tmp_
     """All packages that the requirements do not bring are refused to a process that knows no other Convoy."""
     png = base64.b64encode(encoded(images[0])).decode()
     command = [sys.executable, "-I", "-c", _ALONE, str(animals.folder), png]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     source, found, loaded = json.loads(done.stdout.splitlines()[-1])
     assert source == f"{animals.folder}/code/convoy/__init__.py"

@@ -56,7 +56,7 @@ with session("killed", SparkConfig(master="local[2,3]", conf=conf)) as spark:  #
 def test_rows_are_complete_and_none_is_there_twice(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "died"), str(tmp_path / "scores")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
     died, rows, most, measured = json.loads(done.stdout.splitlines()[-1])
     assert (died, rows, most) == (True, 600, 1)

@@ -195,7 +195,7 @@ def opened(text, folder, width):
     copy.write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += [f"--user-data-dir={folder}/profile", f"--window-size={width},900", "--enable-logging=stderr", "--v=0"]
-    done = subprocess.run([*command, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*command, "--dump-dom", copy.as_uri()], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None

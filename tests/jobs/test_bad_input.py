@@ -268,7 +268,7 @@ def test_split_that_the_dataset_lacks(refused, tmp_path, capsys, spark):
 def test_no_java(tmp_path):
     environment = {**os.environ, "JAVA_HOME": str(tmp_path)}
     command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: JAVA_HOME is {str(tmp_path)!r}, with no working bin/java")
     assert len(done.stderr.splitlines()) == 1
@@ -278,6 +278,6 @@ def test_no_java(tmp_path):
 def test_spark_that_does_not_start(tmp_path):
     command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
     command += ["--spark.master", "lokal[2]"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 2
     assert "error: Spark does not start with spark.master 'lokal[2]'" in done.stderr

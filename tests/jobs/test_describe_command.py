@@ -35,7 +35,7 @@ def test_as_a_process_it_needs_nothing_but_a_name_and_a_size(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=1200,
     )
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)

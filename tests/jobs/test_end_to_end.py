@@ -53,7 +53,7 @@ class Place:
         command = [*(launcher or [sys.executable]), script, *self.arguments(*arguments)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYSPARK", "SPARK_"))}
         environment |= dict.fromkeys(SECRETS, CANARY)
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=240)
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 @pytest.fixture(scope="module")

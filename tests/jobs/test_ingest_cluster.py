@@ -29,7 +29,7 @@ def test_a_folder_is_ingested_on_a_local_cluster(tmp_path):
     command += ["--conf", f"spark.executor.extraJavaOptions={QUICK}", ROOT / "jobs" / "ingest.py"]
     command += ["--config", ROOT / "conf" / "cifar10.yaml", "--source.path", images]
     command += ["--dataset.image", '{"height": 8, "width": 8, "channels": 3, "resize": "letterbox"}']
-    done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*map(str, command)], cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     path = tmp_path / result["path"]

@@ -81,7 +81,7 @@ def test_training_on_ranks_ends_and_its_run_says_how(ingested_digits, tmp_path, 
         os.killpg(process.pid, signal.SIGTERM)
     else:
         process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=240)
+    _, text = process.communicate(timeout=1200)
     assert process.returncode == 130, text
     _, said, after = text.partition("\ninterrupted\n")  # Horovod's threads in Spark's workers may complain before
     assert said, text
@@ -98,7 +98,7 @@ def test_an_experiment_ends_and_none_of_its_runs_is_left_running(ingested_digits
     database = tmp_path / "work" / "mlflow.db"
     wait_for(lambda: epochs_logged(database) >= 1)
     process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=240)
+    _, text = process.communicate(timeout=1200)
     assert process.returncode == 130, text
     assert "interrupted" in text.splitlines()[-3:]
     with sqlite3.connect(database) as connection:
@@ -115,7 +115,7 @@ def test_a_driver_that_is_killed_leaves_no_rank_and_no_jvm(ingested_digits, tmp_
         assert sum("horovod.spark.task.gloo_exec_fn" in command_of(other) for other in others) == 2
     finally:
         process.kill()
-    process.communicate(timeout=120)
+    process.communicate(timeout=1200)
     psutil.wait_procs(others, timeout=60)
     assert [other for other in others if other.is_running() and other.status() != psutil.STATUS_ZOMBIE] == []
 
@@ -126,7 +126,7 @@ def test_ingest_leaves_nothing_half_written(tmp_path):
     datasets = tmp_path / "work" / "datasets" / "digits"
     wait_for(lambda: datasets.is_dir() and any(datasets.glob(".staging-*")))  # it writes
     process.send_signal(signal.SIGTERM)
-    _, text = process.communicate(timeout=240)
+    _, text = process.communicate(timeout=1200)
     assert process.returncode == 130, text
     assert "interrupted" in text.splitlines()
     assert [path.name for path in datasets.iterdir() if not path.name.startswith(".lock")] == []

@@ -38,7 +38,7 @@ def test_function_beside_the_user_with_options_is_trained_on_two_ranks_and_evalu
     options = ["--model.name", "ownnets:build", "--model.activation", "maxout", "--model.l2", "1e-4"]
     # A process of its own: the ranks' current directory is that of the JVM that they come from.
     command = [sys.executable, str(ROOT / "jobs" / "train.py"), *config, *options, "--training.epochs", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     # Absolute: MLflow keeps one open store per URI, and a relative one may be another test's database.

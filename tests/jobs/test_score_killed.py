@@ -63,7 +63,7 @@ def job(spark, animals, tmp_path, capsys):
         when, number = killed
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
         command = [sys.executable, "-c", SCRIPT, when, str(number), *common, *options]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200)
         assert done.returncode == -signal.SIGKILL, done.stderr
         return {}
 

@@ -295,5 +295,5 @@ def test_saved_with_options_it_loads_in_another_process_in_safe_mode_and_predict
         *(str(tmp_path / name) for name in ("model.keras", "images.npy", "out.npy")),
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(command, check=True, timeout=240, env=environment, cwd=tmp_path, capture_output=True)
+    subprocess.run(command, check=True, timeout=1200, env=environment, cwd=tmp_path, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model(images).numpy(), atol=1e-5)

@@ -112,7 +112,7 @@ class Driver:
             time.sleep(0.05)
 
     def weights(self):
-        assert self.process.wait(timeout=400) == 0, self.log.read_text()[-3000:]
+        assert self.process.wait(timeout=1200) == 0, self.log.read_text()[-3000:]
         self.reader.join(timeout=10)
         with np.load(self.folder / "weights.npz") as file:
             return [file[name] for name in file.files]

@@ -64,7 +64,7 @@ def made(chromium, tmp_path_factory) -> Made:
         command = [sys.executable, str(ROOT / "jobs" / f"{name}.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
         places = ["--tracking.uri", f"sqlite:///{folder}/mlflow.db", "--dataset.root", str(folder / "datasets")]
         done = subprocess.run(
-            [*command, *places, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+            [*command, *places, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1200
         )
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]))

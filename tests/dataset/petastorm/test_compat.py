@@ -66,7 +66,7 @@ def rows_of(reader):
 def run(code, *arguments):
     """Run code in a process of its own, which has imported nothing."""
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.splitlines()
 

@@ -31,7 +31,7 @@ def run_stock(*arguments):
     if home := find_java(environment):
         environment["JAVA_HOME"] = home
     command = [str(PYTHON), stock.__file__, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
