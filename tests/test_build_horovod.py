@@ -40,6 +40,24 @@ def test_a_whole_wheel_of_the_same_ingredients_is_used(entry):
     assert build_horovod.cached_wheel(entry, WITH) == entry / "horovod.whl"
 
 
+def test_a_wheel_that_was_built_here_is_found_again(entry, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    built = []
+
+    def build(python, ingredients, scratch):
+        name = f"horovod/tensorflow/mpi_lib{ingredients['python']}"
+        with zipfile.ZipFile(scratch / "horovod.whl", "w") as archive:
+            archive.writestr(name, b"code" * 1000)
+        built.append(name)
+        return scratch / "horovod.whl"
+
+    monkeypatch.setattr(build_horovod, "_build", build)
+    first, second = (build_horovod.wheel(sys.executable, tmp_path / folder) for folder in ("one", "two"))
+    assert len(built) == 1
+    assert first.read_bytes() == second.read_bytes()
+    assert "using" in capsys.readouterr().err
+
+
 def test_there_may_be_none(tmp_path):
     assert build_horovod.cached_wheel(tmp_path / "entry", WITH) is None
 

@@ -172,7 +172,7 @@ def _ingredients(python: str) -> dict[str, Any]:
         "horovod": VERSION,
         "source": SHA256,
         "patch": _sha256(PATCH),
-        "recipe": [_SETTINGS, _INCLUDE, _TENSORFLOW_FLAGS],
+        "recipe": [_SETTINGS, _INCLUDE, list(_TENSORFLOW_FLAGS)],
         "compiler": _run([compiler, "--version"]).partition("\n")[0],
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
