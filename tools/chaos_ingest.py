@@ -1,7 +1,7 @@
-"""Kill the driver of an ingest at random moments, again and again; nothing that readers see may ever be broken.
+"""Kill the driver of an ingest repeatedly at random times and check that readers never see a broken version.
 
-``make chaos-ingest`` runs it and leaves ``docs/chaos.md``. After every kill each visible version is verified, and
-``latest`` opened; at the end one undisturbed run has to succeed and leave nothing but whole versions.
+``make chaos-ingest`` runs this script and writes ``docs/chaos.md``. After every kill, each visible version is verified
+and ``latest`` is opened. At the end, one undisturbed run must succeed and leave only complete versions.
 """
 
 import argparse
@@ -32,14 +32,14 @@ HIDDEN = ".*"
 
 @dataclass(frozen=True)
 class Killed:
-    """One round: what there was at the moment of the kill, and whether that very run's version had appeared."""
+    """The result of one round: the phase at the kill, and whether the run had published its version."""
 
     phase: str
     published: bool
 
 
 class Chaos:
-    """A folder of images that grows by one each round, the dataset made of it, and the ways to end its driver."""
+    """A folder of images that grows by one image per round, its dataset, and methods that start and kill the ingest."""
 
     def __init__(self, folder: Path, images: int, seed: int) -> None:
         self.random = random.Random(seed)
@@ -49,25 +49,25 @@ class Chaos:
             self.add_image()
 
     def add_image(self) -> None:
-        """One more image is another version."""
+        """Add an image, so that the next ingest writes a new version."""
         count = sum(1 for _ in self.images.glob("*/*.png"))
         path = self.images / f"class{count % 4}" / f"{count}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.pixels.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
 
     def start(self) -> "subprocess.Popen[bytes]":
-        """Start an ingest in its own session."""
+        """Start an ingest in a new process session."""
         command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--source.path", str(self.images)]
         command += ["--dataset.root", str(self.home.parent), "--dataset.name", NAME, "--spark.master", "local[2]"]
         with open(self.folder / "log.txt", "ab") as log:
             return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
 
     def hidden(self) -> set[str]:
-        """What writers have left or are working in."""
+        """Return the hidden folders of the dataset: staging folders and leftovers of killed writers."""
         return {path.name for path in self.home.glob(HIDDEN)}
 
     def undisturbed(self) -> tuple[float, float]:
-        """Run to the end; returns (seconds in all, seconds since its staging folder appeared)."""
+        """Run an ingest to its end; return (total seconds, seconds since its staging folder appeared)."""
         before, started, staged = self.hidden(), time.monotonic(), None
         driver = self.start()
         while driver.poll() is None:
@@ -81,8 +81,8 @@ class Chaos:
     def kill_one(self, whole: float, writing: float) -> Killed:
         """Start an ingest and kill it.
 
-        Every second moment is drawn from the whole run, the others from the time in which it writes; every second
-        time, on average, only the driver is killed and its JVM left to find out by itself, else the whole group.
+        The time of the kill is drawn with probability 1/2 from the whole run, else from the writing phase. With
+        probability 1/2 the whole process group is killed, else only the driver, so that its JVM must exit by itself.
         """
         before, versions = self.hidden(), set(catalog.versions(str(self.home.parent), NAME))
         anywhere, group = self.random.random() < 0.5, self.random.random() < 0.5
@@ -96,7 +96,7 @@ class Chaos:
             time.sleep(0.002)
         staged = self.hidden() - before
         if driver.poll() is not None:
-            phase = "after its end"
+            phase = "after the end"
         elif group:
             os.killpg(driver.pid, signal.SIGKILL)
         else:
@@ -104,11 +104,11 @@ class Chaos:
         driver.wait()
         published = bool(set(catalog.versions(str(self.home.parent), NAME)) - versions)
         if driver.returncode == -signal.SIGKILL:
-            phase = "published, closing down" if published else "writing" if staged else "before writing"
+            phase = "published, shutting down" if published else "writing" if staged else "before writing"
         return Killed(phase, published)
 
     def check(self) -> list[str]:
-        """Problems of everything that readers can see now."""
+        """Verify all visible versions and ``latest``; return the problems."""
         root = str(self.home.parent)
         versions = catalog.versions(root, NAME)
         problems = [f"{version}: {problem}" for version in versions for problem in verify(self.home / version)]
@@ -117,7 +117,7 @@ class Chaos:
         return problems
 
     def wait_for_orphans(self, seconds: float = 60) -> int:
-        """Wait until no process has the images' folder in its command or works in this folder; returns how many do."""
+        """Wait until no other process has this working folder; return how many still have it after ``seconds``."""
         deadline = time.monotonic() + seconds
         while (count := sum(map(self._is_ours, psutil.process_iter()))) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -131,21 +131,21 @@ class Chaos:
 
 
 def report(rounds: list[Killed], arguments: argparse.Namespace, minutes: float, facts: list[list[str]]) -> str:
-    """The page that is kept."""
+    """Return the text of ``docs/chaos.md``."""
     phases = Counter(killed.phase for killed in rounds)
-    order = ("before writing", "writing", "published, closing down", "after its end")
+    order = ("before writing", "writing", "published, shutting down", "after the end")
     lines = [f"| {phase} | {phases[phase]} |" for phase in order]
     return "\n".join(
         [
-            "# Chaos: an ingest that is killed again and again",
+            "# Chaos test: ingest with a killed driver",
             "",
             f"`make chaos-ingest` ({len(rounds)} rounds, seed {arguments.seed}, {arguments.images} images and one"
-            f" more each round, {minutes:.1f} minutes, {os.cpu_count()} cores, {platform.system()}). In each round an",
-            "ingest of a new version is started and its driver killed with SIGKILL at a random moment, together with",
-            "its JVM or alone; the next round starts at once. After every kill, every visible version was verified",
-            "(all checksums read again, all counts compared) and `latest` opened.",
+            f" more each round, {minutes:.1f} minutes, {os.cpu_count()} cores, {platform.system()}). Each round",
+            "starts an ingest of a new version and kills its driver with SIGKILL at a random time, together with its",
+            "JVM or alone. The next round starts immediately. After every kill, every visible version was verified",
+            "(all checksums recomputed, all counts compared) and `latest` was opened.",
             "",
-            "| where the kill struck | rounds |",
+            "| phase at the kill | rounds |",
             "| --- | ---: |",
             *lines,
             "",
@@ -158,19 +158,19 @@ def report(rounds: list[Killed], arguments: argparse.Namespace, minutes: float, 
 
 
 def main() -> int:
-    """Run the rounds; returns 1 if anything was ever broken."""
+    """Run the rounds; return 1 if there was any problem, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=50, help="how many drivers to kill (default: 50)")
+    parser.add_argument("--rounds", type=int, default=50, help="number of drivers to kill (default: 50)")
     parser.add_argument("--images", type=int, default=200, help="images at the start (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
-    parser.add_argument("--minutes", type=float, default=60, help="start no round after so long (default: 60)")
-    parser.add_argument("--output", type=Path, help="Markdown file to leave the result in")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the kill times (default: 0)")
+    parser.add_argument("--minutes", type=float, default=60, help="start no round after this many minutes (default: 60)")
+    parser.add_argument("--output", type=Path, help="Markdown file for the result")
     arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="convoy-chaos-") as place:
         chaos = Chaos(Path(place).resolve(), arguments.images, arguments.seed)
         whole, writing = chaos.undisturbed()
-        say(f"an undisturbed ingest takes {whole:.1f} s, {writing:.1f} s of them from its staging folder to its end")
+        say(f"an undisturbed ingest takes {whole:.1f} s, of which {writing:.1f} s after its staging folder appears")
         rounds, problems, checks, most = [], [], 0, 0
         for number in range(1, arguments.rounds + 1):
             if time.monotonic() - started > 60 * arguments.minutes:
@@ -186,12 +186,12 @@ def main() -> int:
         chaos.undisturbed()
         problems += [f"at the end: {problem}" for problem in chaos.check()]
         problems += [f"at the end: {name} is left over" for name in sorted(chaos.hidden())]
-        problems += [f"{orphans} processes outlived their drivers by a minute"] * bool(orphans)
+        problems += [f"{orphans} processes were still running a minute after their drivers"] * bool(orphans)
         facts = [
-            ["versions visible at the end", str(len(catalog.versions(str(chaos.home.parent), NAME)))],
-            ["verifications of a version", str(checks)],
-            ["most leftovers at any time", str(most)],
-            ["leftovers after the last run", str(len(chaos.hidden()))],
+            ["visible versions at the end", str(len(catalog.versions(str(chaos.home.parent), NAME)))],
+            ["version verifications", str(checks)],
+            ["maximum number of leftover folders", str(most)],
+            ["leftover folders after the last run", str(len(chaos.hidden()))],
             ["problems", str(len(problems))],
         ]
     say("\n" + table(facts))

@@ -1,8 +1,8 @@
-"""Take from a training what it needs, one thing at a time; it has to finish all the same, with the same weights.
+"""Inject one fault at a time into a training and check that it finishes with the same weights.
 
-``make chaos-train`` runs it and leaves ``docs/chaos-train.md``. Every training is a driver process of its own. After
-each: the weights' SHA-256 is that of an undisturbed run, the store has one run with every metric of every epoch once,
-and no process is left. All waits are bounded.
+``make chaos-train`` runs this script and writes ``docs/chaos-train.md``. Every training is a separate driver process.
+After each: the weights' SHA-256 equals that of an undisturbed run, the store has one run with every metric of every
+epoch once, and no process is left. All waits are bounded.
 """
 
 import argparse
@@ -32,11 +32,11 @@ _EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a round ended.
+    """The result of a round.
 
     Attributes:
-        seconds: From the fault to the end of the driver; where the driver itself was killed, of the resumed one.
-        remark: What else was seen.
+        seconds: From the fault to the end of the driver; if the driver was killed, the seconds of the resumed one.
+        remark: Further observations.
     """
 
     seconds: float
@@ -44,12 +44,14 @@ class Outcome:
 
 
 class Chaos:
-    """The rounds.
+    """The rounds, each a method that injects one fault.
+
+    The first line of such a method's docstring is the fault's name in the report.
 
     Args:
-        folder: Scratch.
-        seed: Of the moments and the victims.
-        limit: Seconds from a fault to the end.
+        folder: Scratch folder.
+        seed: Seed of the fault times and of the choice of processes.
+        limit: Maximum seconds from a fault to the end of the training.
     """
 
     def __init__(self, folder: Path, seed: int, limit: float) -> None:
@@ -59,7 +61,7 @@ class Chaos:
         self.started: list[Training] = []
 
     def ingest(self) -> None:
-        """Make the dataset."""
+        """Ingest the embedded digits."""
         command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
         done = subprocess.run(
             [*command, "--dataset.root", str(self.folder / "datasets")],
@@ -72,7 +74,7 @@ class Chaos:
             sys.exit(f"the ingest failed:\n{done.stderr[-3000:]}")
 
     def train(self, name: str, *arguments: str, uri: str | None = None) -> Training:
-        """Start a training; trainings of one name go on with each other's checkpoints."""
+        """Start a training; trainings of the same name share their checkpoints."""
         place = self.folder / name
         place.mkdir(exist_ok=True)
         common = {
@@ -89,19 +91,19 @@ class Chaos:
         return training
 
     def strike(self, training: Training) -> None:
-        """Wait for a moment drawn by chance, some epochs into a training."""
+        """Wait until a random time, some epochs into a training."""
         training.wait_for_epoch(self.random.randint(3, 8))
         time.sleep(self.random.uniform(0, 0.5))
 
     def check(self, name: str, store: Path | None = None) -> None:
-        """Raise ``Broken`` unless the store has one finished run of that experiment, whole, with the right weights."""
+        """Raise ``Broken`` unless the store has one complete, finished run of the experiment with the expected weights."""
         sha256 = weights_of_finished_run(store or self.store, name, EPOCHS)
         if self.whole and sha256 != self.whole:
-            raise Broken("the weights are others than the undisturbed run's")
+            raise Broken("the weights differ from those of the undisturbed run")
         self.whole = sha256
 
     def undisturbed(self) -> Outcome:
-        """Nothing happens."""
+        """No fault."""
         training = self.train("undisturbed")
         seconds = training.wait(START_SECONDS)
         self.check("undisturbed")
@@ -124,9 +126,9 @@ class Chaos:
     def _restarted(self, training: Training, name: str, reason: str) -> Outcome:
         seconds = training.wait(self.limit)
         if f"warning: {reason}" not in training.text():
-            raise Broken(f"it did not say {reason!r}")
+            raise Broken(f"the log does not contain {reason!r}")
         self.check(name)
-        return Outcome(seconds, "started again, " + training.resumed())
+        return Outcome(seconds, "restarted, " + training.resumed())
 
     def killed_executor(self) -> Outcome:
         """SIGKILL of an executor of `local-cluster[2,1,2048]`."""
@@ -136,13 +138,13 @@ class Chaos:
         return self._restarted(training, "killed-executor", "the ranks did not finish")
 
     def killed_driver(self) -> Outcome:
-        """SIGKILL of the driver alone, then `--resume`."""
+        """SIGKILL of the driver only, then `--resume`."""
         training = self.train("killed-driver")
         orphans = self._kill_driver(training)
         resumed = self.train("killed-driver", "--resume", run_id(self.store, "killed-driver"))
         seconds = resumed.wait(self.limit)
         self.check("killed-driver")
-        return Outcome(seconds, f"all its processes gone after {orphans:.1f} s; {resumed.resumed()}")
+        return Outcome(seconds, f"its other processes ended after {orphans:.1f} s; {resumed.resumed()}")
 
     def _kill_driver(self, training: Training) -> float:
         self.strike(training)
@@ -151,7 +153,7 @@ class Chaos:
         return training.wait_for_orphans()
 
     def damaged_checkpoints(self) -> Outcome:
-        """SIGKILL of the driver, the newest checkpoint cut short; resumed, again, and a bit of the newest flipped."""
+        """SIGKILL of the driver, latest checkpoint truncated, `--resume`; again, with a bit flipped."""
         name, remarks = "damaged-checkpoint", []
         training = self.train(name)
         for damage in (cut, flip):
@@ -161,15 +163,15 @@ class Chaos:
             training = self.train(name, "--resume", run_id(self.store, name))
             training.wait_for_epoch(1)
             if f"{newest.name} is damaged" not in training.text():
-                raise Broken(f"the damaged checkpoint {newest.name} is not named")
-            remarks.append(f"{newest.name} named, {training.resumed()}")
+                raise Broken(f"the damaged checkpoint {newest.name} is not reported")
+            remarks.append(f"{newest.name} reported, {training.resumed()}")
         gone = time.monotonic() - training.started
         seconds = gone + training.wait(self.limit - gone)
         self.check(name)
         return Outcome(seconds, "; ".join(remarks))
 
     def full_disk(self) -> Outcome:
-        """The checkpoints' disk is full."""
+        """The checkpoint disk is full."""
         disk = self.folder / "disk"
         with small_disk(disk):
             training = self.train("full-disk", "--training.checkpoint.folder", str(disk))
@@ -178,12 +180,12 @@ class Chaos:
             seconds = training.wait(self.limit)
             warnings = training.text().count("warning: no checkpoint could be saved")
             if not warnings or "No space left" not in training.text():
-                raise Broken("it did not say that no checkpoint can be saved")
+                raise Broken("the log does not report that no checkpoint can be saved")
         self.check("full-disk")
-        return Outcome(seconds, f"went on without checkpoints, warnings: {warnings}")
+        return Outcome(seconds, f"continued without checkpoints, warnings: {warnings}")
 
     def killed_server(self) -> Outcome:
-        """The tracking server is killed, and back on the same port 5 s later."""
+        """The tracking server is killed and restarted on the same port after 5 s."""
 
         def away(server: Server) -> None:
             server.end()
@@ -193,7 +195,7 @@ class Chaos:
         return self._without_server("killed-server", away)
 
     def stopped_server(self) -> Outcome:
-        """The tracking server stands still (SIGSTOP) for 5 s."""
+        """The tracking server is suspended (SIGSTOP) for 5 s."""
 
         def away(server: Server) -> None:
             server.send(signal.SIGSTOP)
@@ -215,43 +217,43 @@ class Chaos:
         finally:
             server.end()
         if not done:
-            raise Broken("training stood still while the server was away")
+            raise Broken("training made no progress while the server was unavailable")
         self.check(name, server.store)
-        return Outcome(seconds, f"{done} epochs were trained while it was away")
+        return Outcome(seconds, f"{done} epochs were trained while it was unavailable")
 
 
 def report(rows: list[list[str]], arguments: argparse.Namespace, minutes: float) -> str:
-    """The page that is kept."""
+    """Return the text of ``docs/chaos-train.md``."""
     return "\n".join(
         [
-            "# Chaos: a training that loses what it needs",
+            "# Chaos test: training with injected faults",
             "",
             f"`make chaos-train` (seed {arguments.seed}), {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.1f}"
             f" minutes, {os.cpu_count()} cores, {platform.system()}.",
-            f"LeNet-5 on the embedded digits, two ranks, {EPOCHS} epochs. Each fault strikes after 3 to 8 epochs, at a",
-            f"moment drawn by chance; the training has to end within {arguments.limit:.0f} s of it. Every line",
-            "that says yes: the run finished, the weights' SHA-256 is that of the undisturbed run, the store has one",
-            "run with every metric of every epoch exactly once, and no process was left.",
+            f"LeNet-5 on the embedded digits, two ranks, {EPOCHS} epochs. Each fault is injected after 3 to 8 epochs, at",
+            f"a random time; the training must end within {arguments.limit:.0f} s of it. A row with *yes* means that the",
+            "run finished, the weights' SHA-256 equals that of the undisturbed run, the store has one run with every",
+            "metric of every epoch exactly once, and no process was left.",
             "",
-            "| fault | survived | seconds from fault to end | what was seen |",
+            "| fault | survived | seconds from fault to end | observations |",
             "| --- | --- | ---: | --- |",
             *("| " + " | ".join(row) + " |" for row in rows),
             "",
-            "Where the driver was killed, the seconds are those of the resumed training.",
+            "If the driver was killed, the seconds are those of the resumed training.",
             "",
         ]
     )
 
 
 def main() -> int:
-    """Run the rounds; returns 1 if one did not end as it has to."""
+    """Run the rounds; return 1 if one failed, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="*", default=[], help="rounds to run, by name (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and the victims (default: 0)")
-    parser.add_argument("--limit", type=float, default=60, help="seconds from a fault to the end (default: 60)")
-    parser.add_argument("--output", type=Path, help="Markdown file to leave the result in")
+    parser.add_argument("--seed", type=int, default=0, help="seed of fault times and processes (default: 0)")
+    parser.add_argument("--limit", type=float, default=60, help="maximum seconds from a fault to the end (default: 60)")
+    parser.add_argument("--output", type=Path, help="Markdown file for the result")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of every finally
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run every finally block
     started, failed, rows = time.monotonic(), False, []
     with tempfile.TemporaryDirectory(prefix="convoy-chaos-", ignore_cleanup_errors=True) as place:
         chaos = Chaos(Path(place).resolve(), arguments.seed, arguments.limit)
