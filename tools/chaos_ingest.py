@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50, help="number of drivers to kill (default: 50)")
     parser.add_argument("--images", type=int, default=200, help="images at the start (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the kill times (default: 0)")
-    parser.add_argument("--minutes", type=float, default=60, help="start no round after this many minutes (default: 60)")
+    parser.add_argument("--minutes", type=float, default=60, help="start no round after these minutes (default: 60)")
     parser.add_argument("--output", type=Path, help="Markdown file for the result")
     arguments = parser.parse_args()
     started = time.monotonic()

@@ -96,7 +96,7 @@ class Chaos:
         time.sleep(self.random.uniform(0, 0.5))
 
     def check(self, name: str, store: Path | None = None) -> None:
-        """Raise ``Broken`` unless the store has one complete, finished run of the experiment with the expected weights."""
+        """Raise ``Broken`` unless the store has one complete, finished run with the expected weights."""
         sha256 = weights_of_finished_run(store or self.store, name, EPOCHS)
         if self.whole and sha256 != self.whole:
             raise Broken("the weights differ from those of the undisturbed run")
@@ -230,9 +230,9 @@ def report(rows: list[list[str]], arguments: argparse.Namespace, minutes: float)
             "",
             f"`make chaos-train` (seed {arguments.seed}), {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.1f}"
             f" minutes, {os.cpu_count()} cores, {platform.system()}.",
-            f"LeNet-5 on the embedded digits, two ranks, {EPOCHS} epochs. Each fault is injected after 3 to 8 epochs, at",
-            f"a random time; the training must end within {arguments.limit:.0f} s of it. A row with *yes* means that the",
-            "run finished, the weights' SHA-256 equals that of the undisturbed run, the store has one run with every",
+            f"LeNet-5 on the embedded digits, two ranks, {EPOCHS} epochs. Each fault is injected after 3 to 8 epochs,",
+            f"at a random time; the training must end within {arguments.limit:.0f} s of it. A row with *yes* means that",
+            "the run finished, the weights' SHA-256 equals that of the undisturbed run, the store has one run with every",
             "metric of every epoch exactly once, and no process was left.",
             "",
             "| fault | survived | seconds from fault to end | observations |",
