@@ -231,9 +231,9 @@ def report(rows: list[list[str]], arguments: argparse.Namespace, minutes: float)
             f"`make chaos-train` (seed {arguments.seed}), {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.1f}"
             f" minutes, {os.cpu_count()} cores, {platform.system()}.",
             f"LeNet-5 on the embedded digits, two ranks, {EPOCHS} epochs. Each fault is injected after 3 to 8 epochs,",
-            f"at a random time; the training must end within {arguments.limit:.0f} s of it. A row with *yes* means that",
-            "the run finished, the weights' SHA-256 equals that of the undisturbed run, the store has one run with every",
-            "metric of every epoch exactly once, and no process was left.",
+            f"at a random time; the training must end within {arguments.limit:.0f} s of it. A row with *yes* means",
+            "that the run finished, the weights' SHA-256 equals that of the undisturbed run, the store has one run",
+            "with every metric of every epoch exactly once, and no process was left.",
             "",
             "| fault | survived | seconds from fault to end | observations |",
             "| --- | --- | ---: | --- |",
