@@ -43,10 +43,10 @@ DESCRIBED = {
 PACKAGES = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow", "simplejpeg", "opencv-python-headless")
 TITLE = """## Ingest
 
-Each row is the whole way from a folder of image files to a finished dataset of their pixels, in a warm Spark session
-with two slots (Convoy and the Spark peers each in a process of their own, the peers' with Spark's defaults) or in two
-processes. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each; seconds are medians, ratios
-are taken within each round. A peer's imports and the start of its first process are not counted."""
+Each row measures the conversion of a folder of image files to a complete dataset of their pixels, in a warm Spark
+session with two slots or in two processes. Convoy and the Spark peers run in separate processes; the peers use Spark's
+defaults. All read the same files, in rounds (A B C, A B C, ...) after one warm-up each. Seconds are medians over the
+rounds; ratios are computed within each round. A peer's imports and the start of its first process are excluded."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def memory(arguments: argparse.Namespace, _: dict[str, str]) -> str:
             peaks = pool.submit(peaks_of_ingest, task).result()
         rows.append([f"{task.count:,} {title.partition(',')[0]}", *(f"{peak:,.0f}" for peak in peaks)])
     header = ["peak resident memory, MiB", "largest Python worker", "driver (Python)", "JVM"]
-    note = "With a local master the JVM holds Spark's driver and executors, whose heap grows as far as it may (1 GiB)."
+    note = "With a local master, the JVM contains Spark's driver and executors. Its heap grows up to its limit (1 GiB)."
     return f"### Memory\n\n{markdown(header, rows)}\n\n{note}"
 
 

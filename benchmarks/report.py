@@ -11,8 +11,8 @@ from pathlib import Path
 
 HEADER = """# Benchmarks
 
-Convoy beside its peers, each in one run on the same files. Figures of different machines do not compare; ratios within
-one run do. `benchmarks/README.md` says how to repeat them.
+These benchmarks compare Convoy with its peers, in one run on the same files. Compare ratios within one run; absolute
+figures of different machines are not comparable. `benchmarks/README.md` describes how to repeat the measurements.
 """
 
 

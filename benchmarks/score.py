@@ -22,10 +22,11 @@ PACKAGES = ("tensorflow-cpu", "keras", "mlflow", "pyspark", "pyarrow", "numpy", 
 COPIES = 2  # of MNIST, so that Convoy works for a second at least
 TITLE = """## Scoring
 
-Contenders run in processes of their own, one after the other, in rounds (A B C, A B C, ...) after one round to warm up;
-figures are medians of the rounds, ratios are taken within each round. Spark is started and the networks are loaded:
-each timed run of Spark follows another one, since Spark ends Python workers that were idle for a minute. All have the
-same images and weights, and two slots, actors or processes. Spark's result is discarded (`noop`)."""
+Contenders run in separate processes, one after the other, in rounds (A B C, A B C, ...) after one warm-up round.
+Figures are medians over the rounds; ratios are computed within each round. The start of Spark and the loading of
+networks are excluded: each timed Spark run follows an untimed one, since Spark ends Python workers after a minute
+without work. All contenders have the same images and weights, and two slots, actors or processes. Spark's result is
+discarded (`noop`)."""
 SCORERS = {
     "convoy": "**Convoy** `score_images`, image bytes",
     "convoy_pixels": "**Convoy** `score_images`, arrays (`array<smallint>`)",
@@ -57,8 +58,8 @@ def rows(arguments: argparse.Namespace, versions: Versions) -> str:
         "bare": (sys.executable, "score_bare.py", data.table, network, "pixels"),
     }
     caption = (
-        f"LeNet-5 on {data.rows:,} rows of MNIST in four Parquet files, pixels as they are: Convoy takes what its"
-        " datasets store (a binary column) or arrays, its peers arrays, as their documentation says."
+        f"LeNet-5 on {data.rows:,} rows of MNIST in four Parquet files of unscaled pixels. Convoy reads the format of"
+        " its datasets (a binary column) or arrays. Its peers read arrays, as in their documentation."
     )
     found = compared("LeNet-5, MNIST rows", scripts, data, arguments, versions)
     return "### Rows\n\n" + "\n\n".join([caption, *found])
@@ -78,8 +79,9 @@ def jpeg(arguments: argparse.Namespace, versions: Versions) -> str:
         "bare": (sys.executable, "score_bare.py", data.table, data.network, "content"),
     }
     caption = (
-        f"`{name}` on {data.rows:,} JPEGs of about 320x240, scaled to 32x32 (column of bytes). Peers decode with OpenCV"
-        " and scale without antialiasing, in a pyfunc model, in the UDF or in the actor; the bare loop does so too."
+        f"`{name}` on {data.rows:,} JPEGs of about 320x240, resized to 32x32 (column of bytes). Peers decode with"
+        " OpenCV and resize without antialiasing, in a pyfunc model, in the UDF or in the actor, and so does the bare"
+        " loop."
     )
     return "### JPEG\n\n" + "\n\n".join([caption, *compared(f"{name}, JPEG", scripts, data, arguments, versions)])
 
@@ -96,10 +98,10 @@ def decoding(arguments: argparse.Namespace, versions: Versions) -> str:
         }
         tables += compared(f"JPEGs of {width}x{height}", scripts, data, arguments, versions, first=_PATHS)
     caption = (
-        "LeNet-5 on JPEGs scaled to 32x32: nearly all there is to do is decoding. Convoy decodes at an eighth of the"
-        " size, and so does the decoder alone, whose pixels are dropped."
+        "LeNet-5 on JPEGs resized to 32x32, a task that is dominated by decoding. Convoy decodes at one eighth of the"
+        " size. The decoder alone does the same and discards the pixels."
     )
-    return "### The decoder's limit\n\n" + "\n\n".join([caption, *tables])
+    return "### Decoder limit\n\n" + "\n\n".join([caption, *tables])
 
 
 def memory(arguments: argparse.Namespace, _: Versions) -> str:
@@ -118,7 +120,8 @@ def memory(arguments: argparse.Namespace, _: Versions) -> str:
         lines.append([title, *(f"{answer[name]:,.0f}" for name in ("worker", "driver", "jvm"))])
     fifths = ", ".join(f"{rate:,.0f}" for rate in answer["rates"])
     peaks = markdown(["peak resident memory, MiB", "largest Python worker", "driver (Python)", "JVM"], lines)
-    return f"### Memory\n\n{peaks}\n\nThe MNIST rows, one job, were scored at {fifths} images/s, fifth by fifth."
+    note = f"The MNIST rows, one job, were scored at {fifths} images/s in successive fifths of the job."
+    return f"### Memory\n\n{peaks}\n\n{note}"
 
 
 def compared(

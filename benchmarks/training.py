@@ -25,9 +25,9 @@ MODELS = {"lenet5": (60_000, 2), "mnist_cnn": (6_000, 3)}  # images and epochs, 
 PACKAGES = ("tensorflow-cpu", "keras", "horovod", "petastorm", "pyspark", "pyarrow", "numpy", "simplejpeg")
 TITLE = """## Training
 
-Contenders run in processes of their own, one after the other, in rounds (A B C, A B C, ...); figures are medians
-of the rounds, ratios are taken within each round. Starting a process, Spark or Horovod is not counted, nor is the
-first epoch of a process."""
+Contenders run in separate processes, one after the other, in rounds (A B C, A B C, ...). Figures are medians over the
+rounds; ratios are computed within each round. The start of a process, of Spark and of Horovod, and the first epoch of
+each process are excluded."""
 READERS = {
     "convoy": "**Convoy**'s reader -> `tf.data`, nothing cached, in a new random order",
     "convoy_memory": "**Convoy**'s reader -> `tf.data`, split kept in memory (`cache: memory`)",
@@ -59,10 +59,10 @@ def reader(arguments: argparse.Namespace, versions: Versions) -> str:
     """An epoch from storage into batches."""
     data = mnist(arguments.mnist, WORK, arguments.scaled(60_000))
     caption = (
-        f"One epoch of MNIST, {data.rows:,} images of 28x28, from local files (in the system's cache) into batches"
-        " that a plain loop takes. Each contender reads a dataset in its own format, written once beforehand, in a"
-        " process that stays between the rounds, after an epoch to warm up. Convoy gives a new random order each"
-        " epoch; the others but Petastorm (which shuffles row groups) read in stored order, their fastest."
+        f"One epoch of MNIST, {data.rows:,} images of 28x28, is read from local files (in the page cache) into batches"
+        " for a plain loop. Each contender reads a dataset in its own format, written beforehand, in a process that is"
+        " reused across rounds, after one warm-up epoch. Convoy shuffles samples with a new random order each epoch."
+        " Petastorm shuffles row groups. The others read in stored order, which is their fastest mode."
     )
     tables = []
     for batch in (128, 1024):
@@ -82,9 +82,9 @@ def jpeg(arguments: argparse.Namespace, versions: Versions) -> str:
     """Convoy's decoding of stored JPEGs beside the bare decoder."""
     data = photographs(WORK, arguments.scaled(4_000))
     caption = (
-        f"One epoch of {data.rows:,} photographs, stored as JPEGs of 224x224 (quality 95): Convoy reads Parquet,"
-        " decodes, and puts batches of 128 together in a new random order; the decoder alone decodes and drops each"
-        " image."
+        f"One epoch of {data.rows:,} photographs, stored as JPEGs of 224x224 (quality 95). Convoy reads Parquet,"
+        " decodes, and assembles batches of 128 in a new random order. The decoder alone decodes each image and"
+        " discards it."
     )
     scripts = {
         "convoy": (sys.executable, "read_convoy.py", data.version, 128, "none", 2),
@@ -126,11 +126,12 @@ def rounds_table(
 def train(arguments: argparse.Namespace, versions: Versions) -> str:
     """Whole epochs of two ranks beside other ways to use two cores."""
     caption = (
-        "Whole epochs of images of MNIST, reading included where there is any, validation not. What is"
-        " kept in memory is read before the first epoch, and not counted. The same network, Adam, 128 images per step"
-        " in all. Ranks, workers and processes compute with one thread each. Two processes that do not communicate,"
-        " each with half of the images in memory and its own plain `fit`, show what communication and reading leave;"
-        " when they hand each other their gradients over a socket, what any exchange in each step costs on these cores."
+        "Whole training epochs on MNIST images, including reading, excluding validation. Reading into memory takes"
+        " place before the first epoch and is excluded. All contenders train the same network with Adam and a global"
+        " batch of 128 images. Ranks, workers and processes use one compute thread each. Two processes that do not"
+        " communicate, each with half of the images in memory and a plain `fit`, measure the computation alone. The"
+        " same processes with gradients exchanged over a socket measure the cost of any exchange per step on these"
+        " cores."
     )
     tables = []
     for model, (images, epochs) in MODELS.items():
@@ -153,8 +154,8 @@ def train(arguments: argparse.Namespace, versions: Versions) -> str:
 def scaling(arguments: argparse.Namespace, _: Versions) -> str:
     """Convoy with 1, 2, 4 ... ranks, one core each."""
     caption = (
-        "Convoy's epochs of images of MNIST with more ranks, one thread each and 128 images per step"
-        " in all, so that a rank's part of a step gets smaller."
+        "Convoy's training epochs on MNIST images with more ranks, one thread each and a global batch of 128 images,"
+        " so that the batch per rank gets smaller."
     )
     counts = [2**i for i in range((os.cpu_count() or 1).bit_length())]
     described = {f"ranks_{n}": f"{n} rank{'s' * (n > 1)}" for n in counts}

@@ -52,20 +52,17 @@ def accuracy_of_epochs(root: Path, work: Path, folder: str, scale: float) -> str
         seconds += rows["train"] / rate
         lines.append([str(epoch), f"{seconds:.0f}", f"{value:.2%}"])
         if reached is None and value >= TARGET:
-            reached = (
-                f"{TARGET:.0%} on the validation images is reached after epoch {epoch}, {seconds:.0f} s of training."
-            )
+            reached = f"Validation accuracy reaches {TARGET:.0%} after epoch {epoch}, {seconds:.0f} s of training."
     caption = (
-        f"`conf/mnist.yaml` with `--model.name mnist_cnn --training.epochs {epochs}`, by the jobs, two ranks, once:"
-        f" {rows['train']:,} images to train on, {rows['validation']:,} held out of MNIST's training images for"
-        " validation. The seconds are those of training; validation between the epochs and the start of Spark and"
-        " the ranks come on top."
+        f"`conf/mnist.yaml` with `--model.name mnist_cnn --training.epochs {epochs}`, run once with the jobs on two"
+        f" ranks: {rows['train']:,} training images, {rows['validation']:,} of MNIST's training images held out for"
+        " validation. The seconds cover training only, not validation or the start of Spark and the ranks."
     )
     test = results["evaluate"]
     after = (
-        f"{reached or f'{TARGET:.0%} on the validation images is not reached.'} After {epochs} epochs,"
-        f" {test['accuracy']:.2%} of the {test['rows']:,} test images are right (Keras' example of this network says"
-        f" 99.25 %). The whole training job took {results['train']['seconds']:.0f} s."
+        f"{reached or f'Validation accuracy does not reach {TARGET:.0%}.'} After {epochs} epochs,"
+        f" {test['accuracy']:.2%} of the {test['rows']:,} test images are classified correctly (Keras' example of this"
+        f" network reports 99.25 %). The whole training job took {results['train']['seconds']:.0f} s."
     )
     table = markdown(["epoch", "seconds of training", "validation accuracy"], lines)
     return f"### Accuracy\n\n{caption}\n\n{table}\n\n{after}"
