@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages("src"), "convoy.jobs"],
     package_dir={"": "src", "convoy.jobs": "jobs"},
     package_data={"convoy": ["*.properties", "constraints.txt", "insight/*.css"]},
-    entry_points={"console_scripts": ["convoy = convoy.__main__:main"]},
+    entry_points={"console_scripts": ["convoy = convoy.cli.main:main"]},
     install_requires=[
         "cmaes>=0.12,<1",  # Optuna's sampler of that name
         "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them

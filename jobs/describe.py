@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from convoy.cli import run_job
+from convoy.cli.job import run_job
 from convoy.config import Config
 from convoy.config.describing import DescribeArguments
 from convoy.console import say

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from convoy.cli import run_job
+from convoy.cli.job import run_job
 from convoy.config import Config
 from convoy.console import say
 from convoy.doctor import pins

@@ -1,33 +1,26 @@
-"""A version of a registered model -> the champion: ``python jobs/promote.py --model models:/digits/3 --config ...``."""
+"""Set the champion alias to a version of a registered model.
+
+Usage: ``python jobs/promote.py --model models:/digits/3 --config ...``
+"""
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
-from convoy.cli import run_job, take_argument
+from convoy.cli.job import run_job, take_argument
 from convoy.config import Config
-from convoy.console import say
-from convoy.errors import ConfigError
-from convoy.tracking import promotion, store
+from convoy.workflows.results import PromotionResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run as a command; returns the exit status."""
+    """Run as a command and return the exit status."""
     model, others = take_argument("--model", argv)
 
-    def run(config: Config) -> dict[str, Any]:
-        if not model:
-            raise ConfigError(
-                "--model is missing; expected a version of a registered model, e.g. --model models:/digits/3"
-            )
-        store.connect(config.tracking.uri, config.tracking.registry_uri)
-        in_use = promotion.promote(model)
-        before = f" (previous: {in_use.previous})" if in_use.previous else ""
-        say(f"promote: champion of {in_use.model} is version {in_use.champion}{before}")
-        return asdict(in_use)
+    def run(config: Config) -> PromotionResult:
+        from convoy.workflows.promote import promote
 
-    about = "A version -> the champion of its model: --model models:/digits/3. Of the fields `tracking` counts."
+        return promote(config, model)
+
+    about = "Set the alias champion to a version of a registered model, e.g. --model models:/digits/3."
     return run_job("promote", run, about, others)
 
 

@@ -1,14 +1,10 @@
-"""A run trained again from its own record, and compared: ``python jobs/reproduce.py RUN --config conf/digits.yaml``."""
+"""Train a run again from its own record and compare: ``python jobs/reproduce.py RUN --config conf/digits.yaml``."""
 
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from convoy.runs import reproduction
-from convoy.subcommands import run_command
-
-_JOBS = __package__ or "convoy.jobs"  # as a script this file is in no package
+from convoy.cli.subcommands import run_command
 
 
 def reproduce(
@@ -19,22 +15,23 @@ def reproduce(
     master: str | None = None,
     strict: bool = False,
 ) -> dict[str, Any]:
-    """Train a run again from its own record; exit status 0 when the weights are the same bit by bit, else 1.
+    """Train a run again from its own record; exit status 0 if the weights are bitwise identical, else 1.
 
     Args:
-        run: Its id, the beginning of it, or its name.
-        config: File whose tracking.uri is used; all else comes from the run.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        run: Id of the run, the beginning of it, or its name.
+        config: File whose tracking.uri is used; everything else comes from the run.
+        uri: Tracking URI; default is the file's, or sqlite:///mlflow.db.
         root: Folder that holds the datasets; default is the run's dataset.root.
         master: Spark's master URL; default is the run's spark.master.
-        strict: Refuse, with status 2, where code, Python or packages are not those of the run.
+        strict: Exit with status 2 if code, Python or packages differ from those of the run.
     """
-    train = importlib.import_module(f"{_JOBS}.train").run
-    return reproduction.reproduce(train, run, config, uri, reproduction.Elsewhere(root, master), strict)
+    from convoy.workflows import reproduce as workflow
+
+    return workflow.reproduce(run, config, uri, workflow.Overrides(root, master), strict).to_json()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run as a command; returns the exit status: 1 where the weights are not the same, else as for every job."""
+    """Run as a command and return the exit status: 1 if the weights are not identical, else as for every job."""
     return run_command("reproduce", reproduce, lambda result: not result["identical"], argv)
 
 

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from convoy.cli.subcommands import Command, run_commands
 from convoy.runs import commands
-from convoy.subcommands import Command, run_commands
 
 COMMANDS: dict[str, Command] = {
     "list": commands.list_runs,

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import convoy.config
-from convoy.__main__ import main
-from convoy.cli import parse, run_job, take_argument
+from convoy.cli.job import run_job, take_argument
+from convoy.cli.main import main
 from convoy.config import Config
+from convoy.config.loading import parse
 from convoy.errors import GateFailure, SourceError
 
 CONF = sorted(Path(__file__).parent.parent.glob("conf/*.yaml"))
@@ -182,7 +183,9 @@ def test_interruption_has_its_own_status(capsys):
 
 
 def test_anything_else_is_a_traceback_and_status_1():
-    program = "import sys; from convoy.cli import run_job; sys.exit(run_job('x', lambda config: 1 / 0, 'A job.', []))"
+    program = (
+        "import sys; from convoy.cli.job import run_job; sys.exit(run_job('x', lambda config: 1 / 0, 'A job.', []))"
+    )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=1200)
     assert process.returncode == 1
     assert process.stdout == ""

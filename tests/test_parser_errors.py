@@ -2,7 +2,7 @@
 
 import pytest
 
-from convoy.cli import parse
+from convoy.config.loading import parse
 from convoy.errors import ConfigError
 
 

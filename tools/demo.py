@@ -1,32 +1,25 @@
-"""The whole main job on real images: ingest -> train on two Horovod ranks -> evaluate -> score, in ./work."""
+"""Run the pipeline on real images: ingest -> train on two Horovod ranks -> evaluate -> score, in ./work."""
 
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from convoy.console import say, table
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = "conf/digits.yaml"
-
-
-def run_job(name: str) -> dict[str, Any]:
-    """Run a job as a user would; returns its JSON line."""
-    command = [f"jobs/{name}.py", "--config", CONFIG]
-    say(f"\n$ python {' '.join(command)}")
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(done.returncode)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+COMMAND = ["jobs/pipeline.py", "--config", "conf/digits.yaml"]
 
 
 def main() -> None:
-    """Run the four jobs and print what came out of them."""
+    """Run the pipeline as a user would, and print a summary of its JSON lines."""
     started = time.monotonic()
-    ingest, train, evaluate, score = (run_job(name) for name in ("ingest", "train", "evaluate", "score"))
+    say(f"$ python {' '.join(COMMAND)}")
+    done = subprocess.run([sys.executable, *COMMAND], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    ingest, train, evaluate, score = (json.loads(line) for line in done.stdout.splitlines()[-4:])
     rows = [
         ["dataset", f"{ingest['dataset']} {ingest['version']}: {sum(ingest['rows'].values()):,} images"],
         ["training", f"{train['epochs']} epochs on 2 Horovod ranks, validation accuracy {train['val_accuracy']:.2%}"],
@@ -39,7 +32,7 @@ def main() -> None:
     say("\n" + table(rows))
     say(
         "\nNext:\n"
-        "  make ui                                     the run, its metrics and pictures, in the browser\n"
+        "  make ui                                     the run, its metrics and figures, in the browser\n"
         "  .venv/bin/python jobs/train.py --help       every field of the configuration\n"
         "  .venv/bin/python jobs/ingest.py --config conf/mnist.yaml --source.path <folder of images>\n"
     )

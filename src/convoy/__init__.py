@@ -13,16 +13,33 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 quiet_import.install()
 
 _HOMES = {
+    "evaluate": "convoy.workflows.evaluate",
+    "experiment": "convoy.workflows.experiment",
+    "ingest": "convoy.workflows.ingest",
+    "load": "convoy.config.loading",
     "petastorm": "convoy.dataset.petastorm.compat",
+    "pipeline": "convoy.workflows.pipeline",
+    "promote": "convoy.workflows.promote",
     "register_udf": "convoy.inference.sql",
+    "reproduce": "convoy.workflows.reproduce",
+    "rollback": "convoy.workflows.promote",
+    "score": "convoy.workflows.score",
     "score_images": "convoy.inference.dataframe",
+    "train": "convoy.workflows.train",
+    "tune": "convoy.workflows.tune",
 }
+
+__all__ = ["__version__", *sorted(_HOMES)]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package offers when it is asked for: Spark and MLflow are slow to import."""
+    """Import a public function when it is first used: Spark, TensorFlow and MLflow are slow to import."""
     if name not in _HOMES:
         raise AttributeError(f"module 'convoy' has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

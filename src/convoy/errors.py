@@ -54,6 +54,10 @@ class GateFailure(Exception):
         self.result = dict(result)
 
 
+class TrainingStopped(Exception):
+    """A training was stopped on purpose, e.g. a pruned trial; this is not a failure."""
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
     nearest = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)

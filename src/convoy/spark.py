@@ -113,8 +113,8 @@ def _java_version(java: Path) -> int | None:
 
 
 @contextmanager
-def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
-    """Yield a session, stopped at the end if it was started here.
+def session(name: str, config: SparkConfig, given: SparkSession | None = None) -> Iterator[SparkSession]:
+    """Yield the given session, else the active one, else a new one that is stopped at the end.
 
     Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there win over the
     configuration's.
@@ -122,11 +122,12 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
     Args:
         name: Application name.
         config: Section ``spark``.
+        given: A session of the caller.
 
     Raises:
         ClusterError: Packages that do not work together, no Java, or Spark does not start.
     """
-    existing = SparkSession.getActiveSession()
+    existing = given or SparkSession.getActiveSession()
     if existing is not None:
         yield existing
         return
@@ -138,14 +139,14 @@ def session(name: str, config: SparkConfig) -> Iterator[SparkSession]:
         _choose_java()
     if submitted:
         SparkContext._ensure_initialized()  # connects to the JVM, which knows the properties given to spark-submit
-    given = SparkConf()
-    master = given.get("spark.master", config.master) if submitted else config.master
+    preset = SparkConf()
+    master = preset.get("spark.master", config.master) if submitted else config.master
     properties = {**_defaults(str(master), submitted), **config.conf}
     builder = SparkSession.builder.appName(f"convoy {name}")
     if not submitted:
         builder = builder.master(config.master)
     for key, value in properties.items():
-        if not given.contains(key):
+        if not preset.contains(key):
             builder = builder.config(key, value)
     # Of PySpark 4.3; the versions that are installed here were tested together.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)

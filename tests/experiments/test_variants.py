@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from convoy.cli import parse, run_job
+from convoy.cli.job import run_job
 from convoy.config import Config
+from convoy.config.loading import parse
 from convoy.errors import ConfigError
 from convoy.experiments.variants import variants_of
 

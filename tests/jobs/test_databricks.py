@@ -11,7 +11,7 @@ import pytest
 import yaml
 from databricks.bundles.jobs import Job
 
-from convoy.cli import parse
+from convoy.config.loading import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = yaml.safe_load((ROOT / "databricks.yml").read_text())

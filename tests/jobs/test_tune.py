@@ -18,7 +18,6 @@ import yaml
 from PIL import Image
 
 from convoy.training.on_task import OnTask
-from convoy.tuning import runner
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "conf" / "digits.yaml")
@@ -188,7 +187,7 @@ def test_a_trial_that_stands_still_is_a_failed_trial_and_the_study_goes_on(place
 
             return super().__call__(spark, task, watched)
 
-    monkeypatch.setattr(runner, "OnTask", Halting)
+    monkeypatch.setattr(workflow, "OnTask", Halting)
     status, result, text = place.run(
         *("--tune.space", space(**{RATE: {"choices": [0.02, 0.05]}}), "--tune.parallel", "2", "--tune.pruner", "none"),
         *("--training.epochs", "3", "--training.stall_timeout", "30"),

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import yaml
 
-from convoy.cli import parse
 from convoy.config import ModelConfig
+from convoy.config.loading import parse
 from convoy.errors import ConfigError, ModelError
 from convoy.models.own import _KINDS, _LAYERS, _snake_case
 from convoy.models.registry import build

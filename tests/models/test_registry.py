@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from convoy.cli import parse
 from convoy.config import ModelConfig
+from convoy.config.loading import parse
 from convoy.errors import ModelError
 from convoy.models.registry import build
 from tests.conftest import noise

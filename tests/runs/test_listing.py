@@ -134,7 +134,7 @@ def test_several_runs_are_told_apart(own):
 def test_files_of_a_run(own):
     run = reading.find("up")
     mlflow.MlflowClient().log_text(run.run_id, "π", "a/b.txt")
-    assert reading.artifact_text(run, "a/b.txt") == "π"
-    assert reading.artifact_text(run, "a/c.txt") is None
-    assert reading.artifact_text(run, "none/c.txt") is None
-    assert reading.artifact_json(run, "a/b.txt") is None
+    assert reading.artifact_text(run.run_id, "a/b.txt") == "π"
+    assert reading.artifact_text(run.run_id, "a/c.txt") is None
+    assert reading.artifact_text(run.run_id, "none/c.txt") is None
+    assert reading.artifact_json(run.run_id, "a/b.txt") is None

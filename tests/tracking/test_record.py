@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from convoy.cli import parse
 from convoy.config import Config, ModelConfig
+from convoy.config.loading import parse
 from convoy.tracking import record
 from convoy.tracking.presentation import flatten
 from convoy.tracking.secrets import text_without_secrets

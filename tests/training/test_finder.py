@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import EarlyStoppingConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
+from convoy.config.learning_rates import USUAL_RATES
 from convoy.models.blocks import normalise
 from convoy.training import worker
 from convoy.training.collective import SingleProcess
 from convoy.training.finder import Sweep, find_rate, smoothed
-from convoy.training.usual_rates import USUAL_RATES
 from convoy.training.worker import TrainTask
 from tests.dataset.versions import CLASSES, write_version
 

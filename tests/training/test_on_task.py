@@ -9,13 +9,12 @@ import psutil
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.errors import ClusterError, TrainingError
+from convoy.errors import ClusterError, TrainingError, TrainingStopped
 from convoy.models.registry import build
 from convoy.training import on_task as on_task_module
 from convoy.training.fresh_process import environment, run
 from convoy.training.launch import RankFailure
 from convoy.training.on_task import OnTask
-from convoy.training.progress import TrainingStopped
 from convoy.training.worker import TrainTask
 
 FOREVER = 100_000

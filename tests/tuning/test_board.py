@@ -7,8 +7,8 @@ import shlex
 import pytest
 import yaml
 
-from convoy.cli import parse
 from convoy.config import Config
+from convoy.config.loading import parse
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best, short_names
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.pictures import pictures_of

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.cli import parse
 from convoy.config import Config
+from convoy.config.loading import parse
 from convoy.errors import ConfigError
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import applied, completed, grid_of, space_of

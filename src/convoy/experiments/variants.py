@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from convoy.cli import changed
 from convoy.config import Config, ExperimentConfig
+from convoy.config.loading import with_overrides
 from convoy.errors import ConfigError
 
 _SECTIONS = ("model", "training")
@@ -65,7 +65,7 @@ def _configs(base: Config, name: str, changes: Mapping[str, Any], repetitions: i
                 " model and training, so that all see the same data"
             )
     try:
-        config = changed(base, changes)
+        config = with_overrides(base, changes)
     except ConfigError as error:
         raise ConfigError(f"experiment.variants: {name!r}: {error}") from None
     seeds = range(config.training.seed, config.training.seed + repetitions)

@@ -57,6 +57,24 @@ def check_input(config: Config) -> None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
 
+def list_input(config: Config) -> list[str] | None:
+    """List the files that ``scoring.input`` names; those of a dataset are not listed, because its version names them.
+
+    Returns:
+        Paths; None for a table and for Parquet at a URL.
+    """
+    given = os.path.expanduser(str(config.scoring.input))
+    if split_named(given):
+        return []
+    if given.startswith(_TABLE):
+        return None
+    if is_glob(given):
+        return [path for path in glob.iglob(given, recursive=True) if os.path.isfile(path)]
+    if os.path.isfile(given):
+        return [given]
+    return [str(path) for path in files_below(given)] if os.path.isdir(given) else None
+
+
 def score_input(
     spark: SparkSession,
     config: Config,

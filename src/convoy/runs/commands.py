@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from convoy.cli import parse
 from convoy.config import TrackingConfig
+from convoy.config.loading import parse
 from convoy.console import say
 from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns

@@ -88,8 +88,8 @@ def _facts(run: RunRecord) -> list[list[str]]:
 
 def environment(run: RunRecord) -> Environment:
     """The packages and the machine that a run was trained with, as far as it says."""
-    packages = reading.artifact_text(run, record.PACKAGES)
-    machine = reading.artifact_json(run, record.MACHINE)
+    packages = reading.artifact_text(run.run_id, record.PACKAGES)
+    machine = reading.artifact_json(run.run_id, record.MACHINE)
     return Environment(None if packages is None else record.read_packages(packages), machine)
 
 

@@ -12,12 +12,11 @@ from mlflow.exceptions import MlflowException
 from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.manifest import Manifest
-from convoy.errors import TrackingError
+from convoy.errors import TrackingError, TrainingStopped
 from convoy.tracking import record, store
 from convoy.tracking.presentation import run_name
 from convoy.tracking.refusal import refusals_told
 from convoy.tracking.runs import TrainingRun
-from convoy.training.progress import TrainingStopped
 
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _PARENT = "mlflow.parentRunId"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import mlflow
 
 from convoy.config import ModelConfig, TrainingConfig
+from convoy.config.learning_rates import configured_rate
 from convoy.dataset.manifest import Manifest
 from convoy.tracking import logged_models
-from convoy.training.usual_rates import configured_rate
 
 NOTE = "mlflow.note.content"
 """The tag that is a run's or a logged model's description."""

@@ -176,7 +176,7 @@ def best_of_histories(
     return {run_id: value for run_id, value in found.items() if value is not None}
 
 
-def artifact_text(run: RunRecord, path: str) -> str | None:
+def artifact_text(run_id: str, path: str) -> str | None:
     """What a text file of a run holds; None where the run has no such file.
 
     Raises:
@@ -184,18 +184,18 @@ def artifact_text(run: RunRecord, path: str) -> str | None:
     """
     client, folder = mlflow.MlflowClient(), path.rpartition("/")[0]
     try:
-        if path not in {file.path for file in client.list_artifacts(run.run_id, folder or None)}:
+        if path not in {file.path for file in client.list_artifacts(run_id, folder or None)}:
             return None
         with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
-            return Path(client.download_artifacts(run.run_id, path, temporary)).read_text(encoding="utf-8")
+            return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")
     except Exception as error:  # of whatever store the files are in
-        raise TrackingError(f"{path} of run {run.run_id} cannot be fetched: {first_line(error)}") from None
+        raise TrackingError(f"{path} of run {run_id} cannot be fetched: {first_line(error)}") from None
 
 
-def artifact_json(run: RunRecord, path: str) -> dict[str, Any] | None:
+def artifact_json(run_id: str, path: str) -> dict[str, Any] | None:
     """What a JSON file of a run holds; None where the run has no such file, or it is damaged."""
     try:
-        values = json.loads(artifact_text(run, path) or "null")
+        values = json.loads(artifact_text(run_id, path) or "null")
     except ValueError:
         return None
     return values if isinstance(values, dict) else None

@@ -72,6 +72,15 @@ def resolve(uri: str) -> Resolved:
     )
 
 
+def exists(uri: str) -> bool:
+    """Return whether a model URI names a model that exists."""
+    try:
+        resolve(uri)
+    except TrackingError:
+        return False
+    return True
+
+
 def version_of(uri: str) -> tuple[str, str] | None:
     """(name, version) where a resolved URI names a version of a registered model."""
     match = _BY_VERSION.match(uri)

@@ -16,6 +16,8 @@ from convoy.errors import TrackingError
 from convoy.tracking.refusal import refusal, refusals_told
 from convoy.tracking.sqlite import absolute, sqlite_file
 
+logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "INFO")  # MLflow 2 does not read it
+
 _TIMEOUT_SECONDS = 20  # a busy server answers late; one that is not there refuses at once
 # MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
 _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}

@@ -110,6 +110,7 @@ def task_of(
     build: Callable[..., Any],
     run_id: str,
     weights: InitialWeights | None = None,
+    checkpoints: bool = True,
 ) -> TrainTask:
     """Describe a training for the ranks.
 
@@ -120,9 +121,10 @@ def task_of(
         build: Builds the network; see ``TrainTask``.
         run_id: Of the tracked run; its checkpoints go into a folder of that name.
         weights: What to start from, in a file that rank 0 can read.
+        checkpoints: Whether checkpoints are written.
     """
     training = config.training
-    folder = checkpoint_folder(training, run_id)
+    folder = checkpoint_folder(training, run_id) if checkpoints else None
     threads = threads_per_rank(spark, training.num_workers)
     resume, health = training.resume is not None, config.tracking.report
     return TrainTask(str(path), config.model, training, build, threads, folder, resume, weights, health)

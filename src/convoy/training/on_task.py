@@ -16,13 +16,12 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from convoy import errors
-from convoy.errors import ConvoyError
+from convoy.errors import ConvoyError, TrainingStopped
 from convoy.spark import driver_addresses
 from convoy.training.channel import Address, Receiver
 from convoy.training.collective import SingleProcess
 from convoy.training.fresh_process import FreshProcess
 from convoy.training.launch import Handle, RankFailure
-from convoy.training.progress import TrainingStopped
 from convoy.training.reachable import told
 from convoy.training.stall import StallWatch
 from convoy.training.worker import TrainedModel, TrainTask, train

@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from convoy.config import OptimizerConfig
+from convoy.config.learning_rates import configured_rate
 from convoy.training.collective import Collective
 from convoy.training.schedule import Schedule
 from convoy.training.timing import Stopwatch
-from convoy.training.usual_rates import configured_rate
 
 _CLASSES: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
     "sgd": (keras.optimizers.SGD, {}),

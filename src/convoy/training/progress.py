@@ -8,11 +8,6 @@ from typing import Any
 
 from convoy.console import Progress, clock
 
-
-class TrainingStopped(Exception):
-    """Whoever watches a training has ended it; no failure."""
-
-
 Reporter = Callable[[int, Mapping[str, float]], None]
 """Takes (epoch from 0, metrics), or (step, metrics); the tracking room has them."""
 

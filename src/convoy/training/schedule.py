@@ -11,8 +11,8 @@ from typing import Any
 import keras
 
 from convoy.config import OptimizerConfig, ScheduleConfig, TrainingConfig
+from convoy.config.learning_rates import configured_rate
 from convoy.training.accumulation import updates_per_epoch
-from convoy.training.usual_rates import configured_rate
 
 _ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1 / 25, 1 / 250_000  # as in fastai and PyTorch
 

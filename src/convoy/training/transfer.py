@@ -62,6 +62,21 @@ class Transferred:
         return "; ".join(parts)
 
 
+def weights_in_file(source: str) -> InitialWeights:
+    """Return the weights in a file; raises ``ModelError`` if there is no such file.
+
+    Args:
+        source: Path of the file, as in ``model.initial_weights``.
+    """
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"model.initial_weights {source!r} is not a file, and not a model URI either; expected a .keras,"
+            " .weights.h5 or .h5 file, models:/name/version, models:/name@alias or runs:/<run id>/model"
+        )
+    return InitialWeights(str(path), source)
+
+
 @contextmanager
 def where_ranks_read(weights: InitialWeights | None, folder: str) -> Iterator[InitialWeights | None]:
     """Put a file of weights where every rank can read it, for the time of the block.

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from convoy.cli import changed
 from convoy.config import Config
+from convoy.config.loading import with_overrides
+from convoy.config.parser_errors import in_words, type_of
 from convoy.errors import ConfigError, did_you_mean
-from convoy.parser_errors import in_words, type_of
 
 _SECTIONS = ("model.", "training.")
 SAME_FOR_ALL = (  # how a training runs, and not what comes of it
@@ -91,7 +91,7 @@ def parameter_of(config: Config, name: str, entry: Mapping[str, Any]) -> Paramet
     kind = type_of(name, [Config])
     if kind is None or is_dataclass(kind):
         try:
-            changed(config, {name: None})  # says that there is no such field, and which is nearest
+            with_overrides(config, {name: None})  # says that there is no such field, and which is nearest
         except ConfigError as error:
             raise ConfigError(f"tune.space: {error}") from None
     fixed = not name.startswith(_SECTIONS) or any(name == one or name.startswith(one) for one in SAME_FOR_ALL)

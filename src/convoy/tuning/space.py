@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
-from convoy.cli import changed
 from convoy.config import Config, TuneConfig
+from convoy.config.loading import with_overrides
+from convoy.config.parser_errors import type_of
 from convoy.errors import ConfigError, did_you_mean
-from convoy.parser_errors import type_of
 from convoy.tuning.parameter import Parameter, as_field, parameter_of
 
 _EXAMPLE = "'tune: {space: {training.optimizer.learning_rate: {low: 1e-4, high: 1e-1, log: true}}}'"
@@ -126,7 +126,7 @@ def _try(config: Config, parameters: Sequence[Parameter]) -> None:
         if (values := completed(parameters, {name: value})) is None:
             raise ConfigError(f"tune.space: {name} is never tried: what it depends on is not tried with such values")
         try:
-            changed(config, values)
+            with_overrides(config, values)
         except ConfigError as error:
             raise ConfigError(f"tune.space: {error}") from None
     for first, second in itertools.combinations(single, 2):

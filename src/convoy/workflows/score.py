@@ -1,24 +1,68 @@
-"""What follows from a scoring: what the user is told, what the JSON line has, what is logged."""
+"""Score images with a model, publish the predictions, and compare them with the training data."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from convoy.config import Config
-from convoy.console import say
+from convoy.console import Progress, say
 from convoy.evaluation.drift import Drift, compare, text_of, warnings_of
-from convoy.inference.gauge import Gauge
+from convoy.inference.gauge import Gauge, gauge_for
+from convoy.inference.inputs import check_input
+from convoy.inference.scoring import check_output, score_to_output
 from convoy.inference.summary import Summary, summarise
 from convoy.models.package import ModelPackage
+from convoy.spark import session, stage_progress
+from convoy.tracking import stages, store
+from convoy.tracking.package import load_package
+from convoy.tracking.registry import default_uri
 from convoy.tracking.scorings import Histogram, histogram_picture, log_scoring
-from convoy.tracking.store import first_line
+from convoy.workflows import signatures
+from convoy.workflows.results import ScoreResult
 
 CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
 _SIZES_UNKNOWN = "the images do not come in their own size"
 _NO_PROFILE = "the model's dataset was ingested before datasets had this; ingest and train again"
 _NO_TRAINING = "the model does not tell what it was trained on"
+
+
+def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
+    """Score ``scoring.input`` with a model, and publish the predictions in ``scoring.output``.
+
+    Args:
+        config: Sections ``scoring``, ``dataset``, ``tracking`` and ``spark``.
+        spark: The session; by default the active one, or a new one that is stopped at the end.
+
+    Returns:
+        Where the predictions are, and a summary of them.
+
+    Raises:
+        ConvoyError: Something that the user gave does not fit; the message says how to fix it.
+    """
+    started = time.monotonic()
+    section = config.scoring
+    uri = default_uri(section.model, config.tracking.registered_model, "scoring.model")
+    check_input(config)
+    check_output(section)
+    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    package = load_package(uri)
+    progress = Progress("score", 100, "%")
+    with session("score", config.spark, spark) as running:
+        gauge = gauge_for(running, package)
+        with stage_progress(running, lambda fraction: progress.note(f"{fraction:.0%} of the tasks")):
+            written = score_to_output(running, config, package, gauge)
+        progress.close()
+        seconds = time.monotonic() - started
+        rows, errors = written.rows, written.errors
+        say(f"score: {rows:,} rows, {errors:,} with an error, by {package.uri} -> {section.output}  [{seconds:.1f} s]")
+        summary = report_scores(written.added, config, package, gauge, seconds)
+    result = ScoreResult(package.uri, written.output, round(seconds, 3), summary)
+    if package.run_id is not None:
+        stages.record(package.run_id, "score", signatures.of_scoring(config, package.uri), result.to_json())
+    return result
 
 
 def report_scores(
@@ -59,7 +103,7 @@ def report_scores(
         picture = histogram_picture(histograms)
         run_id = log_scoring(config, package, application, _metrics(summary, drifts, rate), document, picture)
     except Exception as error:  # whatever it is, the scores are published
-        say(f"warning: the scores are published, but MLflow has no run of them: {first_line(error)}")
+        say(f"warning: the scores are published, but MLflow has no run of them: {store.first_line(error)}")
         return {**fields, "run_id": None}
     return {**fields, "run_id": run_id}
 

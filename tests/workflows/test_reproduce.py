@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from convoy.cli import parse
 from convoy.config import Config, SparkConfig, TrackingConfig
+from convoy.config.loading import parse
 from convoy.errors import ConfigError
 from convoy.runs.difference import Environment
-from convoy.runs.reproduction import Elsewhere, configuration, here_and_there
 from convoy.tracking import record
 from convoy.tracking.run_record import RunRecord
+from convoy.workflows.reproduce import Overrides, configuration, environment_mismatches
 
 RUN = RunRecord("a" * 32, "run", "curves", "FINISHED", 0, 1, {}, {}, {record.VERSION: "v7"})
 URI = "sqlite:///work/mlflow.db"
 
 
 def again(config, **where):
-    return configuration(RUN, record.config_text(config, "v7"), URI, Elsewhere(**where))
+    return configuration(RUN, record.config_text(config, "v7"), URI, Overrides(**where))
 
 
 def test_all_but_the_place_is_as_it_was(capsys):
@@ -41,7 +41,7 @@ def test_secrets_that_were_not_logged_are_left_out_and_named(capsys):
 
 def test_a_configuration_that_is_not_known_here():
     with pytest.raises(ConfigError, match=f"config.yaml of run {'a' * 32} is not understood .* 'training.sed'"):
-        configuration(RUN, "training: {sed: 1}\n", URI, Elsewhere())
+        configuration(RUN, "training: {sed: 1}\n", URI, Overrides())
 
 
 def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
@@ -49,26 +49,27 @@ def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
     monkeypatch.setattr(record, "uncommitted_sha256", lambda: "d1")
     run = replace(RUN, tags={record.COMMIT: "c1-dirty", record.CHANGES_SHA256: "d1"})
     same = Environment(record.installed(), record.machine())
-    assert here_and_there(run, same) == []
+    assert environment_mismatches(run, same) == []
     more = {**record.installed(), "numpy": "0.1", "gone": "2"}
-    assert here_and_there(run, Environment(more, {**record.machine(), "python": "3.9", "processor": "Z80"})) == [
+    other = Environment(more, {**record.machine(), "python": "3.9", "processor": "Z80"})
+    assert environment_mismatches(run, other) == [
         f"Python 3.9, here {record.machine()['python']}",
         "gone 2, here none",
         f"numpy 0.1, here {record.installed()['numpy']}",
     ]
     assert "another machine: processor Z80" in capsys.readouterr().err
     other = {**record.machine(), "onednn": "unknown"}
-    assert here_and_there(run, Environment(record.installed(), other)) == [
+    assert environment_mismatches(run, Environment(record.installed(), other)) == [
         f"oneDNN unknown, here {record.machine()['onednn']} (TF_ENABLE_ONEDNN_OPTS)"
     ]
     older = {name: value for name, value in record.machine().items() if name != "vectors"}
-    assert here_and_there(run, Environment(record.installed(), older)) == []
+    assert environment_mismatches(run, Environment(record.installed(), older)) == []
     assert capsys.readouterr().err == ""
-    assert here_and_there(run, Environment(record.installed(), {**older, "vectors": "avx512f"})) == []
+    assert environment_mismatches(run, Environment(record.installed(), {**older, "vectors": "avx512f"})) == []
     assert capsys.readouterr().err.startswith("another machine: vectors avx512f, here ")
     fewer = {name: version for name, version in record.installed().items() if name != "numpy"}
-    assert here_and_there(run, Environment(fewer, record.machine())) == []  # what came since is no difference
-    assert here_and_there(replace(run, tags={record.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
-    (changed,) = here_and_there(replace(run, tags={**run.tags, record.CHANGES_SHA256: "d0"}), same)
+    assert environment_mismatches(run, Environment(fewer, record.machine())) == []  # what came since is no difference
+    assert environment_mismatches(replace(run, tags={record.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
+    (changed,) = environment_mismatches(replace(run, tags={**run.tags, record.CHANGES_SHA256: "d0"}), same)
     assert changed == "uncommitted changes are not those of environment/uncommitted.diff"
-    assert "which the run does not tell" in here_and_there(run, Environment())[0]
+    assert "which the run does not tell" in environment_mismatches(run, Environment())[0]

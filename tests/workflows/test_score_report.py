@@ -11,7 +11,6 @@ import pytest
 
 from convoy.config import Config, TrackingConfig
 from convoy.config.jobs import ScoringConfig
-from convoy.evaluation.score_report import compare_with_training, report_scores
 from convoy.images import ImageProfile, quantile_bins
 from convoy.inference.gauge import gauge_for
 from convoy.inference.summary import Summary
@@ -19,6 +18,7 @@ from convoy.models.package import TrainingStatistics
 from convoy.tracking import logged_models, store
 from convoy.tracking.package import load_package
 from convoy.tracking.scorings import Histogram, histogram_picture
+from convoy.workflows.score import compare_with_training, report_scores
 from tests.inference.packages import CLASSES, package, signals
 
 PROFILE = ImageProfile(quantile_bins(dict.fromkeys(range(100), 30)), quantile_bins({8: 3000}), quantile_bins({6: 3000}))

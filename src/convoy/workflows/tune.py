@@ -1,11 +1,10 @@
-"""The trials of a study: one at a time over the ranks, or some at a time on Spark tasks."""
+"""Tune fields of a training: run trials on all ranks or several at a time on Spark tasks, and keep the best."""
 
 import math
 import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,31 @@ from pyspark.sql import SparkSession
 
 from convoy.config import Config, TuneConfig
 from convoy.console import say
+from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
-from convoy.errors import ConfigError, ModelError, TrainingError
+from convoy.errors import ConfigError, ModelError, TrainingError, TrainingStopped
 from convoy.models.registry import build
-from convoy.spark import slots, too_few_slots
-from convoy.tracking.initial_weights import initial_weights
-from convoy.tracking.lifecycle import training_run
-from convoy.tracking.record import tags_of_weights
-from convoy.tracking.recorded import Course, train_model
+from convoy.spark import session, slots, too_few_slots
+from convoy.tracking import registry, store
 from convoy.tracking.runs import TrainingRun
-from convoy.tracking.trials import ParentRun
+from convoy.tracking.trials import ParentRun, parent_run
 from convoy.training.elastic import ranks_to_start
-from convoy.training.launch import Handle, RankFailure, launch, task_of
+from convoy.training.launch import Handle, RankFailure, launch
 from convoy.training.on_task import OnTask
 from convoy.training.preflight import check_executors
-from convoy.training.progress import TrainingStopped
+from convoy.training.preparation import check_networks
 from convoy.training.recovery import checkpoint_folder, made_folder
-from convoy.training.transfer import where_ranks_read
 from convoy.training.worker import TrainedModel, TrainTask
-from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml
+from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.pictures import pictures_of
-from convoy.tuning.space import applied
+from convoy.tuning.space import applied, extremes, space_of
+from convoy.tuning.storage import open_study
 from convoy.tuning.study import Study
 from convoy.tuning.trials import State, Tried, reason_to_end
+from convoy.workflows.ingest import ingest
+from convoy.workflows.results import TuneResult
+from convoy.workflows.train import Hooks, initial_weights, train, train_in_run
 
 Start = Callable[[SparkSession, TrainTask, Handle], TrainedModel]
 
@@ -46,13 +46,56 @@ _DRAW_SECONDS = 60.0
 _END_SECONDS = 30.0
 
 
+_STATES = ("complete", "pruned", "failed")
+
+
+def tune(config: Config, spark: SparkSession | None = None) -> TuneResult:
+    """Search ``tune.space`` for the best values; ingest the dataset first if it does not exist.
+
+    Args:
+        config: All sections; ``tune`` names the fields, the sampler and the limits.
+        spark: The session; by default the active one, or a new one that is stopped at the end.
+
+    Returns:
+        The parent run, the counts of trials, and the best one.
+
+    Raises:
+        ConvoyError: Something that the user gave does not fit; the message says how to fix it.
+    """
+    started = time.monotonic()
+    parameters, dataset = space_of(config), config.dataset
+    check_best(config)
+    if not catalog.versions(dataset.root, dataset.name):
+        say(f"tune: dataset {dataset.name!r} does not exist yet; ingesting it first")
+        ingest(config, spark)
+    path = catalog.find(dataset.root, dataset.name, dataset.version)
+    manifest = Manifest.load(path)
+    check_networks(build, extremes(config, parameters), manifest)
+    with open_study(config, parameters, manifest.fingerprint) as study:
+        store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+        with session("tune", config.spark, spark) as running:
+            check_machines(running, config, path)
+            application = running.sparkContext.applicationId
+            with parent_run(config, path, manifest, application, job="tune", again=study.run_id) as parent:
+                context = StudyContext(running, config, parameters, path, manifest, parent)
+                Runner(context, study, started).run()
+                found = finalize_best(context, study)
+    return TuneResult(
+        run_id=parent.run_id,
+        experiment_id=parent.experiment_id,
+        dataset_version=manifest.version,
+        study=found,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
 class Pruned(TrainingStopped):
     """The trial looks worse than others."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all trials have in common.
+class StudyContext:
+    """What all trials share.
 
     Attributes:
         spark: The session.
@@ -107,16 +150,16 @@ class Runner:
     The driver's work is done by one thread at a time, which holds the lock; trainings are waited for without it.
 
     Args:
-        setting: What all trials have in common.
+        context: What all trials share.
         study: The study.
         begun: When the job began, by ``time.monotonic``.
     """
 
-    def __init__(self, setting: Setting, study: Study, begun: float) -> None:
-        self._all, self._study, self._begun = setting, study, begun
-        tune = setting.config.tune
+    def __init__(self, context: StudyContext, study: Study, begun: float) -> None:
+        self._all, self._study, self._begun = context, study, begun
+        tune = context.config.tune
         self._tune, self._on_task = tune, OnTask()
-        self._board = Board(setting.parameters, tune.metric, tune.trials)
+        self._board = Board(context.parameters, tune.metric, tune.trials)
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._drawn = time.monotonic()
@@ -245,22 +288,72 @@ class Runner:
             finally:
                 self._lock.acquire()
 
-        with ExitStack() as stack:
-            weights = stack.enter_context(initial_weights(config, build, all_.manifest))
-            application = all_.spark.sparkContext.applicationId
-            tags |= tags_of_weights(weights.file if weights else None)
-            run = stack.enter_context(training_run(config, all_.path, all_.manifest, application, tags))
+        def opened(run: TrainingRun) -> None:
             run_ids.append(run.run_id)
             self._study.note(number, run_id=run.run_id)
-            folder = checkpoint_folder(config.training, run.run_id)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)  # of use to a trial that runs, and no longer
-            readable = stack.enter_context(where_ranks_read(weights, folder))
-            task = task_of(all_.spark, config, all_.path, build, run.run_id, readable)
-            if start is not launch:
-                task = replace(task, checkpoints=None)
-            course = Course(unlocked, watch, TrialLine(self._board, number))
-            return train_model(all_.spark, task, all_.manifest, run, config.tracking, _no_report, course)
+
+        hooks = Hooks(
+            launch=unlocked,
+            opened=opened,
+            watch=watch,
+            progress=TrialLine(self._board, number),
+            checkpoints=start is launch,
+        )
+        try:
+            with initial_weights(config, all_.manifest) as weights:
+                return train_in_run(all_.spark, config, all_.path, all_.manifest, weights, tags, hooks)[1]
+        finally:  # checkpoints are only needed while the trial runs
+            for run_id in run_ids:
+                shutil.rmtree(checkpoint_folder(config.training, run_id), ignore_errors=True)
 
 
-def _no_report(run: TrainingRun, model: Any) -> None:
-    """Trials have none."""
+def check_best(config: Config) -> None:
+    """Raise ``ConfigError`` where the best model has to be registered and has no name."""
+    if config.tune.best != "keep" and config.tracking.registered_model is None:
+        raise ConfigError(
+            f"tune.best is {config.tune.best!r}, but tracking.registered_model is null; give a name, e.g."
+            " --tracking.registered_model digits, or take --tune.best keep"
+        )
+
+
+def finalize_best(context: StudyContext, study: Study) -> dict[str, Any]:
+    """Keep, register or retrain the best trial's model, as ``tune.best`` says, once; return fields of the result.
+
+    Raises:
+        TrainingError: No trial is complete.
+    """
+    trials, best, config = study.trials(), study.best(), context.config
+    if best is None:
+        reasons = [one.reason for one in trials if one.state == "failed"]
+        why = f"; the last says: {reasons[-1]}" if reasons else ""
+        raise TrainingError(f"none of {len(trials)} trials is complete{why}")
+    say_best(best, config.tune.metric)
+    done = study.result
+    if (done.get("trial"), done.get("best")) != (best.number, config.tune.best):
+        done = {"trial": best.number, "best": config.tune.best, **_finalized(context, best)}
+        study.result = done
+    return {
+        "study": study.name,
+        "trials": len(trials),
+        **{state: sum(one.state == state for one in trials) for state in _STATES},
+        "metric": config.tune.metric,
+        "best": {"trial": best.number, "run_id": best.run_id, "value": best.value, "fields": dict(best.values)},
+        "model_uri": done["model_uri"],
+        "model_version": done["model_version"],
+    }
+
+
+def _finalized(context: StudyContext, best: Tried) -> dict[str, Any]:
+    config = context.config
+    name = config.tracking.registered_model
+    if config.tune.best == "keep" or name is None:
+        return {"model_uri": best.model_uri, "model_version": None}
+    if config.tune.best == "register":
+        version = registry.register(best.model_uri, name, best.run_id)
+        say(f"registered: trial {best.number} is models:/{name}/{version}")
+        return {"model_uri": f"models:/{name}/{version}", "model_version": version}
+    say(f"training trial {best.number} again")
+    again = applied(replace(config, tune=TuneConfig()), best.values)
+    trained = train(again, context.spark, context.parent.tags_of_trial(None, f"best (trial {best.number})"))
+    say(f"registered: {trained.model_uri}, {config.tune.metric} {trained.metrics[config.tune.metric]:.4f}")
+    return {"model_uri": trained.model_uri, "model_version": trained.model_version}

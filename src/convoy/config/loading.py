@@ -1,12 +1,8 @@
-"""What all jobs share: arguments -> configuration -> call -> one JSON line and an exit status."""
+"""Load a configuration: a YAML file, then ``--section.field value`` arguments, then every check of the sections."""
 
 import dataclasses
 import functools
-import json
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
@@ -15,70 +11,10 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from convoy.config import Config
-from convoy.console import say
-from convoy.errors import ConfigError, ConvoyError, GateFailure
-from convoy.parser_errors import explained, in_words, unknown_field
+from convoy.config.parser_errors import explained, in_words, unknown_field
+from convoy.errors import ConfigError, ConvoyError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
-
-Job = Callable[..., dict[str, Any]]
-"""Takes the configuration, and the job's own arguments where it has any; returns the fields of the JSON line."""
-
-_SHORT = {"--resume": "--training.resume"}
-
-
-def run_job(
-    name: str, job: Job, description: str, argv: Sequence[str] | None = None, arguments: type | None = None
-) -> int:
-    """Run a job as a command: parse, call, print its result as one JSON line.
-
-    Args:
-        name: The job's name, as in ``jobs/<name>.py``.
-        job: What it does.
-        description: First line of ``--help``.
-        argv: Arguments; ``sys.argv[1:]`` when None.
-        arguments: A dataclass of arguments that this job alone has.
-
-    Returns:
-        The exit status: 0 done, 2 the user can mend it (one line on stderr), 3 measured and not good enough (one
-        line on stderr, and the JSON line), 130 interrupted. Anything else propagates with its traceback, which makes
-        the interpreter's exit status 1.
-    """
-    quiet_libraries()
-    status = 0
-    try:
-        result = job(*parse_all(name, description, argv, (Config, *filter(None, [arguments]))))
-    except ConvoyError as error:
-        say("error: " + " ".join(str(error).split()))
-        return 2
-    except GateFailure as failure:
-        say("failed: " + " ".join(str(failure).split()))
-        status, result = 3, failure.result
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
-    print(json.dumps({"job": name, **result}), flush=True)
-    return status
-
-
-def take_argument(flag: str, argv: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """Take a job's own argument out of the others: one that is named like a section of the configuration.
-
-    Args:
-        flag: E.g. ``--model``.
-        argv: Arguments; ``sys.argv[1:]`` when None.
-
-    Returns:
-        (its value, None where it is missing or has none; the other arguments).
-    """
-    others = list(sys.argv[1:] if argv is None else argv)
-    for i, argument in enumerate(others):
-        name, equals, value = argument.partition("=")
-        if name == flag:
-            given = [value] if equals else others[i + 1 : i + 2]
-            del others[i : i + (1 if equals else 2)]
-            return (given[0] if given else None), others
-    return None, others
+_SHORT = {"--resume": "--training.resume", "--from": "--first", "--until": "--last"}
 
 
 def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Config:
@@ -105,7 +41,25 @@ def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Se
     return _checked(parser, read, kinds)
 
 
-def changed(config: Config, fields: Mapping[str, Any]) -> Config:
+def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Load a configuration from a YAML file, with the same checks as the command line.
+
+    Args:
+        path: The YAML file, e.g. ``conf/digits.yaml``; None takes the defaults of all fields.
+        overrides: Field name as on the command line, e.g. ``{"training.epochs": 3}`` -> value; wins over the file.
+
+    Returns:
+        The configuration, frozen.
+
+    Raises:
+        ConfigError: The file is missing or is not YAML, a field is unknown (the message names the nearest known one),
+            or a value has the wrong type or is out of range.
+    """
+    config = parse("load", "", [] if path is None else ["--config", str(path)])
+    return with_overrides(config, overrides) if overrides else config
+
+
+def with_overrides(config: Config, fields: Mapping[str, Any]) -> Config:
     """Return a configuration with some fields changed, after the checks that the command line has.
 
     Args:
@@ -233,14 +187,3 @@ def _root_cause(error: BaseException) -> BaseException:
         if isinstance(error, ConvoyError):
             break
     return error
-
-
-def quiet_libraries() -> None:
-    """Silence start-up chatter that the user can do nothing about, and nothing else."""
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
-    for module in (r"petastorm(\.|$)", r"pyarrow(\.|$)"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

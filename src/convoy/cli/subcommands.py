@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
-from convoy.cli import quiet_libraries
+from convoy.cli.job import quiet_libraries
 from convoy.console import say
 from convoy.errors import ConfigError, ConvoyError
 

@@ -1,13 +1,14 @@
-"""A run trained again from its own record, and compared with it."""
+"""Train a run again from its own record, and compare the weights."""
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convoy.cli import parse
+from pyspark.sql import SparkSession
+
 from convoy.config import Config
+from convoy.config.loading import load as load_config
 from convoy.console import say
 from convoy.dataset import catalog
 from convoy.dataset.manifest import Manifest
@@ -22,17 +23,16 @@ from convoy.tracking import reading, record, store
 from convoy.tracking.package import load_package
 from convoy.tracking.run_record import RunRecord
 from convoy.tracking.secrets import BLANK
-
-Train = Callable[[Config, Mapping[str, str]], Mapping[str, Any]]
-"""Takes a configuration and the new run's tags; returns ``run_id`` at least."""
+from convoy.workflows.results import ReproduceResult
+from convoy.workflows.train import train
 
 _TAGS = (record.DATASET, record.VERSION, record.FINGERPRINT, record.WEIGHTS_SHA256)
 _LISTED, _TOLD = 5, 20  # differences in an error, and in lines of their own
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What may be elsewhere than it was.
+class Overrides:
+    """Settings that replace those of the run.
 
     Attributes:
         root: ``dataset.root``; None is the run's.
@@ -44,31 +44,36 @@ class Elsewhere:
 
 
 def reproduce(
-    train: Train, run: str, config: str | None, uri: str | None, where: Elsewhere, strict: bool
-) -> dict[str, Any]:
-    """Train a run again, and compare.
+    run: str,
+    config: str | None = None,
+    uri: str | None = None,
+    overrides: Overrides = Overrides(),
+    strict: bool = False,
+    spark: SparkSession | None = None,
+) -> ReproduceResult:
+    """Train a run again from its own record, and compare the weights bit by bit.
 
     Args:
-        train: Trains a configuration.
         run: Id of the run, the beginning of it, or its name.
-        config: File whose ``tracking.uri`` is used.
-        uri: Tracking store, instead of that.
-        where: What is elsewhere now.
-        strict: Refuse where code, Python or packages are not those of the run.
+        config: YAML file whose ``tracking.uri`` is used.
+        uri: Tracking URI; wins over the file's.
+        overrides: Settings that replace those of the run.
+        strict: Raise an error if code, Python or packages differ from those of the run.
+        spark: The session; by default the active one, or a new one that is stopped at the end.
 
     Returns:
-        Fields of the JSON line; ``identical`` is whether the weights are the same bit by bit.
+        The new run, and whether its weights are identical.
 
     Raises:
-        ConvoyError: The run does not say enough, its dataset is gone, or ``strict`` has something to refuse.
+        ConvoyError: The record of the run is incomplete, its dataset does not exist, or ``strict`` found differences.
     """
     uri = place(config, uri).uri
     store.connect(uri)
     original = reading.find(run)
     text = recorded(original)
-    again = configuration(original, text, uri, where)
+    again = configuration(original, text, uri, overrides)
     check_dataset(original, again)
-    found = here_and_there(original, environment(original))
+    found = environment_mismatches(original, environment(original))
     if found and strict:
         listed = "; ".join(found[:_LISTED]) + (f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
         raise TrackingError(f"run {original.run_id} cannot be reproduced strictly: {listed}; install what it had")
@@ -77,7 +82,7 @@ def reproduce(
     if len(found) > _TOLD:
         say(f"not as it was: {len(found) - _TOLD} packages more")
     tags = {record.REPRODUCES: original.run_id, "mlflow.runName": f"{original.name} again"}
-    new = reading.find(str(train(again, tags)["run_id"]))
+    new = reading.find(train(again, spark, tags).run_id)
     return _compared(original, new, found)
 
 
@@ -87,7 +92,7 @@ def recorded(run: RunRecord) -> str:
     Raises:
         TrackingError: The run does not say all that is needed; the message names what is missing.
     """
-    text = reading.artifact_text(run, record.CONFIG)
+    text = reading.artifact_text(run.run_id, record.CONFIG)
     missing = [f"the tag {name}" for name in _TAGS if not run.tags.get(name)]
     missing += [f"the file {record.CONFIG}"] if text is None else []
     if text is None or missing:
@@ -98,14 +103,14 @@ def recorded(run: RunRecord) -> str:
     return text
 
 
-def configuration(run: RunRecord, text: str, uri: str, where: Elsewhere) -> Config:
+def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> Config:
     """The configuration to train again with: the run's, its dataset's version, nothing registered.
 
     Args:
         run: The run.
         text: Its configuration, as YAML.
         uri: The tracking store.
-        where: What is elsewhere now.
+        overrides: Settings that replace those of the run.
 
     Raises:
         ConfigError: This version of Convoy does not know it.
@@ -114,7 +119,7 @@ def configuration(run: RunRecord, text: str, uri: str, where: Elsewhere) -> Conf
         file = Path(folder) / record.CONFIG
         file.write_text(text, encoding="utf-8")
         try:
-            config = parse("reproduce", "", ["--config", str(file)])
+            config = load_config(file)
         except ConvoyError as error:
             raise ConfigError(
                 f"{record.CONFIG} of run {run.run_id} is not understood by this Convoy: {error}"
@@ -122,9 +127,9 @@ def configuration(run: RunRecord, text: str, uri: str, where: Elsewhere) -> Conf
     properties = {name: value for name, value in config.spark.conf.items() if value != BLANK}
     if left_out := sorted(config.spark.conf.keys() - properties.keys()):
         say(f"warning: secrets are not logged; without spark.conf {', '.join(left_out)}, unless spark-submit has them")
-    dataset = replace(config.dataset, version=run.tags[record.VERSION], root=where.root or config.dataset.root)
+    dataset = replace(config.dataset, version=run.tags[record.VERSION], root=overrides.root or config.dataset.root)
     tracking = replace(config.tracking, uri=uri, experiment=run.experiment, registered_model=None)
-    spark = replace(config.spark, conf=properties, master=where.master or config.spark.master)
+    spark = replace(config.spark, conf=properties, master=overrides.master or config.spark.master)
     return replace(config, dataset=dataset, tracking=tracking, spark=spark)
 
 
@@ -144,7 +149,7 @@ def check_dataset(run: RunRecord, config: Config) -> None:
         )
 
 
-def here_and_there(run: RunRecord, of_run: Environment) -> list[str]:
+def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
     """What of code, Python and packages is not as it was, a line each; another machine is told, but not among them."""
     found = []
     was, commit = run.tags.get(record.COMMIT, ""), record.git_commit()
@@ -170,23 +175,17 @@ def here_and_there(run: RunRecord, of_run: Environment) -> list[str]:
     return found
 
 
-def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> dict[str, Any]:
+def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> ReproduceResult:
     before, after = (run.tags.get(record.WEIGHTS_SHA256) for run in (original, new))
     identical = before == after
     initial = [run.tags.get(record.INITIAL_SHA256) for run in (original, new)]
     if initial[0] != initial[1]:
         found = [*found, "the initial weights are not those of the run"]
     record.mark_identical(new.run_id, identical)
-    result: dict[str, Any] = {
-        "reproduces": original.run_id,
-        "run_id": new.run_id,
-        "identical": identical,
-        "weights_sha256": [before, after],
-        "not_as_it_was": found,
-    }
+    comparison: dict[str, Any] = {"weights_sha256": [before, after], "not_as_it_was": found}
     if identical:
         say(f"identical, bit by bit: weights {before}")
-        return result
+        return ReproduceResult(original.run_id, new.run_id, identical, comparison)
     epoch = first_epoch(original, new)
     layers = _layers(original, new)
     say(
@@ -197,14 +196,14 @@ def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> dict[str
             f"  {layer.layer}: {layer.different:,} of {layer.values:,} weights differ, by {layer.largest:.3g} at most,"
             f" {layer.relative:.3g} of their size"
         )
-    return {
-        **result,
+    comparison |= {
         "first_epoch": epoch,
         "layers": None if layers is None else [layer.plain() for layer in layers],
         "metrics": {
             name: [finite(run.metrics.get(name)) for run in (original, new)] for name in ("val_loss", "val_accuracy")
         },
     }
+    return ReproduceResult(original.run_id, new.run_id, identical, comparison)
 
 
 def first_epoch(original: RunRecord, new: RunRecord) -> int | None:

@@ -1,0 +1,80 @@
+"""Hashes of everything that the result of a stage depends on: the data, the configuration and the code's version."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from convoy import __version__
+from convoy.config import Config
+from convoy.dataset import catalog
+from convoy.dataset.manifest import Manifest
+from convoy.inference.inputs import list_input
+
+_NO_INFLUENCE = ("checkpoint", "resume", "max_restarts", "stall_timeout", "keep_checkpoints")
+
+
+def of_training(config: Config, manifest: Manifest) -> str | None:
+    """Return the signature of a training.
+
+    Returns:
+        None if the result may depend on something outside the configuration and the dataset: a network in the user's
+        own code, initial weights, a resumed run, or a learning rate sweep, which trains nothing.
+    """
+    model, training = config.model, config.training
+    if ":" in model.name or model.initial_weights or training.resume or training.find_learning_rate:
+        return None
+    settings = {name: value for name, value in asdict(training).items() if name not in _NO_INFLUENCE}
+    tracking = config.tracking.registered_model, config.tracking.report
+    return _hash("train", manifest.version, manifest.fingerprint, asdict(model), settings, tracking)
+
+
+def of_evaluation(config: Config, model: str, manifest: Manifest) -> str:
+    """Return the signature of an evaluation.
+
+    Args:
+        config: Section ``evaluation``.
+        model: URI of the model, resolved to a version.
+        manifest: Manifest of the dataset version.
+    """
+    section = {**asdict(config.evaluation), "model": model}
+    return _hash("evaluate", manifest.version, manifest.fingerprint, section)
+
+
+def of_scoring(config: Config, model: str) -> str | None:
+    """Return the signature of a scoring, with the sizes and times of all input and output files.
+
+    Args:
+        config: Sections ``scoring`` and ``dataset``.
+        model: URI of the model, resolved to a version.
+
+    Returns:
+        None if the input or output cannot be compared cheaply: a table, a stream, a URL.
+    """
+    section = config.scoring
+    if section.stream or section.write_mode == "incremental" or section.output.startswith("table:"):
+        return None
+    files = list_input(config)
+    output = Path(section.output).expanduser()
+    if files is None or not output.is_dir():
+        return None
+    dataset = None
+    if str(section.input).startswith("dataset:"):
+        dataset = Manifest.load(catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)).version
+    written = (os.path.join(output, name) for name in os.listdir(output))
+    return _hash("score", {**asdict(section), "model": model}, dataset, _states(files), _states(written))
+
+
+def _states(files: Iterable[str]) -> list[tuple[str, int, int]]:
+    states = []
+    for file in files:
+        state = os.stat(file)
+        states.append((os.path.abspath(file), state.st_size, state.st_mtime_ns))
+    return sorted(states)
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps([__version__, *parts], sort_keys=True, default=str).encode()).hexdigest()

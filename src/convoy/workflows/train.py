@@ -1,0 +1,215 @@
+"""Train a network on Horovod ranks, in one MLflow run, and register the model."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from convoy.config import Config
+from convoy.console import Progress, say
+from convoy.dataset.manifest import Manifest
+from convoy.dataset.read import read_examples
+from convoy.dataset.reader import samples_per_epoch
+from convoy.insight.report import explainer
+from convoy.models.describe import NetworkDescription
+from convoy.models.description_text import full_text, short_text
+from convoy.models.picture import network_picture
+from convoy.models.registry import build
+from convoy.spark import session
+from convoy.tracking import rates, stages, store
+from convoy.tracking.initial_weights import SCHEMES, download_weights
+from convoy.tracking.lifecycle import training_run
+from convoy.tracking.notes import training_note
+from convoy.tracking.package import log_model
+from convoy.tracking.record import WEIGHTS_SHA256, tags_of_weights
+from convoy.tracking.runs import TrainingRun
+from convoy.training.elastic import ranks_to_start
+from convoy.training.finder import find_rate
+from convoy.training.launch import Handle, launch, run_on_ranks, task_of
+from convoy.training.network import check_weights
+from convoy.training.preflight import check_executors
+from convoy.training.preparation import prepare
+from convoy.training.progress import Reporter, TrainingProgress
+from convoy.training.recovery import checkpoint_folder, made_folder
+from convoy.training.transfer import InitialWeights, weights_in_file, where_ranks_read
+from convoy.training.worker import TrainedModel, TrainTask, load_trained
+from convoy.workflows import signatures
+from convoy.workflows.results import TrainResult
+
+
+def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, str] | None = None) -> TrainResult:
+    """Train a network on the configured dataset version; log the run and register the model.
+
+    With ``training.find_learning_rate`` the learning rate is swept instead, and nothing is registered.
+
+    Args:
+        config: Sections ``dataset``, ``model``, ``training``, ``tracking`` and ``spark``.
+        spark: The session; by default the active one, or a new one that is stopped at the end.
+        tags: More tags for the run; ``mlflow.runName`` is its name.
+
+    Returns:
+        The run, the model's URI and the metrics.
+
+    Raises:
+        ConvoyError: Something that the user gave does not fit; the message says how to fix it.
+        RankFailure: Ranks were lost more often than ``training.max_restarts`` allows.
+    """
+    started = time.monotonic()
+    path, manifest, network = prepare(config, build)
+    store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+    with initial_weights(config, manifest) as weights, session("train", config.spark, spark) as running:
+        ranks = ranks_to_start(running, config.training)
+        check_executors(running, ranks, str(path), made_folder(config.training))
+        run, fields = train_in_run(running, config, path, manifest, weights, tags or {}, Hooks(network=network))
+    result = TrainResult(
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
+        model_uri=fields.pop("model_uri", None),
+        model_version=fields.pop("model_version", None),
+        metrics=fields,
+        seconds=round(time.monotonic() - started, 3),
+        epochs=run.history,
+    )
+    stages.record(run.run_id, "train", signatures.of_training(config, manifest), result.to_json())
+    return result
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a training is started and observed.
+
+    Attributes:
+        launch: Trains; by default on Horovod ranks.
+        opened: Takes the run, once it is open.
+        watch: Takes each epoch's metrics, once they are logged; what it raises ends the training.
+        progress: Shows the progress; None shows it on the console.
+        network: Description of the network to print and log; None logs none.
+        checkpoints: Whether checkpoints are written.
+    """
+
+    launch: Callable[[SparkSession, TrainTask, Handle], TrainedModel] = launch
+    opened: Callable[[TrainingRun], None] | None = None
+    watch: Reporter | None = None
+    progress: Progress | None = None
+    network: NetworkDescription | None = None
+    checkpoints: bool = True
+
+
+def train_in_run(
+    spark: SparkSession,
+    config: Config,
+    path: Path,
+    manifest: Manifest,
+    weights: InitialWeights | None,
+    tags: Mapping[str, str],
+    hooks: Hooks,
+) -> tuple[TrainingRun, dict[str, Any]]:
+    """Open a run, train in it, log and register the model.
+
+    Args:
+        spark: The session.
+        config: The configuration.
+        path: Folder of the dataset version.
+        manifest: Its manifest.
+        weights: Weights to start from.
+        tags: Tags of the run.
+        hooks: How the training is started and observed.
+
+    Returns:
+        (the run, ended; fields of the result).
+    """
+    application = str(spark.sparkContext.applicationId)
+    tags = {**tags_of_weights(weights.file if weights else None), **tags}
+    with (
+        training_run(config, path, manifest, application, tags) as run,
+        where_ranks_read(weights, checkpoint_folder(config.training, run.run_id)) as readable,
+    ):
+        if hooks.opened:
+            hooks.opened(run)
+        if hooks.network:
+            say(short_text(hooks.network))
+            run.log_network(full_text(hooks.network), network_picture(hooks.network))
+        task = task_of(spark, config, path, build, run.run_id, readable, checkpoints=hooks.checkpoints)
+        if config.training.find_learning_rate:
+            return run, _find_learning_rate(spark, task, manifest, run)
+        return run, _train_and_log(spark, config, task, path, manifest, run, hooks)
+
+
+def _train_and_log(
+    spark: SparkSession,
+    config: Config,
+    task: TrainTask,
+    path: Path,
+    manifest: Manifest,
+    run: TrainingRun,
+    hooks: Hooks,
+) -> dict[str, Any]:
+    rows, epochs = samples_per_epoch(manifest, task.training.class_balance), task.training.epochs
+
+    def log_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        if hooks.watch:
+            hooks.watch(epoch, metrics)
+
+    reporters = log_epoch, run.log_ranks, run.log_sample, run.log_health
+    with TrainingProgress(rows, epochs, *reporters, shown=hooks.progress) as progress:
+        trained = hooks.launch(spark, task, progress.handle)
+    run.log_best()
+    run.flush()  # first: it waits for a tracking server that is away
+    run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})
+    run.log_curves()
+    examples = read_examples(path, manifest, "validation")
+    model, summary = load_trained(trained), progress.summary()
+    run.describe(training_note(task.model, task.training, manifest, model.count_params(), summary))
+    if config.tracking.report:
+        explainer(config, path, manifest)(run, model)
+    uri, version = log_model(model, manifest, examples, run.run_id, config.tracking.registered_model)
+    return {"model_uri": uri, "model_version": version, **summary}
+
+
+def _find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun) -> dict[str, Any]:
+    """Sweep the learning rate on the ranks and log the curve; return fields of the result."""
+    rows = samples_per_epoch(manifest, task.training.class_balance)
+    with TrainingProgress(rows, 1, lambda *_: None) as progress:
+        sweep = run_on_ranks(spark, task, progress.handle, find_rate)
+    rates.log_sweep(run, sweep)
+    rate, updates = sweep.suggestion, len(sweep.losses)
+    if rate is None:
+        say(f"the loss did not fall at any learning rate; look at {rates.PICTURE} of run {run.run_id}")
+    else:
+        say(f"suggested: --training.optimizer.learning_rate {rate:g}; {rates.PICTURE} of run {run.run_id} shows why")
+    return {
+        "suggested_learning_rate": rate,
+        "updates": updates,
+        "lowest_loss": float(min(sweep.smoothed, default=sweep.first)),
+    }
+
+
+@contextmanager
+def initial_weights(config: Config, manifest: Manifest) -> Iterator[InitialWeights | None]:
+    """Yield the weights that ``model.initial_weights`` names, after a check that they fit the network.
+
+    Only the driver fetches them, so ranks need no access to MLflow. A download is removed after the block. A resumed
+    run has its weights in its checkpoint, so None is yielded.
+
+    Raises:
+        TrackingError: There is no such model, or it cannot be fetched.
+        ModelError: There is no such file, the model has no ``.keras`` file, or the weights do not fit.
+    """
+    source = config.model.initial_weights
+    if source is None or config.training.resume:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        if source.startswith(SCHEMES):
+            file, classes = download_weights(source, Path(folder))
+            weights = InitialWeights(str(file), source, classes)
+        else:
+            weights = weights_in_file(source)
+        say(f"model.initial_weights {source}: {check_weights(build, config.model, manifest, weights)}")
+        yield weights
