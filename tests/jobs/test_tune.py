@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from convoy.training.on_task import OnTask
+from convoy.workflows import tune as workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "conf" / "digits.yaml")
