@@ -19,7 +19,7 @@ setup(
     # The jobs are installed as convoy.jobs: `python jobs/train.py` and `convoy train` run the same files.
     packages=[*find_packages("src"), "convoy.jobs"],
     package_dir={"": "src", "convoy.jobs": "jobs"},
-    package_data={"convoy": ["*.properties", "constraints.txt", "insight/*.css"]},
+    package_data={"convoy": ["cluster/*.properties", "constraints.txt", "insight/*.css"]},
     entry_points={"console_scripts": ["convoy = convoy.cli.main:main"]},
     install_requires=[
         "cmaes>=0.12,<1",  # Optuna's sampler of that name

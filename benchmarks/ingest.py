@@ -23,10 +23,10 @@ from photographs import draw_folder
 from pyspark.sql import SparkSession
 from report import circumstances, markdown, publish
 
+from convoy.cluster.spark import find_java, session
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig, SparkConfig
-from convoy.dataset.ingest import ingest
+from convoy.dataset.ingest.build import ingest
 from convoy.dataset.sources import source_of
-from convoy.spark import find_java, session
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work" / "bench"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from epochs import serve
 
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.reader import ReadSettings, open_split
-from convoy.dataset.tf_batches import to_tf
+from convoy.dataset.reading.split_reader import ReadSettings, open_split
+from convoy.dataset.reading.tf_data import to_tf
+from convoy.dataset.storage.manifest import Manifest
 
 
 def prepare(version: str, batch: str, cache: str, threads: str) -> Callable[[], int]:

@@ -14,7 +14,7 @@ from report import circumstances, markdown, publish
 from score_data import Data, jpeg_rows, large_rows, mnist_rows
 from training import rounds_table
 
-from convoy.models.architectures import ARCHITECTURES
+from convoy.models.architectures.table import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "work" / "bench"

@@ -13,7 +13,7 @@ from photographs import draw_folder
 from training_data import mnist
 
 from convoy.config import ModelConfig
-from convoy.dataset import raw
+from convoy.dataset.storage import raw
 from convoy.images import Geometry
 from convoy.models.package import ModelPackage
 

@@ -14,8 +14,8 @@ from measure import peak_rss_mb, watched_children
 from score_data import package
 
 import convoy
+from convoy.cluster.spark import session, stage_progress
 from convoy.config import SparkConfig
-from convoy.spark import session, stage_progress
 
 
 def main(table: str, network: str, column: str, copies: str) -> None:

@@ -36,7 +36,7 @@ def _plain_session():
 
     from pyspark.sql import SparkSession
 
-    from convoy.spark import find_java
+    from convoy.cluster.spark import find_java
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if home := find_java(os.environ):
@@ -57,10 +57,10 @@ def _convoy(way: str, table: str, network: Path, column: str, copies: int):
     from score_data import package
 
     import convoy
+    from convoy.cluster.spark import session
     from convoy.config import SparkConfig
-    from convoy.dataset.manifest import Manifest
+    from convoy.dataset.storage.manifest import Manifest
     from convoy.inference.dataframe import score_dataset, score_task
-    from convoy.spark import session
 
     running = session("benchmark", SparkConfig(master=f"local[{SLOTS}]"))
     spark = running.__enter__()

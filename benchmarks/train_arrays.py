@@ -23,7 +23,7 @@ _START = _ENDS = None
 def network(version: str, name: str):
     """Convoy's network for the dataset, so that all contenders train the same."""
     from convoy.config import ModelConfig
-    from convoy.dataset.manifest import Manifest
+    from convoy.dataset.storage.manifest import Manifest
     from convoy.models.registry import build
 
     manifest = Manifest.load(version)

@@ -6,11 +6,11 @@ import sys
 
 from epochs import own_stdout
 
+from convoy.cluster.spark import session
 from convoy.config import ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
 from convoy.models.registry import build
-from convoy.spark import session
-from convoy.training.launch import launch, threads_per_rank
-from convoy.training.worker import TrainTask
+from convoy.training.distributed.launch import launch, threads_per_rank
+from convoy.training.loop import TrainTask
 
 BATCH = 128
 

@@ -1,7 +1,7 @@
 """``MultiWorkerMirroredStrategy`` with local workers: train_mirrored.py VERSION ARRAYS MODEL EPOCHS WORKERS.
 
 In an environment of its own with Keras 2, since Keras 3 does not know this strategy; the networks are those of
-``convoy.models.classic``. Prints each epoch's images per second, as JSON.
+``convoy.models.architectures.classic``. Prints each epoch's images per second, as JSON.
 """
 
 import json

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from epochs import own_stdout
 
-from convoy.spark import find_java
+from convoy.cluster.spark import find_java
 
 BATCH = 64  # per rank
 

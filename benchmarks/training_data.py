@@ -12,13 +12,13 @@ import peer_images
 from measure import say
 from photographs import draw_folder
 
+from convoy.cluster.spark import session
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig, SparkConfig, StorageConfig
-from convoy.dataset import catalog
-from convoy.dataset.ingest import ingest
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_split
+from convoy.dataset.ingest.build import ingest
+from convoy.dataset.reading.examples import read_split
 from convoy.dataset.sources import source_of
-from convoy.spark import session
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 
 VALIDATION = 1_000
 

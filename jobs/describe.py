@@ -6,16 +6,16 @@ from typing import Any
 
 from convoy.cli.job import run_job
 from convoy.config import Config
-from convoy.config.describing import DescribeArguments
+from convoy.config.describe import DescribeArguments
 from convoy.console import say
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, DatasetError
-from convoy.models.describe import describe
-from convoy.models.description_text import full_text
-from convoy.models.graph import without_weights
-from convoy.models.picture import write_picture
 from convoy.models.registry import build
+from convoy.models.summary.describe import describe
+from convoy.models.summary.graph import without_weights
+from convoy.models.summary.picture import write_picture
+from convoy.models.summary.text import full_text
 
 
 def run(config: Config, arguments: DescribeArguments) -> dict[str, Any]:

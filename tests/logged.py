@@ -9,10 +9,10 @@ import keras
 import mlflow
 import numpy as np
 
-from convoy.dataset.manifest import Duplicates, Manifest, SplitEntry
+from convoy.dataset.storage.manifest import Duplicates, Manifest, SplitEntry
 from convoy.images import ArraySpec, Geometry, ImageProfile, quantile_bins
-from convoy.tracking import store
-from convoy.tracking.package import log_model
+from convoy.tracking import connection
+from convoy.tracking.model_io import log_model
 from tests.conftest import noise
 from tests.inference.packages import CLASSES, SMALL, network
 
@@ -48,7 +48,7 @@ def manifest(geometry: Geometry | None = SMALL, spec: ArraySpec | None = None) -
 @functools.cache
 def _tables() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        store.connect(f"sqlite:///{folder}/mlflow.db", create=True)
+        connection.connect(f"sqlite:///{folder}/mlflow.db", create=True)
         return (Path(folder) / "mlflow.db").read_bytes()
 
 
@@ -56,14 +56,14 @@ def connect(folder: Path) -> str:
     """Connect MLflow to a new store in a folder; returns its URI. To make tables takes a second, so they are copied."""
     (folder / "mlflow.db").write_bytes(_tables())
     uri = f"sqlite:///{folder.absolute()}/mlflow.db"
-    store.connect(uri)
+    connection.connect(uri)
     return uri
 
 
 def new_run(uri: str) -> str:
     """Connect MLflow to a store; returns the id of a new run there."""
-    store.connect(uri)
-    return str(mlflow.MlflowClient().create_run(store.experiment_id("animals")).info.run_id)
+    connection.connect(uri)
+    return str(mlflow.MlflowClient().create_run(connection.experiment_id("animals")).info.run_id)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
 
+from convoy.cluster.spark import session
 from convoy.config import SparkConfig
-from convoy.spark import session
 
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a JVM that starts soon
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pyspark
 
-from convoy.spark import find_java
+from convoy.cluster.spark import find_java
 from tests.spark_support import QUICK
 
 SPARK = Path(pyspark.__file__).parent

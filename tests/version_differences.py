@@ -17,14 +17,14 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
         "jobs/test_bad_input.py::test_geometry_that_the_network_cannot_take",
         "jobs/test_describe_command.py::test_what_the_user_can_mend_is_one_line_and_status_2[arguments4",
         *(
-            f"models/test_architecture_limits.py::test_what_an_architecture_cannot_do_is_refused_in_one_line[options{n}"
+            f"models/architectures/test_architecture_limits.py::test_what_an_architecture_cannot_do_is_refused_in_one_line[options{n}"
             for n in (10, 11, 12)
         ),
-        "models/test_architecture_limits.py::test_the_shortest_sides_that_are_stated_are_the_shortest_that_fit",
-        "models/test_geometry.py::test_architectures_say_it_too",
-        "models/test_geometry.py::test_sizes_are_those_of_keras",
+        "models/architectures/test_architecture_limits.py::test_the_shortest_sides_that_are_stated_are_the_shortest_that_fit",
+        "models/summary/test_shape_checks.py::test_architectures_say_it_too",
+        "models/summary/test_shape_checks.py::test_sizes_are_those_of_keras",
         *(
-            f"models/test_geometry.py::test_what_keras_refuses_names_the_layer_the_numbers_and_what_fits[<lambda>-{said}"
+            f"models/summary/test_shape_checks.py::test_what_keras_refuses_names_the_layer_the_numbers_and_what_fits[<lambda>-{said}"
             for said in (
                 r"layer 'c' \\(Conv2D\\): 4x4 with a 5x5 filter at stride 1",
                 r"layer 'c' \\(Conv2D\\): 2x2 with a 3x3 filter",
@@ -39,7 +39,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
         ),
     ),
     ("keras<3.9", "does not concatenate inputs of size 1 along the channels"): (
-        "models/test_architectures.py::test_any_size_and_number_of_channels[inception_v3-small-shape19]",
+        "models/architectures/test_architectures.py::test_any_size_and_number_of_channels[inception_v3-small-shape19]",
     ),
     ("keras<3.5", "converts inputs of these types to float32"): (
         "models/test_registry.py::test_samples_of_every_type_are_normalised[float16]",
@@ -49,16 +49,16 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
         "tracking/test_package_code.py::test_a_lambda_is_refused_and_does_not_run",
     ),
     ("keras<3.9", "does not have the layers that the result is compared with"): (
-        "training/test_augment_options.py::test_cutout_agrees_with_keras",
-        "training/test_augment_options.py::test_flips_and_crops_agree_with_keras",
-        "training/test_augment_options.py::test_mixup_agrees_with_keras",
-        "training/test_augment_options.py::test_rotation_interpolates_leaves_black_corners_and_agrees_with_keras",
+        "training/input/test_augmentation_options.py::test_cutout_agrees_with_keras",
+        "training/input/test_augmentation_options.py::test_flips_and_crops_agree_with_keras",
+        "training/input/test_augmentation_options.py::test_mixup_agrees_with_keras",
+        "training/input/test_augmentation_options.py::test_rotation_interpolates_leaves_black_corners_and_agrees_with_keras",
     ),
     ("keras<3.5", "cannot write a Bidirectional layer to a legacy HDF5 file"): (
-        "training/test_transfer.py::test_a_last_layer_of_another_name_starts_anew",
-        "training/test_transfer.py::test_links_out_of_the_file_are_not_followed",
+        "models/pretrained/test_transfer.py::test_a_last_layer_of_another_name_starts_anew",
+        "models/pretrained/test_transfer.py::test_links_out_of_the_file_are_not_followed",
         *(
-            f"training/test_transfer.py::{test}[{kind}, older]"
+            f"models/pretrained/test_transfer.py::{test}[{kind}, older]"
             for test in (
                 "test_the_same_network_gets_the_same_weights",
                 "test_weights_of_another_shape_are_refused_with_both",
@@ -68,10 +68,10 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
         ),
     ),
     ("keras<3.9", "writes weight files without layer names, so the message differs"): (
-        "training/test_transfer.py::test_a_layer_that_is_missing_is_named",
+        "models/pretrained/test_transfer.py::test_a_layer_that_is_missing_is_named",
     ),
     ("mlflow<3", "has no pages of logged models"): (
-        "tracking/test_notes.py::test_model_run_and_version_know_of_each_other_and_of_the_evaluation",
+        "tracking/test_descriptions.py::test_model_run_and_version_know_of_each_other_and_of_the_evaluation",
     ),
     ("pillow<12.1", "ignores transparency in images of 1 bit"): (
         "images/test_formats.py::test_few_bits_of_grey_span_the_whole_range[1]",

@@ -22,8 +22,8 @@ import psutil
 from PIL import Image
 
 from convoy.console import say, table
-from convoy.dataset import catalog
-from convoy.dataset.verify import verify
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "chaos"

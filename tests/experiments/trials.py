@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from convoy.tracking.trials import Trial
+from convoy.tracking.child_runs import ChildRun
 
 
 def history(epochs=3, final=0.97, rate=1000.0):
@@ -26,7 +26,7 @@ def trial(variant, seed=0, *, final=0.97, epochs=3, failure="", tested=True):
     if failure:
         done = [{**done[0], "loss": float("inf"), "val_loss": float("nan")}]
     tests = {"accuracy": final - 0.01, "macro_f1": final - 0.02, "macro_recall": final - 0.03, "min_recall": 0.5}
-    return Trial(
+    return ChildRun(
         variant=variant,
         seed=seed,
         run_id=f"{variant}{seed}",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoy.dataset import raw
+from convoy.dataset.storage import raw
 from convoy.images import ArraySpec, Geometry, prepare
 from convoy.inference.samples import Sampler, arrays
 from tests.conftest import encoded, noise

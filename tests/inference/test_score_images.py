@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import convoy
-from convoy.dataset import raw
+from convoy.dataset.storage import raw
 from convoy.errors import ConfigError, ModelError, TrackingError
 from convoy.images import prepare
 from tests.conftest import encoded, noise
@@ -98,7 +98,7 @@ def test_half_precision(forms, images):
 
 
 def test_content_comes_back_as_it_was_though_it_is_cut_on_the_way(spark, monkeypatch):
-    monkeypatch.setattr("convoy.inference.pieces._BATCH_BYTES", 1)  # pieces of 4 KiB
+    monkeypatch.setattr("convoy.inference.arrow_chunks._BATCH_BYTES", 1)  # pieces of 4 KiB
     large = [encoded(noise(60 + 10 * i, 50, 3, seed=i)) for i in range(9)]
     assert min(map(len, large)) > 8192
     rows = spark.createDataFrame(list(enumerate([*large, None, b"small"])), "key int, content binary").coalesce(1)
@@ -202,7 +202,7 @@ def test_a_model_that_does_not_exist_is_one_line(spark, forms, tmp_path):
 
 
 def test_the_engine_is_kept_between_tasks_and_a_model_between_batches(spark, forms):
-    from convoy.inference import worker
+    from convoy.inference import arrow_udf
 
     scored = convoy.score_images(forms["raw"].repartition(2), package(), columns=["key"])
 
@@ -210,7 +210,7 @@ def test_the_engine_is_kept_between_tasks_and_a_model_between_batches(spark, for
         import pyarrow as pa
 
         for batch in batches:
-            known = [os.getpid(), *sorted(id(p) for p in worker._loaded.values())]
+            known = [os.getpid(), *sorted(id(p) for p in arrow_udf._loaded.values())]
             yield pa.RecordBatch.from_pydict({"known": [str(known)] * batch.num_rows})
 
     scored.count()

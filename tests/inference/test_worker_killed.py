@@ -19,12 +19,12 @@ import convoy
 from dataclasses import replace
 from convoy.config import SparkConfig
 from convoy.images import ImageProfile, quantile_bins
-from convoy.inference.gauge import gauge_for
+from convoy.monitoring.image_stats import image_stats_for
 from convoy.models.package import TrainingStatistics
-from convoy.spark import session
+from convoy.cluster.spark import session
 from tests.conftest import noise
 from tests.inference.packages import package
-from convoy.dataset import raw
+from convoy.dataset.storage import raw
 
 def die_once(batches, flag):
     from pyspark import TaskContext
@@ -43,7 +43,7 @@ with session("killed", SparkConfig(master="local[2,3]", conf=conf)) as spark:  #
     # The worker that dies is the one that scores: Spark chains the two functions in one process.
     one = quantile_bins({0: 1})
     model = replace(package(), training=TrainingStatistics([], ImageProfile(one, one, one)))
-    gauge = gauge_for(spark, model)
+    gauge = image_stats_for(spark, model)
     scored = convoy.score_images(rows, model, columns=["key"], gauge=gauge)
     scored = scored.mapInArrow(lambda batches: die_once(batches, flag), scored.schema)
     scored.write.parquet(out)

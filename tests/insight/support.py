@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from convoy.config import Config, TrainingConfig
-from convoy.dataset.manifest import SplitEntry
+from convoy.dataset.storage.manifest import SplitEntry
 from convoy.images import Geometry
 from convoy.insight.report import Trained
 from tests.dataset.versions import write_arrays

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits
 
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from convoy.tracking import store
+from convoy.tracking import connection
 from tests.spark_support import write_images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def test_tracking_server_that_does_not_answer(refused, digits):
 @pytest.mark.parametrize("server", ["none", "silent", "gateway"])
 def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, monkeypatch, server, tmp_path):
     if server == "silent":
-        monkeypatch.setattr(store, "_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setattr(connection, "_TIMEOUT_SECONDS", 0.5)
     with contextlib.ExitStack() as stack:
         if server == "gateway":
             listening = stack.enter_context(http.server.HTTPServer(("127.0.0.1", 0), Unavailable))
@@ -182,7 +182,7 @@ def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, mo
                 waiting.listen()
             port, reason = waiting.getsockname()[1], "ReadTimeout" if server == "silent" else "ConnectionError"
         line = refused("score", "--tracking.uri", f"http://127.0.0.1:{port}")
-    assert f"does not answer within {store._TIMEOUT_SECONDS} s ({reason}); start the server" in line
+    assert f"does not answer within {connection._TIMEOUT_SECONDS} s ({reason}); start the server" in line
     assert not (tmp_path / "work" / "scores").exists()
 
 
@@ -239,7 +239,7 @@ def test_tracking_file_that_is_no_database(refused, digits, tmp_path):
     ],
 )
 def test_model_that_does_not_exist(refused, digits, job, uri, said):
-    store.connect("sqlite:///work/mlflow.db", create=True)
+    connection.connect("sqlite:///work/mlflow.db", create=True)
     assert said in refused(job, f"--{'evaluation' if job == 'evaluate' else 'scoring'}.model", uri)
 
 

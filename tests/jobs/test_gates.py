@@ -8,11 +8,11 @@ import mlflow
 import numpy as np
 import pytest
 
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_samples
+from convoy.dataset.reading.examples import read_samples
+from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.mcnemar import mcnemar
-from convoy.tracking import store
-from convoy.tracking.package import log_model
+from convoy.tracking import connection
+from convoy.tracking.model_io import log_model
 from convoy.tracking.promotion import GATE_TAG
 from tests.spark_support import write_images
 
@@ -42,7 +42,7 @@ class Place:
     def __init__(self, folder, root):
         self.folder, self.root = folder, root
         self.uri = f"sqlite:///{folder}/mlflow.db"
-        store.connect(self.uri, create=True)
+        connection.connect(self.uri, create=True)
         self.client = mlflow.MlflowClient()
         (file,) = root.glob("*/*/manifest.json")
         self.manifest = Manifest.load(file.parent)
@@ -56,7 +56,7 @@ class Place:
                 weights, bias = network.layers[-1].get_weights()
                 bias[[3, 8]] -= 100
                 network.layers[-1].set_weights([weights, bias])
-            run_id = self.client.create_run(store.experiment_id("digits")).info.run_id
+            run_id = self.client.create_run(connection.experiment_id("digits")).info.run_id
             uri, given = log_model(network, self.manifest, self.test.images[:2], run_id, "digits")
             assert (uri, given) == (f"models:/digits/{version}", version)
             self.networks[version], self.runs[version] = network, run_id

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_split
-from convoy.dataset.verify import verify
+from convoy.dataset.reading.examples import read_split
+from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.verify import verify
 from convoy.images import Geometry, prepare
 from tests.spark_support import QUICK, write_images
 

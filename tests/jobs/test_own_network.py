@@ -9,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from convoy.models.maxout import Maxout
+from convoy.models.layers.maxout import Maxout
 
 ROOT = Path(__file__).resolve().parents[2]
 

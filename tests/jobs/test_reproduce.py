@@ -8,7 +8,7 @@ import mlflow
 import pytest
 import yaml
 
-from convoy.tracking import record
+from convoy.tracking import provenance
 from jobs import reproduce
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,10 +65,10 @@ def client(original, uri):
 
 def rewrite(client, run_id, **training):
     """Change the logged configuration of a run; returns what it was."""
-    text = Path(client.download_artifacts(run_id, record.CONFIG)).read_text()
+    text = Path(client.download_artifacts(run_id, provenance.CONFIG)).read_text()
     values = yaml.safe_load(text)
     values["training"] |= training
-    client.log_text(run_id, yaml.safe_dump(values), record.CONFIG)
+    client.log_text(run_id, yaml.safe_dump(values), provenance.CONFIG)
     return text
 
 
@@ -81,7 +81,7 @@ def test_a_run_reproduces_itself_bit_by_bit(command, original, client):
     assert result["not_as_it_was"] == []
     assert "identical, bit by bit" in text
     new = client.get_run(result["run_id"])
-    assert (new.data.tags[record.REPRODUCES], new.data.tags[record.IDENTICAL]) == (run_id, "true")
+    assert (new.data.tags[provenance.REPRODUCES], new.data.tags[provenance.IDENTICAL]) == (run_id, "true")
     assert new.data.params["training.seed"] == "3"
     assert new.data.params["dataset.version"] == original.data.tags["dataset.version"]
     assert new.data.metrics["loss"] == original.data.metrics["loss"]
@@ -94,25 +94,25 @@ def test_what_is_not_the_same_is_told_by_layer_and_by_how_much(command, original
     try:
         status, result, said = command(run_id)
     finally:
-        client.log_text(run_id, text, record.CONFIG)
+        client.log_text(run_id, text, provenance.CONFIG)
     assert (status, result["identical"], result["first_epoch"]) == (1, False, 1)
     layers = {layer["layer"]: layer for layer in result["layers"]}
     assert 0 < layers["c1"]["largest"] < 10
     assert all(0 < layer["different"] <= layer["values"] for layer in layers.values())
     assert "c1: " in said
-    assert client.get_run(result["run_id"]).data.tags[record.IDENTICAL] == "false"
+    assert client.get_run(result["run_id"]).data.tags[provenance.IDENTICAL] == "false"
     assert result["metrics"]["val_loss"][0] == original.data.metrics["val_loss"]
 
 
 def test_strict_refuses_other_packages_and_names_them(command, original, client):
     run_id = original.info.run_id
-    packages = Path(client.download_artifacts(run_id, record.PACKAGES)).read_text()
+    packages = Path(client.download_artifacts(run_id, provenance.PACKAGES)).read_text()
     before = len(client.search_runs([original.info.experiment_id]))
-    client.log_text(run_id, packages + "gone==1.0\n", record.PACKAGES)
+    client.log_text(run_id, packages + "gone==1.0\n", provenance.PACKAGES)
     try:
         status, result, text = command(run_id, "--strict")
     finally:
-        client.log_text(run_id, packages, record.PACKAGES)
+        client.log_text(run_id, packages, provenance.PACKAGES)
     assert (status, result) == (2, None)
     assert "cannot be reproduced strictly: gone 1.0, here none" in text.splitlines()[-1]
     assert len(client.search_runs([original.info.experiment_id])) == before
@@ -121,11 +121,11 @@ def test_strict_refuses_other_packages_and_names_them(command, original, client)
 def test_other_data_is_refused(command, original, client, tmp_path):
     run_id = original.info.run_id
     assert command(run_id, "--root", str(tmp_path))[0] == 2
-    client.set_tag(run_id, record.FINGERPRINT, "0" * 64)
+    client.set_tag(run_id, provenance.FINGERPRINT, "0" * 64)
     try:
         status, _, text = command(run_id)
     finally:
-        client.set_tag(run_id, record.FINGERPRINT, original.data.tags[record.FINGERPRINT])
+        client.set_tag(run_id, provenance.FINGERPRINT, original.data.tags[provenance.FINGERPRINT])
     assert status == 2
     assert "expected 000000000000; say where the dataset is with --root" in text
 
@@ -136,10 +136,10 @@ def test_a_run_without_a_record_names_what_it_lacks(command, original, client):
     assert (status, result) == (2, None)
     (line,) = text.splitlines()
     assert line.startswith(f"error: run {bare} cannot be reproduced: it lacks the tag dataset.name, ")
-    assert f"the tag {record.WEIGHTS_SHA256}, the file {record.CONFIG}; it has no trained weights" in line
-    for tag in (record.DATASET, record.VERSION, record.FINGERPRINT, record.WEIGHTS_SHA256):
+    assert f"the tag {provenance.WEIGHTS_SHA256}, the file {provenance.CONFIG}; it has no trained weights" in line
+    for tag in (provenance.DATASET, provenance.VERSION, provenance.FINGERPRINT, provenance.WEIGHTS_SHA256):
         client.set_tag(bare, tag, "x")
-    assert f"it lacks the file {record.CONFIG}; an older Convoy made it" in command("bare")[2]
+    assert f"it lacks the file {provenance.CONFIG}; an older Convoy made it" in command("bare")[2]
 
 
 def test_a_configuration_of_another_convoy_is_one_line(command, original, client):
@@ -148,6 +148,6 @@ def test_a_configuration_of_another_convoy_is_one_line(command, original, client
     try:
         status, _, said = command(run_id)
     finally:
-        client.log_text(run_id, text, record.CONFIG)
+        client.log_text(run_id, text, provenance.CONFIG)
     assert status == 2
     assert f"config.yaml of run {run_id} is not understood by this Convoy: unknown field" in said

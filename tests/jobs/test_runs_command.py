@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from PIL import Image
 
-from convoy.tracking import record
+from convoy.tracking import provenance
 from jobs import runs as job
 from tests.runs.stores import Store, written
 
@@ -19,8 +19,8 @@ def store(tmp_path_factory) -> Store:
     found.connect()
     client = mlflow.MlflowClient()
     for name, packages in (("up", "keras==3.1\nnumpy==1.26\n"), ("peak", "keras==3.2\nnumpy==1.26\n")):
-        client.log_text(found.ids[name], packages, record.PACKAGES)
-        client.log_dict(found.ids[name], {"python": "3.11.9"}, record.MACHINE)
+        client.log_text(found.ids[name], packages, provenance.PACKAGES)
+        client.log_dict(found.ids[name], {"python": "3.11.9"}, provenance.MACHINE)
     return found
 
 

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.spark]
 # nobody knows of it.
 SCRIPT = """
 import os, signal, sys
-from convoy.inference import output, publish, stream
+from convoy.inference.sinks import folder, publish, stream
 from jobs import score
 
 when, number, *arguments = sys.argv[1:]

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from convoy.config import ModelConfig
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.models.registry import build
 from convoy.training.network import untrained
 

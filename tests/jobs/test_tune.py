@@ -17,7 +17,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from convoy.training.on_task import OnTask
+from convoy.training.distributed.spark_task import OnTask
 from convoy.workflows import tune as workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def trial_processes(folder):
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         own = process.info["cwd"] == os.path.realpath(folder)
-        if own and "convoy.training.on_task" in (process.info["cmdline"] or ()):
+        if own and "convoy.training.distributed.spark_task" in (process.info["cmdline"] or ()):
             found.append(process)
     return found
 

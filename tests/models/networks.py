@@ -5,9 +5,9 @@ import contextlib
 import keras
 
 from convoy.config import ModelConfig, TrainingConfig
-from convoy.models.describe import describe
-from convoy.models.graph import without_weights
 from convoy.models.registry import build
+from convoy.models.summary.describe import describe
+from convoy.models.summary.graph import without_weights
 from tests.version_differences import clear_session
 
 ONE = TrainingConfig(num_workers=0, global_batch_size=1)

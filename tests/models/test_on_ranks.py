@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from convoy.config import HorovodConfig, ModelConfig, OptimizerConfig
-from convoy.models.architectures import ARCHITECTURES
+from convoy.models.architectures.table import ARCHITECTURES
 from convoy.models.registry import build
-from convoy.training.collective import HorovodRanks
-from convoy.training.losses import crossentropy
-from convoy.training.optimizer import build_optimizer, distribute
+from convoy.training.distributed.collective import HorovodRanks
+from convoy.training.optim.losses import crossentropy
+from convoy.training.optim.optimizer import build_optimizer, distribute
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 

@@ -12,7 +12,7 @@ from convoy.config.loading import parse
 from convoy.errors import ModelError
 from convoy.models.registry import build
 from tests.conftest import noise
-from tests.dataset.test_raw import DTYPES
+from tests.dataset.storage.test_raw import DTYPES
 
 CONF = sorted(Path(__file__).parent.parent.parent.glob("conf/*.yaml"))
 MEAN, STD = [10.0, 127.5, 200.0], [3.0, 70.25, 0.5]

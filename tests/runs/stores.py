@@ -7,8 +7,8 @@ from pathlib import Path
 import mlflow
 
 from convoy.config import Config
-from convoy.tracking import record, store
-from convoy.tracking.runs import TrainingRun
+from convoy.tracking import connection, provenance
+from convoy.tracking.run import TrainingRun
 from tests.logged import connect
 
 CURVES = {"up": [0.5, 0.8, 0.9], "peak": [0.5, 0.95, 0.7], "low": [0.1, 0.2, 0.3]}
@@ -31,7 +31,7 @@ class Store:
 
     def connect(self) -> None:
         """Point MLflow at it."""
-        store.connect(self.uri)
+        connection.connect(self.uri)
 
 
 def config_of(name: str) -> Config:
@@ -53,7 +53,7 @@ def copied(store: Store, folder: Path) -> Store:
 def written(folder: Path) -> Store:
     """Write three runs that finished, one that failed and one that goes on."""
     uri = connect(folder)
-    experiment, client, ids = store.experiment_id("curves"), mlflow.MlflowClient(), {}
+    experiment, client, ids = connection.experiment_id("curves"), mlflow.MlflowClient(), {}
     for name, curve in CURVES.items():
         run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
         run.log_config(config_of(name))
@@ -63,12 +63,12 @@ def written(folder: Path) -> Store:
             run.log_health(epoch, {"dead_units/c1": 0.25})
         run.log_best()
         run.flush()
-        run.set_tags({record.DATASET: "animals", record.VERSION: "v1" if name == "up" else "v2"})
+        run.set_tags({provenance.DATASET: "animals", provenance.VERSION: "v1" if name == "up" else "v2"})
         client.set_terminated(run.run_id)
         ids[name] = run.run_id
     failed = client.create_run(experiment, run_name="failed")
     client.log_metric(failed.info.run_id, "val_accuracy", float("nan"), step=1)
     client.log_metric(failed.info.run_id, "val_loss", float("inf"), step=1)
     client.set_terminated(failed.info.run_id, "FAILED")
-    other = client.create_run(store.experiment_id("other"), run_name="goes on")
+    other = client.create_run(connection.experiment_id("other"), run_name="goes on")
     return Store(uri, folder, ids | {"failed": failed.info.run_id, "goes on": other.info.run_id})

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 
 from convoy.errors import ConfigError, TrackingError
-from convoy.tracking import listing, reading
+from convoy.tracking import listing, search
 
 
 def comparable(runs):
@@ -37,7 +37,7 @@ def comparable(runs):
 def test_what_is_listed_is_what_mlflow_finds(runs, experiment, matching, count):
     runs.connect()
     found = listing.all_runs(runs.uri, experiment, matching)
-    assert comparable(found) == comparable(reading.search(experiment, matching))
+    assert comparable(found) == comparable(search.search(experiment, matching))
     if count is not None:
         assert len(found) == (count if experiment != "other" else 0)
     assert [run.started for run in found] == sorted((run.started for run in found), reverse=True)
@@ -48,7 +48,7 @@ def test_what_was_deleted_is_not_listed(own):
     client.delete_run(own.ids["up"])
     client.delete_experiment(client.get_experiment_by_name("other").experiment_id)
     assert {run.name for run in listing.all_runs(own.uri)} == {"peak", "low", "failed"}
-    assert comparable(listing.all_runs(own.uri)) == comparable(reading.search(None, None))
+    assert comparable(listing.all_runs(own.uri)) == comparable(search.search(None, None))
 
 
 @pytest.mark.parametrize("logged", [True, False], ids=["logged", "from histories"])
@@ -61,11 +61,11 @@ def test_best_values_are_those_of_the_whole_history(own, logged):
     assert any("best_val_loss" in run.metrics for run in runs) is logged
     accuracy = {own.ids["up"]: 0.9, own.ids["peak"]: 0.95, own.ids["low"]: 0.3}
     assert listing.best_values(own.uri, runs, "val_accuracy") == accuracy
-    assert reading.best_of_histories(list(accuracy), "val_accuracy", max) == accuracy  # as of a server
+    assert search.best_of_histories(list(accuracy), "val_accuracy", max) == accuracy  # as of a server
     loss = {run_id: pytest.approx(1 - value) for run_id, value in accuracy.items()}
     found = listing.best_values(own.uri, runs, "val_loss")
     assert {run_id: found[run_id] for run_id in loss} == loss
-    assert reading.best_of_histories(list(loss), "val_loss", min) == loss
+    assert search.best_of_histories(list(loss), "val_loss", min) == loss
 
 
 def test_metrics_that_are_no_numbers_are_seen_as_such(runs):
@@ -96,15 +96,15 @@ def test_experiments_and_filters_that_there_are_not(runs):
         listing.all_runs(runs.uri, None, "metrics.a >")
     runs.connect()
     with pytest.raises(ConfigError, match="is no filter of runs"):
-        reading.search(None, "metrics.a >")
+        search.search(None, "metrics.a >")
 
 
 def test_a_run_is_found_by_its_id_the_beginning_of_it_or_its_name(runs):
     runs.connect()
     for name, run_id in runs.ids.items():
         for reference in (run_id, run_id[:12], name):
-            assert reading.find(reference).run_id == run_id
-    found = reading.find("up")
+            assert search.find(reference).run_id == run_id
+    found = search.find("up")
     (listed,) = [run for run in listing.all_runs(runs.uri) if run.name == "up"]
     assert comparable([found]) == comparable([listed])
 
@@ -113,7 +113,7 @@ def test_a_run_is_found_by_its_id_the_beginning_of_it_or_its_name(runs):
 def test_no_run_is_one_line(runs, reference):
     runs.connect()
     with pytest.raises(TrackingError, match=r"there is no run .* `convoy runs list`"):
-        reading.find(reference)
+        search.find(reference)
 
 
 def test_several_runs_are_told_apart(own):
@@ -121,20 +121,20 @@ def test_several_runs_are_told_apart(own):
     experiment = client.get_experiment_by_name("curves").experiment_id
     twin = client.create_run(experiment, run_name="up").info.run_id
     with pytest.raises(TrackingError) as error:
-        reading.find("up")
+        search.find("up")
     assert twin[:12] in str(error.value)
     assert own.ids["up"][:12] in str(error.value)
     first_letters = [run_id[0] for run_id in [*own.ids.values(), twin]]
     for letter in set(first_letters):
         if first_letters.count(letter) > 1:
             with pytest.raises(TrackingError, match=r"not one run of .* but several"):
-                reading.find(letter)
+                search.find(letter)
 
 
 def test_files_of_a_run(own):
-    run = reading.find("up")
+    run = search.find("up")
     mlflow.MlflowClient().log_text(run.run_id, "π", "a/b.txt")
-    assert reading.artifact_text(run.run_id, "a/b.txt") == "π"
-    assert reading.artifact_text(run.run_id, "a/c.txt") is None
-    assert reading.artifact_text(run.run_id, "none/c.txt") is None
-    assert reading.artifact_json(run.run_id, "a/b.txt") is None
+    assert search.artifact_text(run.run_id, "a/b.txt") == "π"
+    assert search.artifact_text(run.run_id, "a/c.txt") is None
+    assert search.artifact_text(run.run_id, "none/c.txt") is None
+    assert search.artifact_json(run.run_id, "a/b.txt") is None

@@ -15,7 +15,7 @@ import yaml
 from convoy.errors import ModelError, TrackingError
 from convoy.inference.predictor import Predictor
 from convoy.models.package import KERAS_FILE
-from convoy.tracking.package import load_package
+from convoy.tracking.model_io import load_package
 from tests.conftest import noise
 from tests.logged import log_foreign, new_run
 

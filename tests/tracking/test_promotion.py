@@ -7,8 +7,8 @@ import mlflow
 import pytest
 
 from convoy.errors import TrackingError
-from convoy.tracking import store
-from convoy.tracking.promotion import GATE_TAG, InUse, load_champion, promote, record_gates, rollback
+from convoy.tracking import connection
+from convoy.tracking.promotion import GATE_TAG, AliasState, load_champion, promote, record_gates, rollback
 from tests.logged import connect
 
 
@@ -18,7 +18,7 @@ def client(tmp_path):
     connect(tmp_path)
     client = mlflow.MlflowClient()
     client.create_registered_model("digits")
-    run_id = client.create_run(store.experiment_id("e")).info.run_id
+    run_id = client.create_run(connection.experiment_id("e")).info.run_id
     for _ in range(3):
         client.create_model_version("digits", (tmp_path / "model").as_uri(), run_id=run_id)
     return client
@@ -29,21 +29,21 @@ def aliases(client):
 
 
 def test_the_champion_so_far_becomes_the_previous_one(client):
-    assert promote("models:/digits/1") == InUse("digits", "1", None, True)
+    assert promote("models:/digits/1") == AliasState("digits", "1", None, True)
     assert aliases(client) == {"champion": "1"}
-    assert promote("models:/digits/latest") == InUse("digits", "3", "1", True)
+    assert promote("models:/digits/latest") == AliasState("digits", "3", "1", True)
     assert aliases(client) == {"champion": "3", "previous": "1"}
-    assert promote("models:/digits@champion") == InUse("digits", "3", "1", False)
-    assert promote("models:/digits/2") == InUse("digits", "2", "3", True)
+    assert promote("models:/digits@champion") == AliasState("digits", "3", "1", False)
+    assert promote("models:/digits/2") == AliasState("digits", "2", "3", True)
     assert aliases(client) == {"champion": "2", "previous": "3"}
 
 
 def test_rolling_back_twice_changes_nothing(client):
     promote("models:/digits/1")
     promote("models:/digits/2")
-    assert rollback("digits") == InUse("digits", "1", "2", True)
+    assert rollback("digits") == AliasState("digits", "1", "2", True)
     assert aliases(client) == {"champion": "1", "previous": "2"}
-    assert rollback("digits") == InUse("digits", "2", "1", True)
+    assert rollback("digits") == AliasState("digits", "2", "1", True)
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
 
@@ -94,7 +94,7 @@ def test_passing_promotes_and_failing_leaves_the_champion(client):
         run = client.get_run(run_id).data.tags[GATE_TAG]
         return run, client.get_model_version("digits", version).tags[GATE_TAG]
 
-    assert record_gates("models:/digits/1", run_id, None) == InUse("digits", "1", None, True)
+    assert record_gates("models:/digits/1", run_id, None) == AliasState("digits", "1", None, True)
     assert tags("1") == ("passed", "passed")
     assert record_gates("models:/digits/2", run_id, "accuracy >= 0.9: it is 0.1") is None
     assert tags("2") == ("failed: accuracy >= 0.9: it is 0.1",) * 2

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from convoy.training.augment import Augmenter
+from convoy.training.input.augmentation import Augmenter
 
 SHAPE = (11, 13, 3)
 MANY = 4096

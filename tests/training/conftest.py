@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tests.threads  # noqa: F401
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig
-from convoy.dataset.ingest import ingest
+from convoy.dataset.ingest.build import ingest
 from convoy.dataset.sources import source_of
-
-tf.config.threading.set_inter_op_parallelism_threads(8)  # each rank waits in one for the others
 
 
 class Rank:

@@ -11,11 +11,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from convoy.cluster.spark import session
 from convoy.config import CheckpointConfig, ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
-from convoy.models.blocks import normalise
-from convoy.spark import session
-from convoy.training.launch import launch
-from convoy.training.worker import TrainTask, load_trained
+from convoy.models.layers.blocks import normalise
+from convoy.training.distributed.launch import launch
+from convoy.training.loop import TrainTask, load_trained
 
 EPOCHS = 40  # so that a new worker is there before the end, also where convolutions are quick
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # for a JVM that starts soon

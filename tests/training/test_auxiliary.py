@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_split
+from convoy.dataset.reading.examples import read_split
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ModelError
-from convoy.models.blocks import normalise
+from convoy.models.layers.blocks import normalise
+from convoy.models.pretrained.transfer import InitialWeights
 from convoy.training.auxiliary import TrainedWithHeads, of_main_head, with_auxiliary_loss
-from convoy.training.collective import SingleProcess
-from convoy.training.losses import accuracy, crossentropy
-from convoy.training.network import network, saved_form
-from convoy.training.transfer import InitialWeights
-from convoy.training.worker import TrainTask, load_trained, train
+from convoy.training.distributed.collective import SingleProcess
+from convoy.training.loop import TrainTask, load_trained, train
+from convoy.training.network import build_inference_model, network
+from convoy.training.optim.losses import accuracy, crossentropy
 from tests.dataset.versions import CLASSES, write_version
 
 pytestmark = pytest.mark.train
@@ -108,7 +108,7 @@ def test_what_is_saved_is_the_main_head_and_what_was_validated(dataset, settings
 
 def test_training_with_heads_can_start_from_a_network_without(dataset, tmp_path):
     manifest, config = Manifest.load(dataset), ModelConfig("googlenet", auxiliary_heads=True)
-    plain = saved_form(three_heads, config, manifest)
+    plain = build_inference_model(three_heads, config, manifest)
     plain.save_weights(tmp_path / "w.weights.h5")
     weights = InitialWeights(str(tmp_path / "w.weights.h5"), "w.weights.h5")
     model = network(three_heads, config, manifest, "float32", weights)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.models.registry import build
-from convoy.training.launch import launch
-from convoy.training.worker import TrainTask
+from convoy.training.distributed.launch import launch
+from convoy.training.loop import TrainTask
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 

@@ -13,9 +13,9 @@ import pytest
 
 from convoy.config import AugmentationConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from convoy.models.registry import build
-from convoy.training.callbacks import Report
-from convoy.training.collective import SingleProcess
-from convoy.training.worker import TrainTask, train
+from convoy.training.callbacks.core import ProgressReporter
+from convoy.training.distributed.collective import SingleProcess
+from convoy.training.loop import TrainTask, train
 
 pytestmark = pytest.mark.spark  # the digits are ingested
 
@@ -37,7 +37,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_losses_of_every_step_are_the_golden_ones(dataset, monkeypatch, name):
-    monkeypatch.setattr(Report, "every", 0.0)
+    monkeypatch.setattr(ProgressReporter, "every", 0.0)
     events: list[dict] = []
     config = TrainingConfig(num_workers=0, epochs=3, global_batch_size=40, **RUNS[name])
     train(TrainTask(str(dataset), ModelConfig("lenet5"), config, build, 0), SingleProcess(), events.append)

@@ -7,7 +7,7 @@ from pyspark import cloudpickle
 
 from convoy.config import Config, TrackingConfig, TrainingConfig
 from convoy.models.registry import build
-from convoy.training.launch import task_of
+from convoy.training.distributed.launch import task_of
 
 
 def test_a_task_has_neither_the_stores_address_nor_its_credentials():

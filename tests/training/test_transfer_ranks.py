@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ModelError
-from convoy.models.blocks import normalise
-from convoy.training.launch import launch
+from convoy.models.layers.blocks import normalise
+from convoy.models.pretrained.transfer import InitialWeights
+from convoy.training.distributed.launch import launch
+from convoy.training.loop import TrainTask, load_trained
 from convoy.training.network import untrained
-from convoy.training.transfer import InitialWeights
-from convoy.training.worker import TrainTask, load_trained
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e]
 

@@ -10,20 +10,24 @@ import yaml
 from convoy.config import Config
 from convoy.config.loading import parse
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best, short_names
+from convoy.tuning.figures import pictures_of
 from convoy.tuning.parameter import Parameter
-from convoy.tuning.pictures import pictures_of
 from convoy.tuning.space import applied
-from convoy.tuning.trials import Tried
+from convoy.tuning.trials import TrialResult
 
 RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)
 NAME = Parameter("training.optimizer.name", choices=("adam", "sgd"))
 MOMENTUM = Parameter("training.optimizer.momentum", low=0.0, high=0.9, when={NAME.name: ("sgd",)})
 LAYERS = Parameter("model.layers", choices=(None, ["flatten", {"dense": {"activation": "soft max"}}]))
 SPACE = (NAME, RATE, MOMENTUM)
-FIRST = Tried(0, {NAME.name: "adam", RATE.name: 0.0012345}, "complete", 0.9, 3, 61.0, "a", "models:/m-1")
-SECOND = Tried(1, {NAME.name: "sgd", RATE.name: 0.05, MOMENTUM.name: 0.5}, "failed", None, 1, 2.0, "b", "", "nan, so")
-THIRD = Tried(2, {NAME.name: "sgd", RATE.name: 0.01, MOMENTUM.name: 0.1}, "complete", 0.95, 3, 9.0, "c", "models:/m-2")
-PRUNED = Tried(3, {NAME.name: "adam", RATE.name: 0.1}, "pruned", None, 2, 9.0, "d", "", "pruned after epoch 2")
+FIRST = TrialResult(0, {NAME.name: "adam", RATE.name: 0.0012345}, "complete", 0.9, 3, 61.0, "a", "models:/m-1")
+SECOND = TrialResult(
+    1, {NAME.name: "sgd", RATE.name: 0.05, MOMENTUM.name: 0.5}, "failed", None, 1, 2.0, "b", "", "nan, so"
+)
+THIRD = TrialResult(
+    2, {NAME.name: "sgd", RATE.name: 0.01, MOMENTUM.name: 0.1}, "complete", 0.95, 3, 9.0, "c", "models:/m-2"
+)
+PRUNED = TrialResult(3, {NAME.name: "adam", RATE.name: 0.1}, "pruned", None, 2, 9.0, "d", "", "pruned after epoch 2")
 
 
 def test_a_row_for_each_trial_that_has_ended_below_one_header(capsys):
@@ -58,7 +62,7 @@ def test_short_names_are_different_and_say_something():
 
 def test_the_best_is_told_as_arguments_that_give_it_again(capsys):
     values = {"training.optimizer.learning_rate": 0.1 + 0.2, LAYERS.name: LAYERS.choices[1], "model.dropout": None}
-    say_best(Tried(4, values, "complete", 0.5), "val_accuracy")
+    say_best(TrialResult(4, values, "complete", 0.5), "val_accuracy")
     told = shlex.split(capsys.readouterr().err.partition("0.5000: ")[2])
     assert parse("train", "", told) == applied(Config(), values)
 

@@ -15,7 +15,7 @@ from convoy.errors import ConfigError
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import grid_of
 from convoy.tuning.storage import open_study
-from convoy.tuning.trials import State, Tried, best_of, reason_to_end, since_best
+from convoy.tuning.trials import State, TrialResult, best_of, reason_to_end, since_best
 
 RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)
 NAME = Parameter("training.optimizer.name", choices=("adam", "sgd"))
@@ -197,7 +197,7 @@ def test_what_is_bad_after_an_epoch_is_pruned_and_the_best_is_not(opened, pruner
 outcomes = st.lists(
     st.one_of(st.just(("failed", None)), st.just(("pruned", None)), st.tuples(st.just("complete"), st.floats(0, 1))),
     max_size=12,
-).map(lambda found: [Tried(i, {}, cast(State, state), value) for i, (state, value) in enumerate(found)])
+).map(lambda found: [TrialResult(i, {}, cast(State, state), value) for i, (state, value) in enumerate(found)])
 
 
 @given(outcomes, st.booleans())

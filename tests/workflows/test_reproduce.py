@@ -8,16 +8,16 @@ from convoy.config import Config, SparkConfig, TrackingConfig
 from convoy.config.loading import parse
 from convoy.errors import ConfigError
 from convoy.runs.difference import Environment
-from convoy.tracking import record
+from convoy.tracking import provenance
 from convoy.tracking.run_record import RunRecord
 from convoy.workflows.reproduce import Overrides, configuration, environment_mismatches
 
-RUN = RunRecord("a" * 32, "run", "curves", "FINISHED", 0, 1, {}, {}, {record.VERSION: "v7"})
+RUN = RunRecord("a" * 32, "run", "curves", "FINISHED", 0, 1, {}, {}, {provenance.VERSION: "v7"})
 URI = "sqlite:///work/mlflow.db"
 
 
 def again(config, **where):
-    return configuration(RUN, record.config_text(config, "v7"), URI, Overrides(**where))
+    return configuration(RUN, provenance.config_text(config, "v7"), URI, Overrides(**where))
 
 
 def test_all_but_the_place_is_as_it_was(capsys):
@@ -45,31 +45,31 @@ def test_a_configuration_that_is_not_known_here():
 
 
 def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
-    monkeypatch.setattr(record, "git_commit", lambda: "c1-dirty")
-    monkeypatch.setattr(record, "uncommitted_sha256", lambda: "d1")
-    run = replace(RUN, tags={record.COMMIT: "c1-dirty", record.CHANGES_SHA256: "d1"})
-    same = Environment(record.installed(), record.machine())
+    monkeypatch.setattr(provenance, "git_commit", lambda: "c1-dirty")
+    monkeypatch.setattr(provenance, "uncommitted_sha256", lambda: "d1")
+    run = replace(RUN, tags={provenance.COMMIT: "c1-dirty", provenance.CHANGES_SHA256: "d1"})
+    same = Environment(provenance.installed(), provenance.machine())
     assert environment_mismatches(run, same) == []
-    more = {**record.installed(), "numpy": "0.1", "gone": "2"}
-    other = Environment(more, {**record.machine(), "python": "3.9", "processor": "Z80"})
+    more = {**provenance.installed(), "numpy": "0.1", "gone": "2"}
+    other = Environment(more, {**provenance.machine(), "python": "3.9", "processor": "Z80"})
     assert environment_mismatches(run, other) == [
-        f"Python 3.9, here {record.machine()['python']}",
+        f"Python 3.9, here {provenance.machine()['python']}",
         "gone 2, here none",
-        f"numpy 0.1, here {record.installed()['numpy']}",
+        f"numpy 0.1, here {provenance.installed()['numpy']}",
     ]
     assert "another machine: processor Z80" in capsys.readouterr().err
-    other = {**record.machine(), "onednn": "unknown"}
-    assert environment_mismatches(run, Environment(record.installed(), other)) == [
-        f"oneDNN unknown, here {record.machine()['onednn']} (TF_ENABLE_ONEDNN_OPTS)"
+    other = {**provenance.machine(), "onednn": "unknown"}
+    assert environment_mismatches(run, Environment(provenance.installed(), other)) == [
+        f"oneDNN unknown, here {provenance.machine()['onednn']} (TF_ENABLE_ONEDNN_OPTS)"
     ]
-    older = {name: value for name, value in record.machine().items() if name != "vectors"}
-    assert environment_mismatches(run, Environment(record.installed(), older)) == []
+    older = {name: value for name, value in provenance.machine().items() if name != "vectors"}
+    assert environment_mismatches(run, Environment(provenance.installed(), older)) == []
     assert capsys.readouterr().err == ""
-    assert environment_mismatches(run, Environment(record.installed(), {**older, "vectors": "avx512f"})) == []
+    assert environment_mismatches(run, Environment(provenance.installed(), {**older, "vectors": "avx512f"})) == []
     assert capsys.readouterr().err.startswith("another machine: vectors avx512f, here ")
-    fewer = {name: version for name, version in record.installed().items() if name != "numpy"}
-    assert environment_mismatches(run, Environment(fewer, record.machine())) == []  # what came since is no difference
-    assert environment_mismatches(replace(run, tags={record.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
-    (changed,) = environment_mismatches(replace(run, tags={**run.tags, record.CHANGES_SHA256: "d0"}), same)
+    fewer = {name: version for name, version in provenance.installed().items() if name != "numpy"}
+    assert environment_mismatches(run, Environment(fewer, provenance.machine())) == []
+    assert environment_mismatches(replace(run, tags={provenance.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
+    (changed,) = environment_mismatches(replace(run, tags={**run.tags, provenance.CHANGES_SHA256: "d0"}), same)
     assert changed == "uncommitted changes are not those of environment/uncommitted.diff"
     assert "which the run does not tell" in environment_mismatches(run, Environment())[0]

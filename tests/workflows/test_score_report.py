@@ -9,14 +9,13 @@ import mlflow
 import numpy as np
 import pytest
 
-from convoy.config import Config, TrackingConfig
-from convoy.config.jobs import ScoringConfig
+from convoy.config import Config, ScoringConfig, TrackingConfig
 from convoy.images import ImageProfile, quantile_bins
-from convoy.inference.gauge import gauge_for
-from convoy.inference.summary import Summary
 from convoy.models.package import TrainingStatistics
-from convoy.tracking import logged_models, store
-from convoy.tracking.package import load_package
+from convoy.monitoring.image_stats import image_stats_for
+from convoy.monitoring.score_summary import Summary
+from convoy.tracking import connection, logged_models
+from convoy.tracking.model_io import load_package
 from convoy.tracking.scorings import Histogram, histogram_picture
 from convoy.workflows.score import compare_with_training, report_scores
 from tests.inference.packages import CLASSES, package, signals
@@ -75,9 +74,9 @@ def config(animals):
 
 @pytest.mark.spark
 def test_a_run_is_linked_to_the_model(spark, animals, config, scored, capsys):
-    store.connect(animals.store)
+    connection.connect(animals.store)
     told = replace(load_package(animals.uri), training=TRAINING)
-    fields = report_scores(scored, config, told, gauge_for(spark, told), 2.0)
+    fields = report_scores(scored, config, told, image_stats_for(spark, told), 2.0)
     assert (fields["rows"], fields["errors_by_reason"], fields["classes"]) == (200, {"empty": 10}, {"cat": 190})
     assert fields["images_per_second"] == 100.0
     assert fields["drift"]["class_mix"]["drifted"]
@@ -87,7 +86,7 @@ def test_a_run_is_linked_to_the_model(spark, animals, config, scored, capsys):
 
     run = mlflow.get_run(fields["run_id"])
     assert run.info.status == "FINISHED"
-    assert run.info.experiment_id == store.experiment_id("scorings")
+    assert run.info.experiment_id == connection.experiment_id("scorings")
     if logged_models.HAVE_IDS:
         assert [given.model_id for given in run.inputs.model_inputs] == [told.model_id]
         of_model = {metric.key for metric in mlflow.get_logged_model(told.model_id).metrics}

@@ -1,21 +1,28 @@
 """The configuration: one YAML file is one experiment, every job reads the sections that it needs.
 
 The classes are the only place where a field, its default and its documentation stand; the command line,
-``--help`` and ``--print_config`` are made from them (``convoy.cli``). They are frozen, so they can travel
+``--help`` and ``--print_config`` are made from them (``convoy.config.loading``). They are frozen, so they can travel
 to executors and ranks.
 """
 
 from dataclasses import dataclass, field
 
 from convoy.config.augmentation import AugmentationConfig
-from convoy.config.data import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig, StorageConfig
+from convoy.config.checkpoint import CheckpointConfig
+from convoy.config.dataset import DatasetConfig, ImageConfig, StorageConfig
+from convoy.config.early_stopping import EarlyStoppingConfig
+from convoy.config.evaluation import EvaluationConfig
 from convoy.config.experiment import ExperimentConfig
-from convoy.config.jobs import EvaluationConfig, ScoringConfig, SparkConfig, TrackingConfig
+from convoy.config.horovod import HorovodConfig
 from convoy.config.model import ModelConfig
-from convoy.config.optimization import EarlyStoppingConfig, HorovodConfig, OptimizerConfig, ScheduleConfig
-from convoy.config.recovery import CheckpointConfig
+from convoy.config.optimizer import OptimizerConfig
+from convoy.config.schedule import ScheduleConfig
+from convoy.config.scoring import ScoringConfig
+from convoy.config.source import ColumnsConfig, SourceConfig
+from convoy.config.spark import SparkConfig
+from convoy.config.tracking import TrackingConfig
 from convoy.config.training import TrainingConfig
-from convoy.config.tuning import TuneConfig
+from convoy.config.tune import TuneConfig
 
 __all__ = [
     "AugmentationConfig",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from convoy.config.checks import require
+from convoy.config.validation import require
 from convoy.errors import ConfigError
 
 FlipMode = Literal["none", "horizontal", "vertical", "both"]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from convoy.config.checks import require
+from convoy.config.validation import require
 
 _NAME = re.compile(r"\w[\w .:-]{0,59}")  # what MLflow takes in the name of a parameter
 

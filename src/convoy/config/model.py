@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from convoy.config.checks import require
+from convoy.config.validation import require
 
 Activation = Literal["relu", "leaky_relu", "maxout", "elu", "gelu", "tanh", "sigmoid"]
 

@@ -4,15 +4,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from convoy.config.augmentation import AugmentationConfig
-from convoy.config.checks import require
-from convoy.config.optimization import (
-    EarlyStoppingConfig,
-    HorovodConfig,
-    OptimizerConfig,
-    Precision,
-    ScheduleConfig,
-)
-from convoy.config.recovery import CheckpointConfig
+from convoy.config.checkpoint import CheckpointConfig
+from convoy.config.early_stopping import EarlyStoppingConfig
+from convoy.config.horovod import HorovodConfig
+from convoy.config.optimizer import OptimizerConfig
+from convoy.config.schedule import ScheduleConfig
+from convoy.config.validation import require
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
 @dataclass(frozen=True)

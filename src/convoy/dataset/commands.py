@@ -6,10 +6,10 @@ from typing import Any
 
 from convoy.config import DatasetConfig
 from convoy.console import say
-from convoy.dataset import catalog, describe
-from convoy.dataset.diff import diff
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.verify import verify
+from convoy.dataset.storage import catalog, describe
+from convoy.dataset.storage.diff import diff
+from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.verify import verify
 from convoy.errors import DatasetError
 
 _ROOT = DatasetConfig.root

@@ -1,17 +1,19 @@
 """What the facts mean for a job: pure functions, one finding or more each."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from convoy.compatibility import PYTHONS, conflicts
+from convoy.cluster import connectivity
+from convoy.cluster.compatibility import PYTHONS, conflicts
+from convoy.cluster.preflight import differences, first_problem, unreachable
 from convoy.config import Config
+from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
-from convoy.training import reachable
-from convoy.training.preflight import differences, first_problem, unreachable
 
 Level = Literal["ok", "warning", "error"]
 _LITTLE_MB = 1024  # free space, and memory of a rank
@@ -222,7 +224,7 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     if found := differences(driver.machine, host.machine):
         findings.append(Finding("executors", "error", f"{name} has {found}", _SHIP))
     if host.machine.unreached is not None:
-        text, _, mend = reachable.problem(host.machine.host, host.machine.unreached).partition("; ")
+        text, _, mend = connectivity.problem(host.machine.host, host.machine.unreached).partition("; ")
         findings.append(Finding("executors", "error", text, mend))
     tools, own = host.toolkit, driver.toolkit
     if tools is not None and tools.problem is not None and not found:
@@ -232,7 +234,7 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     shared = "put it on a shared file system, mounted at the same path everywhere"
     if version_path is not None and host.machine.manifest != driver.machine.manifest:
         alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # those are told of above
-        problem = first_problem(driver.machine, [alike], version_path)
+        problem = first_problem(driver.machine, [alike], str(Path(version_path) / MANIFEST))
         text, _, mend = str(problem).partition("; ")
         findings.append(Finding("executors", "error", text, mend))
     elif driver.dataset.exists != host.dataset.exists or (driver.dataset.writable and not host.dataset.writable):

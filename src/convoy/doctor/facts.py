@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from convoy.training.preflight import Machine
-from convoy.training.toolkit import Toolkit
+from convoy.cluster.preflight import Machine
+from convoy.training.distributed.toolkit import Toolkit
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,20 @@ import threading
 from pathlib import Path
 
 import convoy
-from convoy.compatibility import installed, version_of
+from convoy.cluster.compatibility import installed, version_of
+from convoy.cluster.connectivity import listening
+from convoy.cluster.preflight import ask
+from convoy.cluster.spark import driver_addresses, is_local, session, slots
 from convoy.config import Config
-from convoy.dataset import catalog
-from convoy.dataset.manifest import NAME as MANIFEST
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Cluster, Facts
 from convoy.doctor.pins import Pins
 from convoy.doctor.probe import host_of, probe_of
 from convoy.errors import ClusterError, ConvoyError, DatasetError
-from convoy.spark import driver_addresses, is_local, session, slots
-from convoy.tracking import store
-from convoy.tracking.store import first_line
-from convoy.training.preflight import ask
-from convoy.training.reachable import listening
-from convoy.training.recovery import checkpoint_folder
+from convoy.tracking import connection
+from convoy.tracking.connection import first_line
+from convoy.training.checkpoint.resume import checkpoint_folder
 
 _ANSWER_SECONDS = 180.0  # an archive of the environment is unpacked first, then TensorFlow is loaded
 _MOST_TASKS = 512
@@ -32,7 +32,7 @@ def gather(config: Config, pins: Pins) -> Facts:
     here = host_of(next(probe_of(manifest, folders[0], folders[1].rstrip("/"), thorough=True)([])))
     tracking, problem = "", None
     try:
-        tracking = store.look(config.tracking.uri)
+        tracking = connection.look(config.tracking.uri)
     except ConvoyError as error:
         problem = str(error)
     return Facts(

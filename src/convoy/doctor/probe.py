@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from convoy.cluster import preflight
+from convoy.cluster.connectivity import Meeting
 from convoy.doctor.facts import Folder, Host
-from convoy.training import preflight, toolkit
-from convoy.training.reachable import Meeting
+from convoy.training.distributed import toolkit
 
 
 def probe_of(

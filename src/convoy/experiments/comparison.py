@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convoy.tracking.trials import Trial
+from convoy.tracking.child_runs import ChildRun
 
 _TEST = ("accuracy", "macro_f1", "macro_recall", "min_recall")
 _HEADER = {
@@ -44,7 +44,7 @@ class Row:
     """
 
     variant: str
-    trials: tuple[Trial, ...]
+    trials: tuple[ChildRun, ...]
     mean: Mapping[str, float]
     std: Mapping[str, float]
     recall: tuple[float, ...] = ()
@@ -66,7 +66,7 @@ class Row:
         return _finite(values)
 
 
-def rows_of(trials: Sequence[Trial], variants: Sequence[str]) -> list[Row]:
+def rows_of(trials: Sequence[ChildRun], variants: Sequence[str]) -> list[Row]:
     """Return a row for each variant that was begun, in the order of the variants."""
     rows = []
     for variant in variants:
@@ -82,7 +82,7 @@ def rows_of(trials: Sequence[Trial], variants: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _figures(trial: Trial) -> dict[str, float]:
+def _figures(trial: ChildRun) -> dict[str, float]:
     """A training's figures: of its last and best epoch, of the test, and how long it took."""
     last = trial.history[-1]
     accuracies = [epoch["val_accuracy"] for epoch in trial.history]

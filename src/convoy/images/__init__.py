@@ -1,9 +1,9 @@
 """Bytes -> uint8 images. Pure: shared by ingest and scoring, so that they cannot disagree."""
 
-from convoy.images.arrays import check_array, read_array
+from convoy.images.array_spec import check_array, read_array
+from convoy.images.bad_image import REASONS, BadImage
 from convoy.images.decode import decode
 from convoy.images.encode import encode_jpeg, encode_png, fits
-from convoy.images.errors import REASONS, BadImage
 from convoy.images.geometry import ArraySpec, Geometry
 from convoy.images.header import ImageInfo, identify
 from convoy.images.prepare import prepare, prepare_measured

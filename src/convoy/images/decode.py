@@ -19,7 +19,7 @@ from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
 from convoy.images import header
-from convoy.images.errors import BadImage
+from convoy.images.bad_image import BadImage
 
 # How an image is brought upright: transposed, then flipped up-down, then left-right.
 _UPRIGHT = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, TiffImagePlugin, WebPImagePlugin
 
-from convoy.images.errors import BadImage
+from convoy.images.bad_image import BadImage
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused from their header, before memory is spent on them."""

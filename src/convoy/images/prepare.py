@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from convoy.images.bad_image import BadImage
 from convoy.images.decode import Picture, convert, read
-from convoy.images.errors import BadImage
 from convoy.images.geometry import Geometry
 
 _FILTERS = {

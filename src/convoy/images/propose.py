@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from statistics import median
 
-from convoy.images.errors import BadImage
+from convoy.images.bad_image import BadImage
 from convoy.images.geometry import Geometry
 from convoy.images.header import ImageInfo
 

@@ -4,8 +4,8 @@ import numpy as np
 import simplejpeg
 
 from convoy.images import header
+from convoy.images.bad_image import BadImage
 from convoy.images.decode import decode
-from convoy.images.errors import BadImage
 
 _MAGIC = 12  # bytes by which kinds of files are known
 

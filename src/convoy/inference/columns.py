@@ -18,7 +18,7 @@ from pyspark.sql.types import (
 )
 
 from convoy.errors import ConfigError, ModelError, did_you_mean
-from convoy.inference.results import Outputs
+from convoy.inference.prediction_columns import Outputs
 from convoy.inference.samples import Kind
 from convoy.models.package import ModelPackage
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
+from convoy.inference import arrow_chunks
 from convoy.inference import columns as checks
-from convoy.inference import pieces
-from convoy.inference.gauge import Gauge
-from convoy.inference.results import Outputs
-from convoy.inference.worker import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
+from convoy.inference.arrow_udf import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
+from convoy.inference.prediction_columns import Outputs
 from convoy.models.package import ModelPackage
-from convoy.tracking.package import load_package
+from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.tracking.model_io import load_package
 
 _RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
@@ -32,7 +32,7 @@ def score_images(
     embeddings: bool = False,
     half_precision: bool = False,
     batch_size: int = 256,
-    gauge: Gauge | None = None,
+    gauge: ImageStatsAccumulator | None = None,
 ) -> DataFrame:
     """Classify the images of a DataFrame, lazily, on Spark's workers.
 
@@ -66,14 +66,14 @@ def score_images(
     checks.check_names(df, kept, outputs)
     package = load_package(model) if isinstance(model, str) else model
     checks.check_fits(df, name, kind, package)
-    needed = df.select(*(pieces.quoted(column) for column in dict.fromkeys([*kept, name])))
+    needed = df.select(*(arrow_chunks.quoted(column) for column in dict.fromkeys([*kept, name])))
     spark = df.sparkSession
     task = score_task(spark, package, batch_size, outputs, half_precision)
     task = replace(task, column=name, kind=kind, kept=kept, gauge=gauge)
     schema = StructType([*(df.schema[column] for column in kept), *outputs.fields])
     if kind in ("bytes", "struct"):
-        size = pieces.piece_bytes(int(str(spark.conf.get(_RECORDS))))
-        cut = pieces.split(needed, name, size)
+        size = arrow_chunks.piece_bytes(int(str(spark.conf.get(_RECORDS))))
+        cut = arrow_chunks.split(needed, name, size)
         return cut.mapInArrow(functools.partial(score_pieces, task=task, size=size), schema)
     return needed.mapInArrow(functools.partial(score, task=task), schema)
 

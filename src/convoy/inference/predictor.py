@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from convoy.errors import ModelError
-from convoy.models.engine import import_tensorflow
 from convoy.models.keras_file import load
+from convoy.models.lazy_import import import_tensorflow
 from convoy.models.package import ModelPackage
 
 _BATCH_BYTES, _GPU_BATCH_BYTES = 8 << 20, 64 << 20
@@ -47,7 +47,7 @@ class Predictor:
         if network.output_shape != (None, classes):
             raise ModelError(f"{package.uri} gives {network.output_shape}, expected {classes} probabilities per sample")
         if half_precision:
-            from convoy.training.precision import in_precision
+            from convoy.training.optim.precision import in_precision
 
             network = in_precision(network, "mixed_float16" if on_gpu else "mixed_bfloat16")
         self._classes, self._width = classes, 0

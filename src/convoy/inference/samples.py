@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from convoy.dataset import raw
-from convoy.dataset.buffers import Buffers
+from convoy.dataset.reading.buffers import Buffers
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.table import encoded_struct
+from convoy.dataset.storage import raw
 from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
 
 Kind = Literal["bytes", "path", "struct", "array"]

@@ -12,8 +12,8 @@ from pyspark.sql.functions import pandas_udf
 from pyspark.sql.types import StructType
 
 from convoy.errors import ConfigError
+from convoy.inference.arrow_udf import ScoreTask, score
 from convoy.inference.samples import Kind
-from convoy.inference.worker import ScoreTask, score
 from convoy.models.package import ModelPackage
 
 _COLUMN = "image"
@@ -53,7 +53,7 @@ def register_udf(
         TrackingError: No such model; the message lists what there is.
     """
     from convoy.inference.dataframe import checked_outputs, score_task
-    from convoy.tracking.package import load_package
+    from convoy.tracking.model_io import load_package
 
     if not name.isidentifier():
         raise ConfigError(f"{name!r} is no name for a SQL function; expected letters, digits and _")

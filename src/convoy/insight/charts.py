@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from convoy.config import TrainingConfig
 from convoy.evaluation.calibration import Reliability
-from convoy.tracking.figures import label_text
-from convoy.training.accumulation import updates_per_epoch
-from convoy.training.schedule import learning_rate
+from convoy.plots.training import label_text
+from convoy.training.optim.accumulation import updates_per_epoch
+from convoy.training.optim.schedule import learning_rate
 
 _BLUE, _ORANGE = "#1f6f8b", "#e07a3f"
 _POINTS = 200

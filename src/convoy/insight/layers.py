@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convoy.models.probe import CONVOLUTIONS, leaf_layers, logits_noted, named, recorded, spread
+from convoy.models.activation_recorder import CONVOLUTIONS, leaf_layers, logits_noted, named, recorded, spread
 
 MOST_LAYERS = 30
 _DRAWN = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from convoy.dataset.pictures import draw_array
+from convoy.dataset.ingest.preview import draw_array
 
 _SIDE = 160  # of a sample's picture, at most
 _OVERLAY = 112  # of an overlay, at least

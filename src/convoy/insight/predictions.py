@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convoy.dataset.files import SplitFiles
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_samples
+from convoy.dataset.reading.examples import read_samples
+from convoy.dataset.reading.split_files import SplitFiles
+from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.metrics import Evaluation, Outcomes, evaluate
 
 MOST_ROWS = 10_000

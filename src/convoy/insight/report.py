@@ -12,17 +12,17 @@ import numpy as np
 
 from convoy.config import Config
 from convoy.console import say
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import Samples, read_samples
+from convoy.dataset.reading.examples import Samples, read_samples
+from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.calibration import reliability
 from convoy.insight import samples as sample_sections
 from convoy.insight.charts import layers_by_epoch, rate_curve, reliability_diagram
 from convoy.insight.page import Page
 from convoy.insight.predictions import Predictions, predict
 from convoy.insight.verdict import RULE, Verdict, verdict
-from convoy.tracking.figures import augmented_sheet, confusion_picture, training_curves
-from convoy.training.augment import Augmenter
-from convoy.training.health import DEAD_SHARE, SAMPLES
+from convoy.plots.training import augmented_sheet, confusion_picture, training_curves
+from convoy.training.callbacks.layer_health import DEAD_SHARE, SAMPLES
+from convoy.training.input.augmentation import Augmenter
 
 _TABLE = 50  # rows of a table
 _CONFUSIONS = 15

@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import Samples, read_samples
+from convoy.dataset.reading.examples import Samples, read_samples
+from convoy.dataset.storage.manifest import Manifest
 from convoy.insight.layers import Watched, filters, grad_cam, watch
 from convoy.insight.page import Page
 from convoy.insight.pictures import Card, filter_picture, labelled_rows, map_row, overlay, sample_picture, sheet

@@ -1,6 +1,9 @@
-"""Import this to load networks whose layers Keras does not know; they are registered by it."""
+"""Deprecated name of ``convoy.models.layers.custom``."""
 
-from convoy.models.maxout import Maxout
-from convoy.models.response import LocalResponseNormalization
+import warnings
+
+from convoy.models.layers.custom import LocalResponseNormalization, Maxout
 
 __all__ = ["LocalResponseNormalization", "Maxout"]
+
+warnings.warn("convoy.models.custom_layers is now convoy.models.layers.custom", DeprecationWarning, stacklevel=2)

@@ -65,7 +65,7 @@ def load(content: bytes, uri: str) -> "keras.Model":
     check(content, uri)
     import keras
 
-    import convoy.models.custom_layers  # noqa: F401  (a network may have them)
+    import convoy.models.layers.custom  # noqa: F401  (a network may have them)
 
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")

@@ -6,12 +6,12 @@ import keras
 
 from convoy.config import ModelConfig
 from convoy.errors import ModelError
-from convoy.models.architectures import Architecture, choose
-from convoy.models.blocks import KerasTensor, imagenet_preprocessing, normalise
-from convoy.models.geometry import check_geometry, named_failures
-from convoy.models.options import with_options
-from convoy.models.own import from_function, from_layers
+from convoy.models.architectures.table import Architecture, choose
+from convoy.models.custom import from_function, from_layers
+from convoy.models.layers.blocks import KerasTensor, imagenet_preprocessing, normalise
 from convoy.models.rewiring import fresh_names
+from convoy.models.rewrite import with_options
+from convoy.models.summary.shape_checks import check_geometry, named_failures
 
 
 def build(

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 from keras.src.backend.common import global_state
 
-from convoy.models.blocks import KerasTensor, known_layers
+from convoy.models.layers.blocks import KerasTensor, known_layers
 
 Operation: TypeAlias = Any
 """A layer, or one of ``keras.ops`` (``keras.Operation``)."""

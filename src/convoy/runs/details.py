@@ -10,15 +10,15 @@ from convoy.config import Config
 from convoy.console import say, table
 from convoy.errors import ConfigError, TrackingError
 from convoy.experiments.comparison import rows_of
-from convoy.experiments.picture import comparison_picture
+from convoy.experiments.figures import comparison_picture
 from convoy.runs import columns
 from convoy.runs.difference import Environment, difference
 from convoy.runs.formats import Format, finite, formatted, shown
-from convoy.tracking import reading, record, store
+from convoy.tracking import connection, provenance, search
+from convoy.tracking.child_runs import OF_EPOCHS, trial_of
 from convoy.tracking.listing import BEST, best_values
 from convoy.tracking.presentation import flatten, parameters
 from convoy.tracking.run_record import RunRecord
-from convoy.tracking.trials import OF_EPOCHS, trial_of
 
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _MOST_RUNS = 20  # that a picture has room for
@@ -26,8 +26,8 @@ _MOST_RUNS = 20  # that a picture has room for
 
 def show(uri: str, reference: str) -> dict[str, Any]:
     """Show a run; see ``commands.show_run``."""
-    store.connect(uri)
-    run = reading.find(reference)
+    connection.connect(uri)
+    run = search.find(reference)
     values = {name: value for name, value in sorted(run.metrics.items()) if "/" not in name}
     best = {name: best_values(uri, [run], name).get(run.run_id) for name in _OF_EPOCHS if name in values}
     others = changed_settings(run)
@@ -65,11 +65,11 @@ def changed_settings(run: RunRecord) -> dict[str, str]:
 def _facts(run: RunRecord) -> list[list[str]]:
     tags = run.tags
     took = "still running" if run.seconds is None else f"{run.seconds:,.0f} s"
-    commit = tags.get(record.COMMIT, "")
+    commit = tags.get(provenance.COMMIT, "")
     if commit.endswith("-dirty"):
-        commit = f"{commit.removesuffix('-dirty')}, and what {record.CHANGES} has"
+        commit = f"{commit.removesuffix('-dirty')}, and what {provenance.CHANGES} has"
     rows = ", ".join(f"{count:,} {split}" for split, count in run.rows.items())
-    dataset = " ".join(tags[name] for name in (record.DATASET, record.VERSION) if name in tags)
+    dataset = " ".join(tags[name] for name in (provenance.DATASET, provenance.VERSION) if name in tags)
     facts = {
         "run": run.run_id,
         "name": run.name,
@@ -79,8 +79,8 @@ def _facts(run: RunRecord) -> list[list[str]]:
         "user": run.user or tags.get("mlflow.user", ""),
         "code": commit,
         "dataset": f"{dataset}: {rows}" if rows else dataset,
-        "weights": tags.get(record.WEIGHTS_SHA256, ""),
-        "reproduces": tags.get(record.REPRODUCES, ""),
+        "weights": tags.get(provenance.WEIGHTS_SHA256, ""),
+        "reproduces": tags.get(provenance.REPRODUCES, ""),
         "resumed": tags.get("convoy.resumed", ""),
     }
     return [[name, value] for name, value in facts.items() if value]
@@ -88,15 +88,15 @@ def _facts(run: RunRecord) -> list[list[str]]:
 
 def environment(run: RunRecord) -> Environment:
     """The packages and the machine that a run was trained with, as far as it says."""
-    packages = reading.artifact_text(run.run_id, record.PACKAGES)
-    machine = reading.artifact_json(run.run_id, record.MACHINE)
-    return Environment(None if packages is None else record.read_packages(packages), machine)
+    packages = search.artifact_text(run.run_id, provenance.PACKAGES)
+    machine = search.artifact_json(run.run_id, provenance.MACHINE)
+    return Environment(None if packages is None else provenance.read_packages(packages), machine)
 
 
 def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | str:
     """Compare two runs; see ``commands.diff_runs``."""
-    store.connect(uri)
-    first, second = reading.find(before), reading.find(after)
+    connection.connect(uri)
+    first, second = search.find(before), search.find(after)
     found = difference(first, second, environment(first), environment(second))
     ids = columns.short_ids([first, second])
     text = format in ("text", "markdown")
@@ -113,8 +113,8 @@ def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | 
 
 def compare(uri: str, references: Sequence[str], output: str) -> dict[str, Any]:
     """Draw runs together; see ``commands.compare_runs``."""
-    store.connect(uri)
-    runs = list({run.run_id: run for run in map(reading.find, references)}.values())
+    connection.connect(uri)
+    runs = list({run.run_id: run for run in map(search.find, references)}.values())
     if len(runs) > _MOST_RUNS:
         raise ConfigError(f"compare takes {_MOST_RUNS} runs at most, and got {len(runs)}; leave some out")
     trials = [trial_of(run.run_id, label) for run, label in zip(runs, labels(runs), strict=True)]

@@ -7,11 +7,11 @@ import mlflow
 import numpy as np
 from mlflow.utils.time import get_current_time_millis
 
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.models.package import ModelPackage
-from convoy.tracking import logged_models, notes, registry, store
-from convoy.tracking.figures import confusion_picture
-from convoy.tracking.refusal import refusals_told
+from convoy.plots.training import confusion_picture
+from convoy.tracking import connection, descriptions, logged_models, registry
+from convoy.tracking.auth_errors import refusals_told
 
 PER_CLASS = "evaluation/{split}/per_class.json"
 
@@ -45,7 +45,7 @@ def log_evaluation(
     client, classes, run_id = mlflow.MlflowClient(), manifest.classes, package.run_id
     opened = run_id is None
     if run_id is None:
-        run_id = str(client.create_run(store.experiment_id(experiment), run_name="evaluate").info.run_id)
+        run_id = str(client.create_run(connection.experiment_id(experiment), run_name="evaluate").info.run_id)
     client.set_tag(run_id, f"evaluation.{split}.dataset_version", manifest.version)
     client.set_tag(run_id, f"evaluation.{split}.dataset_fingerprint", manifest.fingerprint)
     now, data = get_current_time_millis(), (manifest.name, manifest.version)
@@ -55,7 +55,7 @@ def log_evaluation(
     client.log_batch(run_id, measured)
     result = f"accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
     told = f"{result}, {manifest.name} version `{manifest.version}`"
-    notes.add_result(run_id, package.model_id, registry.version_of(package.uri), split, told)
+    descriptions.add_result(run_id, package.model_id, registry.version_of(package.uri), split, told)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
     # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
     client.log_dict(run_id, table, PER_CLASS.format(split=split))

@@ -8,7 +8,7 @@ from mlflow.models import Model
 from convoy.errors import ModelError, TrackingError
 from convoy.models.package import KERAS_FILE, METADATA
 from convoy.tracking import registry
-from convoy.tracking.store import first_line
+from convoy.tracking.connection import first_line
 
 SCHEMES = ("models:", "runs:")
 

@@ -11,12 +11,12 @@ from mlflow.exceptions import MlflowException
 
 from convoy.config import Config
 from convoy.console import say
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import TrackingError, TrainingStopped
-from convoy.tracking import record, store
+from convoy.tracking import connection, provenance
+from convoy.tracking.auth_errors import refusals_told
 from convoy.tracking.presentation import run_name
-from convoy.tracking.refusal import refusals_told
-from convoy.tracking.runs import TrainingRun
+from convoy.tracking.run import TrainingRun
 
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _PARENT = "mlflow.parentRunId"
@@ -41,7 +41,7 @@ def training_run(
     """
     client = mlflow.MlflowClient()
     if config.training.resume is None:
-        experiment = store.experiment_id(config.tracking.experiment)
+        experiment = connection.experiment_id(config.tracking.experiment)
         name = (tags or {}).get("mlflow.runName", run_name(config))
         with refusals_told():
             run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
@@ -53,8 +53,8 @@ def training_run(
         if config.training.resume is None:
             run.log_config(with_version(config, manifest))
             run.log_dataset(manifest, path)
-        record.log_record(run.run_id, config, manifest)
-        run.set_tags({**provenance(manifest, spark_application, config.training.num_workers), **(tags or {})})
+        provenance.log_record(run.run_id, config, manifest)
+        run.set_tags({**provenance_tags(manifest, spark_application, config.training.num_workers), **(tags or {})})
         yield run
 
 
@@ -80,7 +80,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
             client.set_tag(run.run_id, f"convoy.{tag}", text[:5000])
             client.set_terminated(run.run_id, "KILLED" if isinstance(error, _ENDINGS) else "FAILED")
         except Exception as other:  # it must not hide why the run failed
-            say(f"warning: MLflow does not take the end of run {run.run_id} ({store.first_line(other)})")
+            say(f"warning: MLflow does not take the end of run {run.run_id} ({connection.first_line(other)})")
         raise
     with refusals_told():
         client.set_terminated(run.run_id, "FINISHED")
@@ -95,7 +95,7 @@ def _reopened(run_id: str) -> TrainingRun:
     except MlflowException as error:
         raise TrackingError(
             f"training.resume: there is no run {run_id!r} to go on with in {mlflow.get_tracking_uri()}"
-            f" ({store.first_line(error)})"
+            f" ({connection.first_line(error)})"
         ) from None
     if "convoy.failure" in found.data.tags:
         client.delete_tag(run_id, "convoy.failure")
@@ -111,17 +111,17 @@ def with_version(config: Config, manifest: Manifest) -> Config:
     return replace(config, dataset=replace(config.dataset, version=manifest.version))
 
 
-def provenance(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
+def provenance_tags(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
     """Tags that say what a run was made from."""
     tags = {
         "mlflow.source.name": "jobs/train.py",
         "mlflow.source.type": "JOB",
         "mlflow.user": getpass.getuser(),
-        record.COMMIT: record.git_commit(),
+        provenance.COMMIT: provenance.git_commit(),
         "spark.application_id": spark_application,
         "world_size": str(max(1, num_workers)),
-        record.DATASET: manifest.name,
-        record.VERSION: manifest.version,
-        record.FINGERPRINT: manifest.fingerprint,
+        provenance.DATASET: manifest.name,
+        provenance.VERSION: manifest.version,
+        provenance.FINGERPRINT: manifest.fingerprint,
     }
     return {name: value for name, value in tags.items() if value}

@@ -43,15 +43,15 @@ def all_runs(uri: str, experiment: str | None = None, matching: str | None = Non
     """
     file = sqlite_file(uri)
     if file is None or (matching and _OF_DATASETS.search(matching)):
-        from convoy.tracking import reading, store
+        from convoy.tracking import connection, search
 
-        store.connect(uri)
-        return reading.search(experiment, matching)
+        connection.connect(uri)
+        return search.search(experiment, matching)
     found = _read(file, experiment)
     if matching:
-        from convoy.tracking import reading
+        from convoy.tracking import search
 
-        return reading.filtered(found, matching)
+        return search.filtered(found, matching)
     return found
 
 
@@ -74,9 +74,9 @@ def best_values(uri: str, runs: Sequence[RunRecord], metric: str) -> dict[str, f
         wanted = set(others)
         with closing(_opened(file)) as database:
             return known | {run_id: value for run_id, value in database.execute(query, [metric]) if run_id in wanted}
-    from convoy.tracking import reading
+    from convoy.tracking import search
 
-    return known | reading.best_of_histories(others, metric, min if lower_is_better(metric) else max)
+    return known | search.best_of_histories(others, metric, min if lower_is_better(metric) else max)
 
 
 def _read(file: Path, experiment: str | None) -> list[RunRecord]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convoy.config import Config
-from convoy.config.learning_rates import configured_rate
+from convoy.config.optimizer import configured_rate
 
 SYSTEM = "system/"
 """Metrics that begin so are on the tab "System metrics"."""

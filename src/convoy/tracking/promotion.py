@@ -7,8 +7,8 @@ import mlflow
 from convoy.errors import TrackingError
 from convoy.models.package import ModelPackage
 from convoy.tracking import registry
-from convoy.tracking.package import load_package
-from convoy.tracking.refusal import refusals_told
+from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.model_io import load_package
 
 CHAMPION, PREVIOUS = "champion", "previous"
 GATE_TAG = "evaluation.gate"
@@ -16,7 +16,7 @@ _MOST_TAG = 5_000  # servers have taken as much for as long as there are tags of
 
 
 @dataclass(frozen=True)
-class InUse:
+class AliasState:
     """Versions by alias, after a move.
 
     Attributes:
@@ -33,7 +33,7 @@ class InUse:
 
 
 @refusals_told()
-def promote(uri: str) -> InUse:
+def promote(uri: str) -> AliasState:
     """Make a version the champion; the champion so far becomes the previous one.
 
     Args:
@@ -49,15 +49,15 @@ def promote(uri: str) -> InUse:
     client, aliases = mlflow.MlflowClient(), registry.aliases_of(name)
     champion = aliases.get(CHAMPION)
     if champion == version:
-        return InUse(name, version, aliases.get(PREVIOUS), False)
+        return AliasState(name, version, aliases.get(PREVIOUS), False)
     if champion is not None:
         client.set_registered_model_alias(name, PREVIOUS, champion)
     client.set_registered_model_alias(name, CHAMPION, version)
-    return InUse(name, version, champion, True)
+    return AliasState(name, version, champion, True)
 
 
 @refusals_told()
-def rollback(name: str) -> InUse:
+def rollback(name: str) -> AliasState:
     """Let champion and previous change places; doing it twice changes nothing.
 
     Args:
@@ -78,7 +78,7 @@ def rollback(name: str) -> InUse:
     client = mlflow.MlflowClient()
     client.set_registered_model_alias(name, CHAMPION, previous)
     client.set_registered_model_alias(name, PREVIOUS, champion)
-    return InUse(name, previous, champion, champion != previous)
+    return AliasState(name, previous, champion, champion != previous)
 
 
 def load_champion(uri: str) -> ModelPackage | None:
@@ -95,7 +95,7 @@ def load_champion(uri: str) -> ModelPackage | None:
 
 
 @refusals_told()
-def record_gates(uri: str, run_id: str, reasons: str | None) -> InUse | None:
+def record_gates(uri: str, run_id: str, reasons: str | None) -> AliasState | None:
     """Note what came of the gates in a tag of the run and of the version; a version that passed becomes the champion.
 
     Args:

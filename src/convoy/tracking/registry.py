@@ -9,7 +9,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from convoy.errors import ConfigError, TrackingError, did_you_mean
-from convoy.tracking import logged_models, notes
+from convoy.tracking import descriptions, logged_models
 
 _BY_VERSION = re.compile(r"models:/(?P<name>[^/@:'\"]+)/(?P<version>\d+|latest)$")
 _BY_ALIAS = re.compile(r"models:/(?P<name>[^/@:'\"]+)@(?P<alias>[^/@]+)$")
@@ -40,11 +40,11 @@ def register(model_uri: str, name: str, run_id: str) -> str:
     """Register a logged model as a new version, described as its run is; returns the version."""
     client = mlflow.MlflowClient()
     try:
-        client.create_registered_model(name, description=notes.registered_note(name))
+        client.create_registered_model(name, description=descriptions.registered_note(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise TrackingError(f"tracking.registered_model {name!r} cannot be made: {error}") from None
-    return logged_models.create_version(client, name, model_uri, run_id, notes.note_of(run_id))
+    return logged_models.create_version(client, name, model_uri, run_id, descriptions.note_of(run_id))
 
 
 def resolve(uri: str) -> Resolved:

@@ -14,13 +14,13 @@ from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
 from convoy.models.package import ModelPackage
-from convoy.tracking import logged_models, store
-from convoy.tracking.figures import label_text
+from convoy.plots.training import label_text
+from convoy.tracking import connection, logged_models
+from convoy.tracking.auth_errors import refusals_told
 from convoy.tracking.presentation import flatten
-from convoy.tracking.record import COMMIT, git_commit
-from convoy.tracking.refusal import refusals_told
+from convoy.tracking.provenance import COMMIT, git_commit
+from convoy.tracking.redaction import without_secrets
 from convoy.tracking.registry import version_of
-from convoy.tracking.secrets import without_secrets
 
 SUMMARY, PICTURE = "scoring/summary.json", "scoring/histograms.png"
 _MOST_BARS = 40
@@ -70,9 +70,9 @@ def log_scoring(
     Raises:
         TrackingError: The store does not answer.
     """
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     client, named = mlflow.MlflowClient(), version_of(package.uri)
-    experiment = store.experiment_id(config.tracking.experiment)
+    experiment = connection.experiment_id(config.tracking.experiment)
     model_name = " ".join(named) if named else package.uri
     run_id = str(client.create_run(experiment, run_name=f"score-{model_name}".replace(" ", "-")).info.run_id)
     try:

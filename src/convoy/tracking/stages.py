@@ -7,8 +7,8 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from convoy.console import say
-from convoy.tracking.reading import artifact_json
-from convoy.tracking.store import first_line
+from convoy.tracking.connection import first_line
+from convoy.tracking.search import artifact_json
 
 SIGNATURE = "convoy.signature"
 """Tag of a training run: a hash of its data and its configuration."""

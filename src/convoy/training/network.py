@@ -6,14 +6,14 @@ from dataclasses import replace
 import keras
 
 from convoy.config import ModelConfig
-from convoy.config.optimization import Precision
-from convoy.dataset.manifest import Manifest
+from convoy.config.training import Precision
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ModelError
-from convoy.models.graph import without_weights
+from convoy.models.pretrained.transfer import InitialWeights, Transferred, copy_by_name, freeze, start_from
 from convoy.models.rewiring import fresh_names
+from convoy.models.summary.graph import without_weights
 from convoy.training.auxiliary import TrainedWithHeads, has_auxiliary_heads
-from convoy.training.precision import in_precision
-from convoy.training.transfer import InitialWeights, Transferred, copy_by_name, freeze, start_from
+from convoy.training.optim.precision import in_precision
 
 Build = Callable[..., keras.Model]
 """Builds a network from (section ``model``, shape, classes, pixel mean, pixel std, dtype)."""
@@ -30,7 +30,7 @@ def untrained(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Mo
         return build(config, manifest.shape, len(manifest.classes), *statistics, manifest.dtype)
 
 
-def saved_form(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
+def build_inference_model(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
     """Build the network as it is saved: without auxiliary heads."""
     return untrained(build, replace(config, auxiliary_heads=False), manifest)
 
@@ -56,7 +56,7 @@ def check_weights(build: Build, config: ModelConfig, manifest: Manifest, weights
     Raises:
         ModelError: They do not fit the network.
     """
-    return start_from(saved_form(build, config, manifest), weights, manifest.classes)
+    return start_from(build_inference_model(build, config, manifest), weights, manifest.classes)
 
 
 def network(
@@ -78,7 +78,7 @@ def network(
     if weights is not None and not has_auxiliary_heads(model):
         start_from(model, weights, manifest.classes)
     elif weights is not None:
-        plain = saved_form(build, config, manifest)
+        plain = build_inference_model(build, config, manifest)
         start_from(plain, weights, manifest.classes)
         copy_by_name(plain, model)
     model = in_precision(model, precision)
@@ -87,7 +87,7 @@ def network(
     return TrainedWithHeads(model.input, model.output, name=model.name) if has_auxiliary_heads(model) else model
 
 
-def trained_network(build: Build, config: ModelConfig, manifest: Manifest, model: keras.Model) -> keras.Model:
+def export_model(build: Build, config: ModelConfig, manifest: Manifest, model: keras.Model) -> keras.Model:
     """Return a fresh network with the trained weights: nothing of the optimizer, the ranks or other heads is in it.
 
     All of its layers are trainable again.
@@ -95,7 +95,7 @@ def trained_network(build: Build, config: ModelConfig, manifest: Manifest, model
     Raises:
         ModelError: The network without auxiliary heads has a layer that the one with them lacks.
     """
-    trained = saved_form(build, config, manifest)
+    trained = build_inference_model(build, config, manifest)
     if not has_auxiliary_heads(model):
         trained.set_weights(model.get_weights())
         return trained

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from convoy.config import Config
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
-from convoy.models.describe import NetworkDescription, describe
-from convoy.training.exchange import check_reduction
+from convoy.models.summary.describe import NetworkDescription, describe
+from convoy.training.checkpoint.resume import check_resumable
+from convoy.training.distributed.horovod_env import check_reduction
 from convoy.training.network import Build, check_network
-from convoy.training.recovery import check_resumable
 
 
 def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescription]:

@@ -13,7 +13,7 @@ import yaml
 from convoy.console import Progress, clock, say
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import in_sections
-from convoy.tuning.trials import Tried
+from convoy.tuning.trials import TrialResult
 
 _WIDEST = 24
 
@@ -37,11 +37,11 @@ class Board:
         self._metric, self._total, self._begun = metric, total, False
         self._running: dict[int, str] = {}
         self._progress = Progress("tune", total or 0)
-        self._best: Tried | None = None
+        self._best: TrialResult | None = None
         self._ended = 0
         self._lock = threading.Lock()
 
-    def began(self, number: int, ended: int, best: Tried | None) -> None:
+    def began(self, number: int, ended: int, best: TrialResult | None) -> None:
         """Show that a trial runs, beside so many that have ended."""
         with self._lock:
             self._running[number], self._ended, self._best = "begins", ended, best
@@ -58,7 +58,7 @@ class Board:
         with self._lock:
             self._progress.line(f"trial {number}: {text}")
 
-    def ended(self, tried: Tried, best: Tried | None) -> None:
+    def ended(self, tried: TrialResult, best: TrialResult | None) -> None:
         """Show a trial's row."""
         with self._lock:
             self._running.pop(tried.number, None)
@@ -118,7 +118,7 @@ class TrialLine(Progress):
         """Nothing to do."""
 
 
-def say_best(best: Tried, metric: str) -> None:
+def say_best(best: TrialResult, metric: str) -> None:
     """Tell the best trial, as arguments that train it again."""
     arguments = " ".join(f"--{name} {_exact(value)}" for name, value in best.values.items())
     say(f"best: trial {best.number}, {metric} {best.value:.4f}: {arguments}")
@@ -134,7 +134,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return short
 
 
-def as_csv(trials: Sequence[Tried], parameters: Sequence[Parameter], metric: str) -> str:
+def as_csv(trials: Sequence[TrialResult], parameters: Sequence[Parameter], metric: str) -> str:
     """A line for each trial."""
     file = io.StringIO()
     names = [one.name for one in parameters]

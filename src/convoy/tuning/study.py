@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from convoy.config import TuneConfig
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import grid_of
-from convoy.tuning.trials import State, Tried, best_of
+from convoy.tuning.trials import State, TrialResult, best_of
 
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -58,7 +58,7 @@ class Study:
     def result(self, result: Mapping[str, Any]) -> None:
         self._study.set_user_attr(_RESULT, dict(result))
 
-    def trials(self) -> list[Tried]:
+    def trials(self) -> list[TrialResult]:
         """Return all trials in their order, but those that a killed driver left: they are tried again."""
         return [_tried(one, self._parameters) for one in self._counted() if one.state in _STATES]
 
@@ -66,7 +66,7 @@ class Study:
         killed = self._study.user_attrs.get(_KILLED, [])
         return [one for one in self._study.get_trials(deepcopy=False) if one.number not in killed]
 
-    def best(self) -> Tried | None:
+    def best(self) -> TrialResult | None:
         """Return the complete trial with the best value, the first of equals; None where none is complete."""
         complete = [one for one in self.trials() if one.value is not None]
         return best_of(complete, rising=self.rising)
@@ -81,7 +81,7 @@ class Study:
             self._study.tell(one.number, state=TrialState.FAIL)
         return len(left)
 
-    def ask(self) -> Tried | None:
+    def ask(self) -> TrialResult | None:
         """Begin a trial; None where a grid has no other."""
         if self._config.sampler == "grid" and not self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
             missing = self._next_of_grid()
@@ -97,7 +97,7 @@ class Study:
             if one.active(values):
                 values[one.name] = _from_stored(one, _suggested(trial, one))
         self._trials[trial.number] = trial
-        return Tried(trial.number, values, "running")
+        return TrialResult(trial.number, values, "running")
 
     def _next_of_grid(self) -> dict[str, Any] | None:
         taken = [_tried(one, self._parameters).values for one in self._counted()]
@@ -117,7 +117,7 @@ class Study:
         trial.report(value, epoch + 1)
         return bool(trial.should_prune())
 
-    def tell(self, number: int, state: State, value: float | None = None) -> Tried:
+    def tell(self, number: int, state: State, value: float | None = None) -> TrialResult:
         """End a trial."""
         known = {name: stored for stored, name in _STATES.items()}
         self._study.tell(self._trials.pop(number), value, known[state])
@@ -153,12 +153,12 @@ def _from_stored(parameter: Parameter, stored: Any) -> Any:
     return next((choice for choice in parameter.choices if _stored(parameter, choice) == stored), stored)
 
 
-def _tried(trial: FrozenTrial, parameters: Sequence[Parameter]) -> Tried:
+def _tried(trial: FrozenTrial, parameters: Sequence[Parameter]) -> TrialResult:
     attributes = {name: trial.user_attrs.get(name, "") for name in ("run_id", "model_uri", "reason")}
     known = trial.params or trial.system_attrs.get("fixed_params", {})
     values = {one.name: _from_stored(one, known[one.name]) for one in parameters if one.name in known}
     duration = trial.duration
-    return Tried(
+    return TrialResult(
         trial.number,
         values,
         _STATES.get(trial.state, "running"),

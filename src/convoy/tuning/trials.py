@@ -10,7 +10,7 @@ State = Literal["complete", "pruned", "failed", "running"]
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """What is known of a trial.
 
     Attributes:
@@ -36,21 +36,21 @@ class Tried:
     reason: str = ""
 
 
-def best_of(trials: Sequence[Tried], *, rising: bool) -> Tried | None:
+def best_of(trials: Sequence[TrialResult], *, rising: bool) -> TrialResult | None:
     """Return the trial with the best value, the first of equals; None where none has one."""
     sign = -1.0 if rising else 1.0
     with_value = [one for one in trials if one.value is not None]
     return min(with_value, key=lambda one: (sign * (one.value or 0.0), one.number), default=None)
 
 
-def since_best(trials: Sequence[Tried], *, rising: bool) -> int:
+def since_best(trials: Sequence[TrialResult], *, rising: bool) -> int:
     """Count the trials that ended after the best one began; all of them where there is no best."""
     ended = [one for one in trials if one.state != "running"]
     best = best_of(ended, rising=rising)
     return len(ended) if best is None else sum(one.number > best.number for one in ended)
 
 
-def reason_to_end(config: TuneConfig, trials: Sequence[Tried], seconds: float) -> str | None:
+def reason_to_end(config: TuneConfig, trials: Sequence[TrialResult], seconds: float) -> str | None:
     """Say why no other trial is to begin; None where one may.
 
     Args:

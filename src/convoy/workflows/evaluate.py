@@ -10,23 +10,23 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
 
+from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import GateFailure
 from convoy.evaluation.bootstrap import bootstrap
 from convoy.evaluation.gates import Finding, Gate, NotWorse, judge, parse_gates
 from convoy.evaluation.metrics import Evaluation, Outcomes
 from convoy.evaluation.metrics import evaluate as compute_metrics
 from convoy.evaluation.tables import as_documents, as_fields, as_text
+from convoy.inference.arrow_udf import measure_columns, measure_row_groups
 from convoy.inference.dataframe import check_dataset, row_groups_of, score_task
-from convoy.inference.worker import measure_columns, measure_row_groups
 from convoy.models.package import ModelPackage
-from convoy.spark import session
-from convoy.tracking import promotion, stages, store
+from convoy.tracking import connection, promotion, stages
 from convoy.tracking.evaluations import log_evaluation
-from convoy.tracking.package import load_package
+from convoy.tracking.model_io import load_package
 from convoy.tracking.registry import default_uri
 from convoy.workflows import signatures
 from convoy.workflows.results import EvaluationResult
@@ -54,7 +54,7 @@ def evaluate(config: Config, spark: SparkSession | None = None) -> EvaluationRes
     manifest = Manifest.load(path)
     manifest.split(section.split)
     gates = parse_gates(section.gates, manifest.classes, section.top_k)
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri, manifest.classes, manifest.image)
     baselines = BaselineModels(gates, package, manifest)
     with session("evaluate", config.spark, spark) as running:

@@ -6,21 +6,21 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say, table
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.experiments.comparison import Row, as_csv, as_json, as_markdown, cells, rows_of
-from convoy.experiments.picture import comparison_picture, recall_picture
+from convoy.experiments.figures import comparison_picture, recall_picture
 from convoy.experiments.variants import Variant, variants_of
 from convoy.models.registry import build
-from convoy.spark import session
-from convoy.tracking import store
+from convoy.tracking import connection
+from convoy.tracking.child_runs import ParentRun, parent_run
 from convoy.tracking.evaluations import log_evaluation
-from convoy.tracking.package import load_package
-from convoy.tracking.trials import ParentRun, parent_run
-from convoy.training.launch import RankFailure
+from convoy.tracking.model_io import load_package
+from convoy.training.distributed.launch import RankFailure
 from convoy.training.preparation import check_networks
 from convoy.workflows.evaluate import measure
 from convoy.workflows.ingest import ingest
@@ -55,7 +55,7 @@ def experiment(config: Config, spark: SparkSession | None = None) -> ExperimentR
         manifest = Manifest.load(path)
         named = ((f"experiment.variants: {variant.name!r}", variant.configs[0]) for variant in variants)
         check_networks(build, named, manifest)
-        store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+        connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         with parent_run(config, path, manifest, running.sparkContext.applicationId) as parent:
             rows = run_variants(running, variants, parent, path, manifest)
     say(table(*cells(rows)))

@@ -4,11 +4,11 @@ import time
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import Progress, say
-from convoy.dataset.ingest import ingest as write_version
+from convoy.dataset.ingest.build import ingest as write_version
 from convoy.dataset.sources import source_of
-from convoy.spark import session
 from convoy.workflows.results import IngestResult
 
 

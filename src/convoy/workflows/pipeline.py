@@ -8,27 +8,21 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
 from convoy.dataset.sources import source_of
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, GateFailure
-from convoy.inference.inputs import check_input, split_named
-from convoy.inference.scoring import check_output
-from convoy.spark import session
-from convoy.tracking import promotion, registry, stages, store
-from convoy.tracking.trials import trial_of
+from convoy.inference.sinks.write import check_output
+from convoy.inference.sources import check_input, split_named
+from convoy.tracking import connection, promotion, registry, stages
+from convoy.tracking.child_runs import trial_of
 from convoy.workflows import signatures
 from convoy.workflows.evaluate import evaluate
 from convoy.workflows.ingest import ingest
-from convoy.workflows.results import (
-    EvaluationResult,
-    PipelineResult,
-    Result,
-    ScoreResult,
-    TrainResult,
-)
+from convoy.workflows.results import EvaluationResult, PipelineResult, Result, ScoreResult, TrainResult
 from convoy.workflows.score import score
 from convoy.workflows.train import train
 
@@ -140,7 +134,7 @@ def _manifest(config: Config) -> Manifest:
 def _trained(config: Config) -> TrainResult | None:
     """Return the result of an earlier training with the same signature whose model still exists."""
     manifest = _manifest(config)
-    store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
     signature = signatures.of_training(config, manifest)
     run_id = stages.find_training(config.tracking.experiment, signature)
     found = stages.recorded(run_id, "train", signature) if run_id else None
@@ -150,7 +144,7 @@ def _trained(config: Config) -> TrainResult | None:
 
 
 def _resolved(config: Config, given: str | None, field: str) -> registry.Resolved:
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     return registry.resolve(registry.default_uri(given, config.tracking.registered_model, field))
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from convoy.config import Config
 from convoy.console import say
 from convoy.errors import ConfigError
-from convoy.tracking import promotion, store
+from convoy.tracking import connection, promotion
 from convoy.workflows.results import PromotionResult
 
 
@@ -22,7 +22,7 @@ def promote(config: Config, model: str | None) -> PromotionResult:
     """
     if not model:
         raise ConfigError("--model is missing; expected a version of a registered model, e.g. --model models:/digits/3")
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     return _reported("promote", promotion.promote(model))
 
 
@@ -39,11 +39,11 @@ def rollback(config: Config, model: str | None) -> PromotionResult:
     """
     if not model:
         raise ConfigError("--model is missing; expected the name of a registered model, e.g. --model digits")
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     return _reported("rollback", promotion.rollback(model))
 
 
-def _reported(job: str, in_use: promotion.InUse) -> PromotionResult:
+def _reported(job: str, in_use: promotion.AliasState) -> PromotionResult:
     before = f" (previous: {in_use.previous})" if in_use.previous else ""
     say(f"{job}: champion of {in_use.model} is version {in_use.champion}{before}")
     return PromotionResult(**asdict(in_use))

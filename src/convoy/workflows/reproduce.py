@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 from convoy.config import Config
 from convoy.config.loading import load as load_config
 from convoy.console import say
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ConvoyError, DatasetError, TrackingError
 from convoy.models.keras_file import load
 from convoy.runs.commands import place
@@ -19,14 +19,14 @@ from convoy.runs.details import environment
 from convoy.runs.difference import Environment
 from convoy.runs.formats import finite
 from convoy.runs.weights import LayerDifference, differing_layers, named_weights
-from convoy.tracking import reading, record, store
-from convoy.tracking.package import load_package
+from convoy.tracking import connection, provenance, search
+from convoy.tracking.model_io import load_package
+from convoy.tracking.redaction import BLANK
 from convoy.tracking.run_record import RunRecord
-from convoy.tracking.secrets import BLANK
 from convoy.workflows.results import ReproduceResult
 from convoy.workflows.train import train
 
-_TAGS = (record.DATASET, record.VERSION, record.FINGERPRINT, record.WEIGHTS_SHA256)
+_TAGS = (provenance.DATASET, provenance.VERSION, provenance.FINGERPRINT, provenance.WEIGHTS_SHA256)
 _LISTED, _TOLD = 5, 20  # differences in an error, and in lines of their own
 
 
@@ -68,8 +68,8 @@ def reproduce(
         ConvoyError: The record of the run is incomplete, its dataset does not exist, or ``strict`` found differences.
     """
     uri = place(config, uri).uri
-    store.connect(uri)
-    original = reading.find(run)
+    connection.connect(uri)
+    original = search.find(run)
     text = recorded(original)
     again = configuration(original, text, uri, overrides)
     check_dataset(original, again)
@@ -81,8 +81,8 @@ def reproduce(
         say(f"not as it was: {line}")
     if len(found) > _TOLD:
         say(f"not as it was: {len(found) - _TOLD} packages more")
-    tags = {record.REPRODUCES: original.run_id, "mlflow.runName": f"{original.name} again"}
-    new = reading.find(train(again, spark, tags).run_id)
+    tags = {provenance.REPRODUCES: original.run_id, "mlflow.runName": f"{original.name} again"}
+    new = search.find(train(again, spark, tags).run_id)
     return _compared(original, new, found)
 
 
@@ -92,12 +92,14 @@ def recorded(run: RunRecord) -> str:
     Raises:
         TrackingError: The run does not say all that is needed; the message names what is missing.
     """
-    text = reading.artifact_text(run.run_id, record.CONFIG)
+    text = search.artifact_text(run.run_id, provenance.CONFIG)
     missing = [f"the tag {name}" for name in _TAGS if not run.tags.get(name)]
-    missing += [f"the file {record.CONFIG}"] if text is None else []
+    missing += [f"the file {provenance.CONFIG}"] if text is None else []
     if text is None or missing:
         why = (
-            "it has no trained weights" if f"the tag {record.WEIGHTS_SHA256}" in missing else "an older Convoy made it"
+            "it has no trained weights"
+            if f"the tag {provenance.WEIGHTS_SHA256}" in missing
+            else "an older Convoy made it"
         )
         raise TrackingError(f"run {run.run_id} cannot be reproduced: it lacks {', '.join(missing)}; {why}")
     return text
@@ -116,18 +118,18 @@ def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> 
         ConfigError: This version of Convoy does not know it.
     """
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
-        file = Path(folder) / record.CONFIG
+        file = Path(folder) / provenance.CONFIG
         file.write_text(text, encoding="utf-8")
         try:
             config = load_config(file)
         except ConvoyError as error:
             raise ConfigError(
-                f"{record.CONFIG} of run {run.run_id} is not understood by this Convoy: {error}"
+                f"{provenance.CONFIG} of run {run.run_id} is not understood by this Convoy: {error}"
             ) from None
     properties = {name: value for name, value in config.spark.conf.items() if value != BLANK}
     if left_out := sorted(config.spark.conf.keys() - properties.keys()):
         say(f"warning: secrets are not logged; without spark.conf {', '.join(left_out)}, unless spark-submit has them")
-    dataset = replace(config.dataset, version=run.tags[record.VERSION], root=overrides.root or config.dataset.root)
+    dataset = replace(config.dataset, version=run.tags[provenance.VERSION], root=overrides.root or config.dataset.root)
     tracking = replace(config.tracking, uri=uri, experiment=run.experiment, registered_model=None)
     spark = replace(config.spark, conf=properties, master=overrides.master or config.spark.master)
     return replace(config, dataset=dataset, tracking=tracking, spark=spark)
@@ -141,26 +143,26 @@ def check_dataset(run: RunRecord, config: Config) -> None:
     """
     dataset = config.dataset
     manifest = Manifest.load(catalog.find(dataset.root, dataset.name, dataset.version))
-    if manifest.fingerprint != run.tags[record.FINGERPRINT]:
+    if manifest.fingerprint != run.tags[provenance.FINGERPRINT]:
         raise DatasetError(
             f"dataset {dataset.name!r} version {dataset.version} under {dataset.root!r} is not what run {run.run_id}"
             f" was trained on: its fingerprint is {manifest.fingerprint[:12]}, expected"
-            f" {run.tags[record.FINGERPRINT][:12]}; say where the dataset is with --root"
+            f" {run.tags[provenance.FINGERPRINT][:12]}; say where the dataset is with --root"
         )
 
 
 def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
     """What of code, Python and packages is not as it was, a line each; another machine is told, but not among them."""
     found = []
-    was, commit = run.tags.get(record.COMMIT, ""), record.git_commit()
+    was, commit = run.tags.get(provenance.COMMIT, ""), provenance.git_commit()
     if was != commit:
         found.append(f"code {was or 'of no commit'}, here {commit or 'of no commit'}")
-    elif run.tags.get(record.CHANGES_SHA256, "") != record.uncommitted_sha256():
-        found.append(f"uncommitted changes are not those of {record.CHANGES}")
+    elif run.tags.get(provenance.CHANGES_SHA256, "") != provenance.uncommitted_sha256():
+        found.append(f"uncommitted changes are not those of {provenance.CHANGES}")
     if of_run.packages is None or of_run.machine is None:
         found.append("packages and Python, which the run does not tell")
         return found
-    machine, packages = record.machine(), record.installed()
+    machine, packages = provenance.machine(), provenance.installed()
     if of_run.machine.get("python") != machine["python"]:
         found.append(f"Python {of_run.machine.get('python')}, here {machine['python']}")
     if of_run.machine.get("onednn") != machine["onednn"]:
@@ -176,12 +178,12 @@ def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
 
 
 def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> ReproduceResult:
-    before, after = (run.tags.get(record.WEIGHTS_SHA256) for run in (original, new))
+    before, after = (run.tags.get(provenance.WEIGHTS_SHA256) for run in (original, new))
     identical = before == after
-    initial = [run.tags.get(record.INITIAL_SHA256) for run in (original, new)]
+    initial = [run.tags.get(provenance.INITIAL_SHA256) for run in (original, new)]
     if initial[0] != initial[1]:
         found = [*found, "the initial weights are not those of the run"]
-    record.mark_identical(new.run_id, identical)
+    provenance.mark_identical(new.run_id, identical)
     comparison: dict[str, Any] = {"weights_sha256": [before, after], "not_as_it_was": found}
     if identical:
         say(f"identical, bit by bit: weights {before}")
@@ -208,7 +210,7 @@ def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> Reproduc
 
 def first_epoch(original: RunRecord, new: RunRecord) -> int | None:
     """The first epoch, from 1, whose loss is not the same in both runs; None where all are."""
-    before, after = (reading.history(run.run_id, "loss") for run in (original, new))
+    before, after = (search.history(run.run_id, "loss") for run in (original, new))
     return next((step for step in sorted(before.keys() | after.keys()) if before.get(step) != after.get(step)), None)
 
 

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.cluster.spark import session, stage_progress
 from convoy.config import Config
 from convoy.console import Progress, say
-from convoy.evaluation.drift import Drift, compare, text_of, warnings_of
-from convoy.inference.gauge import Gauge, gauge_for
-from convoy.inference.inputs import check_input
-from convoy.inference.scoring import check_output, score_to_output
-from convoy.inference.summary import Summary, summarise
+from convoy.inference.sinks.write import check_output, score_to_output
+from convoy.inference.sources import check_input
 from convoy.models.package import ModelPackage
-from convoy.spark import session, stage_progress
-from convoy.tracking import stages, store
-from convoy.tracking.package import load_package
+from convoy.monitoring.drift import Drift, compare, text_of, warnings_of
+from convoy.monitoring.image_stats import ImageStatsAccumulator, image_stats_for
+from convoy.monitoring.score_summary import Summary, summarise
+from convoy.tracking import connection, stages
+from convoy.tracking.model_io import load_package
 from convoy.tracking.registry import default_uri
 from convoy.tracking.scorings import Histogram, histogram_picture, log_scoring
 from convoy.workflows import signatures
@@ -47,11 +47,11 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
     uri = default_uri(section.model, config.tracking.registered_model, "scoring.model")
     check_input(config)
     check_output(section)
-    store.connect(config.tracking.uri, config.tracking.registry_uri)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri)
     progress = Progress("score", 100, "%")
     with session("score", config.spark, spark) as running:
-        gauge = gauge_for(running, package)
+        gauge = image_stats_for(running, package)
         with stage_progress(running, lambda fraction: progress.note(f"{fraction:.0%} of the tasks")):
             written = score_to_output(running, config, package, gauge)
         progress.close()
@@ -66,7 +66,7 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
 
 
 def report_scores(
-    scored: DataFrame, config: Config, package: ModelPackage, gauge: Gauge | None, seconds: float
+    scored: DataFrame, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None, seconds: float
 ) -> dict[str, Any]:
     """Count scores that are published, compare them with training, tell the user, and log a run where one is wanted.
 
@@ -103,7 +103,7 @@ def report_scores(
         picture = histogram_picture(histograms)
         run_id = log_scoring(config, package, application, _metrics(summary, drifts, rate), document, picture)
     except Exception as error:  # whatever it is, the scores are published
-        say(f"warning: the scores are published, but MLflow has no run of them: {store.first_line(error)}")
+        say(f"warning: the scores are published, but MLflow has no run of them: {connection.first_line(error)}")
         return {**fields, "run_id": None}
     return {**fields, "run_id": run_id}
 
@@ -151,7 +151,7 @@ def _metrics(summary: Summary, drifts: Mapping[str, Drift], rate: float) -> dict
     return {f"score_{name}": value for name, value in (metrics | psi).items()}
 
 
-def _histograms(package: ModelPackage, summary: Summary, gauge: Gauge | None) -> list[Histogram]:
+def _histograms(package: ModelPackage, summary: Summary, gauge: ImageStatsAccumulator | None) -> list[Histogram]:
     known, training = package.classes, package.training
     counts = [summary.classes.get(name, 0) for name in known]
     histograms = [Histogram(CLASSES, known, counts, training.class_counts if training else None)]

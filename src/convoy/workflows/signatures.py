@@ -10,9 +10,9 @@ from typing import Any
 
 from convoy import __version__
 from convoy.config import Config
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
-from convoy.inference.inputs import list_input
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
+from convoy.inference.sources import list_input
 
 _NO_INFLUENCE = ("checkpoint", "resume", "max_restarts", "stall_timeout", "keep_checkpoints")
 

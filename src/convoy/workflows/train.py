@@ -10,34 +10,36 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.preflight import check_executors
+from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import Progress, say
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.read import read_examples
-from convoy.dataset.reader import samples_per_epoch
+from convoy.dataset.reading.examples import read_examples
+from convoy.dataset.reading.split_reader import samples_per_epoch
+from convoy.dataset.storage.manifest import NAME as MANIFEST
+from convoy.dataset.storage.manifest import Manifest
 from convoy.insight.report import explainer
-from convoy.models.describe import NetworkDescription
-from convoy.models.description_text import full_text, short_text
-from convoy.models.picture import network_picture
+from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
 from convoy.models.registry import build
-from convoy.spark import session
-from convoy.tracking import rates, stages, store
+from convoy.models.summary.describe import NetworkDescription
+from convoy.models.summary.picture import network_picture
+from convoy.models.summary.text import full_text, short_text
+from convoy.plots.lr_finder import rate_curve
+from convoy.tracking import connection, lr_sweep, stages
+from convoy.tracking.descriptions import training_note
 from convoy.tracking.initial_weights import SCHEMES, download_weights
 from convoy.tracking.lifecycle import training_run
-from convoy.tracking.notes import training_note
-from convoy.tracking.package import log_model
-from convoy.tracking.record import WEIGHTS_SHA256, tags_of_weights
-from convoy.tracking.runs import TrainingRun
-from convoy.training.elastic import ranks_to_start
-from convoy.training.finder import find_rate
-from convoy.training.launch import Handle, launch, run_on_ranks, task_of
+from convoy.tracking.model_io import log_model
+from convoy.tracking.provenance import WEIGHTS_SHA256, tags_of_weights
+from convoy.tracking.run import TrainingRun
+from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root
+from convoy.training.distributed.elastic import ranks_to_start
+from convoy.training.distributed.launch import Handle, launch, run_on_ranks, task_of
+from convoy.training.loop import TrainedModel, TrainTask, load_trained
 from convoy.training.network import check_weights
-from convoy.training.preflight import check_executors
+from convoy.training.optim.lr_finder import find_rate
 from convoy.training.preparation import prepare
 from convoy.training.progress import Reporter, TrainingProgress
-from convoy.training.recovery import checkpoint_folder, made_folder
-from convoy.training.transfer import InitialWeights, weights_in_file, where_ranks_read
-from convoy.training.worker import TrainedModel, TrainTask, load_trained
 from convoy.workflows import signatures
 from convoy.workflows.results import TrainResult
 
@@ -61,10 +63,10 @@ def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, 
     """
     started = time.monotonic()
     path, manifest, network = prepare(config, build)
-    store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+    connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
     with initial_weights(config, manifest) as weights, session("train", config.spark, spark) as running:
         ranks = ranks_to_start(running, config.training)
-        check_executors(running, ranks, str(path), made_folder(config.training))
+        check_executors(running, ranks, str(path / MANIFEST), ensure_checkpoint_root(config.training))
         run, fields = train_in_run(running, config, path, manifest, weights, tags or {}, Hooks(network=network))
     result = TrainResult(
         run_id=run.run_id,
@@ -177,12 +179,13 @@ def _find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest
     rows = samples_per_epoch(manifest, task.training.class_balance)
     with TrainingProgress(rows, 1, lambda *_: None) as progress:
         sweep = run_on_ranks(spark, task, progress.handle, find_rate)
-    rates.log_sweep(run, sweep)
+    curve = rate_curve(sweep.rates, sweep.losses, sweep.smoothed, sweep.first, sweep.suggestion, sweep.scale)
+    lr_sweep.log_sweep(run, sweep.rates, sweep.losses, list(sweep.smoothed), sweep.suggestion, curve)
     rate, updates = sweep.suggestion, len(sweep.losses)
     if rate is None:
-        say(f"the loss did not fall at any learning rate; look at {rates.PICTURE} of run {run.run_id}")
+        say(f"the loss did not fall at any learning rate; look at {lr_sweep.PICTURE} of run {run.run_id}")
     else:
-        say(f"suggested: --training.optimizer.learning_rate {rate:g}; {rates.PICTURE} of run {run.run_id} shows why")
+        say(f"suggested: --training.optimizer.learning_rate {rate:g}; {lr_sweep.PICTURE} of run {run.run_id} shows why")
     return {
         "suggested_learning_rate": rate,
         "updates": updates,

@@ -11,30 +11,31 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.preflight import check_executors
+from convoy.cluster.spark import session, slots, too_few_slots
 from convoy.config import Config, TuneConfig
 from convoy.console import say
-from convoy.dataset import catalog
-from convoy.dataset.manifest import Manifest
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import NAME as MANIFEST
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError, TrainingStopped
 from convoy.models.registry import build
-from convoy.spark import session, slots, too_few_slots
-from convoy.tracking import registry, store
-from convoy.tracking.runs import TrainingRun
-from convoy.tracking.trials import ParentRun, parent_run
-from convoy.training.elastic import ranks_to_start
-from convoy.training.launch import Handle, RankFailure, launch
-from convoy.training.on_task import OnTask
-from convoy.training.preflight import check_executors
+from convoy.tracking import connection, registry
+from convoy.tracking.child_runs import ParentRun, parent_run
+from convoy.tracking.run import TrainingRun
+from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root
+from convoy.training.distributed.elastic import ranks_to_start
+from convoy.training.distributed.launch import Handle, RankFailure, launch
+from convoy.training.distributed.spark_task import OnTask
+from convoy.training.loop import TrainedModel, TrainTask
 from convoy.training.preparation import check_networks
-from convoy.training.recovery import checkpoint_folder, made_folder
-from convoy.training.worker import TrainedModel, TrainTask
 from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best
+from convoy.tuning.figures import pictures_of
 from convoy.tuning.parameter import Parameter
-from convoy.tuning.pictures import pictures_of
 from convoy.tuning.space import applied, extremes, space_of
 from convoy.tuning.storage import open_study
 from convoy.tuning.study import Study
-from convoy.tuning.trials import State, Tried, reason_to_end
+from convoy.tuning.trials import State, TrialResult, reason_to_end
 from convoy.workflows.ingest import ingest
 from convoy.workflows.results import TuneResult
 from convoy.workflows.train import Hooks, initial_weights, train, train_in_run
@@ -72,7 +73,7 @@ def tune(config: Config, spark: SparkSession | None = None) -> TuneResult:
     manifest = Manifest.load(path)
     check_networks(build, extremes(config, parameters), manifest)
     with open_study(config, parameters, manifest.fingerprint) as study:
-        store.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+        connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         with session("tune", config.spark, spark) as running:
             check_machines(running, config, path)
             application = running.sparkContext.applicationId
@@ -123,11 +124,13 @@ def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
     """
     wanted = config.tune.parallel
     if wanted is None:
-        check_executors(spark, ranks_to_start(spark, config.training), str(path), made_folder(config.training))
+        check_executors(
+            spark, ranks_to_start(spark, config.training), str(path / MANIFEST), ensure_checkpoint_root(config.training)
+        )
         return
     if wanted > (available := slots(spark, wanted)):
         raise too_few_slots("tune.parallel", wanted, str(spark.sparkContext.master), available)
-    check_executors(spark, wanted, str(path), None)
+    check_executors(spark, wanted, str(path / MANIFEST), None)
 
 
 def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
@@ -229,7 +232,7 @@ class Runner:
                 self._board.began(asked.number, sum(one.state != "running" for one in trials), self._study.best())
                 self._try(asked, start)
 
-    def _try(self, asked: Tried, start: Start) -> None:
+    def _try(self, asked: TrialResult, start: Start) -> None:
         run_ids: list[str] = []
         state: State = "complete"
         value, reason = None, ""
@@ -246,7 +249,7 @@ class Runner:
         self._study.note(asked.number, reason=reason)
         self._ended(self._study.tell(asked.number, state, value), run_ids)
 
-    def _ended(self, tried: Tried, run_ids: Sequence[str]) -> None:
+    def _ended(self, tried: TrialResult, run_ids: Sequence[str]) -> None:
         best, metric = self._study.best(), self._tune.metric
         metrics: dict[str, float] = {} if tried.value is None else {f"trial_{metric}": tried.value}
         if best is not None and best.value is not None:
@@ -269,7 +272,7 @@ class Runner:
             self._all.parent.set_tag("convoy.best_run", best.run_id)
         self._drawn = time.monotonic()
 
-    def _train(self, asked: Tried, start: Start, run_ids: list[str]) -> Mapping[str, Any]:
+    def _train(self, asked: TrialResult, start: Start, run_ids: list[str]) -> Mapping[str, Any]:
         """Train in a run of its own; the lock is held before and after, and not while the training runs."""
         all_, number, metric = self._all, asked.number, self._tune.metric
         config = trial_config(all_.config, asked.values)
@@ -343,7 +346,7 @@ def finalize_best(context: StudyContext, study: Study) -> dict[str, Any]:
     }
 
 
-def _finalized(context: StudyContext, best: Tried) -> dict[str, Any]:
+def _finalized(context: StudyContext, best: TrialResult) -> dict[str, Any]:
     config = context.config
     name = config.tracking.registered_model
     if config.tune.best == "keep" or name is None:

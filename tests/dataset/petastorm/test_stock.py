@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convoy.spark import find_java
+from convoy.cluster.spark import find_java
 from tests.conftest import noise
 from tests.dataset.petastorm import stock
 from tests.dataset.versions import write_arrays

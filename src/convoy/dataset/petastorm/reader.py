@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from convoy.dataset.manifest import Manifest
-from convoy.dataset.plan import rank_slice
-from convoy.dataset.reader import Batch
+from convoy.dataset.reading.epoch_plan import rank_slice
+from convoy.dataset.reading.split_reader import Batch
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
 from convoy.dataset.sources.paths import read_local_file
-from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError
 
 

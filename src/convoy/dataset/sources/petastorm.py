@@ -11,11 +11,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from convoy.config import ColumnsConfig
+from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.arrays import LARGEST, NUMBERS
 from convoy.dataset.sources.paths import absolute, is_url
 from convoy.dataset.sources.rows import glob_escaped, spark_errors
 from convoy.dataset.sources.table import TableSource
-from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError, did_you_mean
 from convoy.images import ArraySpec
 

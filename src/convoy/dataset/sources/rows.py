@@ -22,8 +22,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.listing import LABEL_EXPECTED, MAX_CLASSES, is_label, sorted_classes
-from convoy.dataset.splits import SPLIT_ALIASES
 from convoy.errors import SourceError, did_you_mean
 
 CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}

@@ -1,0 +1,225 @@
+"""Before the ranks start: are their machines able to? One quick task per rank asks, instead of a late failure."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from convoy.cluster import connectivity
+from convoy.cluster.connectivity import Meeting
+from convoy.cluster.spark import driver_addresses
+from convoy.errors import ClusterError, ConvoyError, DatasetError
+
+# Ranks with other versions would compute something else; another Spark reads other messages than the driver's sends.
+_ALIKE = ("python", "convoy", "pyspark", "tensorflow", "keras", "horovod")
+_MEND = "install the driver's versions on every worker, or ship its environment with --archives"
+_REASONS = (
+    re.compile(r'(Cannot run program "[^"]*": [^\n;]*)'),
+    re.compile(r"(Python in worker has different version[^\n]*?)\.?(?:\n|$)"),
+    re.compile(r"^[ \t]*((?!java|org\.)[\w.]+(?:Error|Exception): [^\n]*)", re.MULTILINE),  # Python's
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a Python process on a machine has.
+
+    Attributes:
+        host: Its name.
+        versions: Of Python (``3.11``) and of packages, by name; None where one is missing.
+        manifest: SHA-256 of the dataset version's manifest; None where it cannot be read.
+        unreadable: Why the manifest cannot be read; None where it can be.
+        unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
+        network: The host and its network namespace; what has others is reached by addresses only.
+        address: What the host's own name stands for there; None where it cannot be resolved.
+        unreached: Whom it cannot reach, the driver or another worker, at which address and port, and why; None where
+            it reaches both.
+    """
+
+    host: str
+    versions: dict[str, str | None]
+    manifest: str | None
+    unreadable: str | None = None
+    unwritable: str | None = None
+    network: str = ""
+    address: str | None = None
+    unreached: str | None = None
+
+
+def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint_folder: str | None) -> None:
+    """Look whether every machine that may run a rank has what the driver has; a Spark job of a second or so.
+
+    Args:
+        spark: The session; it has ``workers`` slots (see ``elastic.ranks_to_start``), so each task gets one of its own.
+        workers: Number of ranks; nothing is checked for 0, which is the driver itself.
+        manifest: Path of a file of the dataset version that every rank must be able to read: its manifest.
+        checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.
+
+    Raises:
+        ClusterError: Other versions or missing packages on an executor, one that does not reach the driver or
+            another, a checkpoint folder that cannot be written.
+        DatasetError: An executor does not see the dataset.
+    """
+    if workers == 0:
+        return
+    own = _machine(next(probe_of(manifest, checkpoint_folder)([])))
+    with connectivity.listening(*driver_addresses(spark), workers) as meeting:
+        answers = ask(spark, workers, probe_of(manifest, checkpoint_folder, meeting))
+    problem = first_problem(own, [_machine(answer) for answer in answers], manifest)
+    if problem is not None:
+        raise problem
+
+
+def ask(spark: SparkSession, tasks: int, probe: Callable[[Iterable[int]], Iterator[str]]) -> list[str]:
+    """Run a probe in so many tasks, which need no Convoy for it, and return their answers.
+
+    Raises:
+        ClusterError: A task cannot run at all, or the job was cancelled.
+    """
+    try:
+        return list(spark.sparkContext.parallelize(range(tasks), tasks).mapPartitions(probe).collect())
+    except Exception as error:
+        raise failed_job(str(error)) from None
+
+
+def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) -> ConvoyError | None:
+    """Compare executors with the driver.
+
+    Args:
+        driver: The driver's own machine.
+        executors: One per rank; a host may come several times.
+        manifest: Path of the manifest of the dataset version, for the message.
+
+    Returns:
+        The error to raise, of the first host (by name) that has one, or None.
+    """
+    differing = {machine.host: found for machine in executors if (found := differences(driver, machine))}
+    if differing:
+        host, others = min(differing), len(differing) - 1
+        more = f" (and {others} more host{'s' if others > 1 else ''})" if others else ""
+        return ClusterError(f"host {host}{more} has {differing[host]}; {_MEND}")
+    if (alone := unreachable(executors)) is not None:
+        return ClusterError(alone)
+    for machine in sorted(executors, key=lambda machine: machine.host):
+        if machine.unreached is not None:
+            return ClusterError(connectivity.problem(machine.host, machine.unreached))
+        missing = machine.manifest is None
+        seen = f"cannot read {manifest} ({machine.unreadable})" if missing else f"has another {manifest}"
+        if machine.manifest is None or machine.manifest != driver.manifest:
+            return DatasetError(
+                f"dataset.root must be a folder that every worker sees: host {machine.host} {seen}; put it on a shared"
+                " file system, mounted at the same path everywhere"
+            )
+        if machine.unwritable is not None:
+            return ClusterError(
+                f"checkpoints must go to a folder that every worker can write to: host {machine.host} cannot write"
+                f" ({machine.unwritable}); put it on a shared file system, mounted at the same path everywhere"
+            )
+    return None
+
+
+def unreachable(executors: Sequence[Machine]) -> str | None:
+    """Say which of several machines gives the others an address that only it can reach, and how to mend it.
+
+    Horovod 0.28.1 lets the ranks meet at the interface that they have in common, then once more, for its process set,
+    at what each host's name stands for: ``GlooContext::InitializeForProcessSet`` (horovod/common/gloo/gloo_context.cc)
+    has no interface set. Where that is the loopback interface, one rank ends and the others wait for it.
+    """
+    if len({machine.network for machine in executors}) < 2:
+        return None
+    for machine in sorted(executors, key=lambda machine: (machine.host, machine.network)):
+        if machine.address is None or machine.address == "::1" or machine.address.startswith("127."):
+            stands = "nothing" if machine.address is None else machine.address
+            return (
+                f"host {machine.host}'s own name stands for {stands} there, where no rank on another host reaches it;"
+                " let /etc/hosts on it, or DNS, give its name the address that others reach"
+            )
+    return None
+
+
+def differences(driver: Machine, machine: Machine) -> str:
+    """Say what else the machine has that matters, and what the driver has: ``keras 3.9 (driver: 3.15)``; or nothing."""
+    found = []
+    for name, own in driver.versions.items():
+        its = machine.versions.get(name)
+        if own is not None and (its is None or (name in _ALIKE and its != own)):
+            found.append(f"{f'no {name}' if its is None else f'{name} {its}'} (driver: {own})")
+    return ", ".join(found)
+
+
+def _machine(answer: str) -> Machine:
+    return Machine(**json.loads(answer))
+
+
+def probe_of(
+    manifest: str, checkpoint_folder: str | None, meeting: Meeting | None = None
+) -> Callable[[Iterable[int]], Iterator[str]]:
+    """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs."""
+    reached = connectivity.question(meeting)
+
+    def probe(_: Iterable[int]) -> Iterator[str]:
+        import hashlib
+        import json
+        import os
+        import socket
+        import sys
+        import uuid
+        from importlib import import_module
+        from importlib.metadata import PackageNotFoundError, version
+
+        def installed(*names: str) -> str | None:
+            for name in names:
+                try:
+                    return version(name)
+                except PackageNotFoundError:
+                    continue
+            return None
+
+        versions: dict[str, str | None] = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"}
+        versions["tensorflow"] = installed("tensorflow", "tensorflow-cpu", "tensorflow-intel")
+        for name in ("keras", "horovod", "numpy", "pyarrow", "petastorm"):
+            versions[name] = installed(name)
+        try:  # a cluster's own Spark may have no metadata
+            versions["pyspark"] = import_module("pyspark").__version__
+        except ImportError:
+            versions["pyspark"] = None
+        try:  # may be shipped with --py-files, which leaves no metadata
+            versions["convoy"] = import_module("convoy").__version__
+        except ImportError:
+            versions["convoy"] = None
+        host = socket.gethostname()
+        answer: dict[str, object] = {"host": host, "versions": versions, "manifest": None}
+        try:
+            answer["network"] = f"{host} {os.readlink('/proc/self/ns/net')}"
+        except OSError:  # not on Linux
+            answer["network"] = host
+        try:
+            answer["address"] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+        except OSError:
+            answer["address"] = None
+        try:
+            with open(manifest, "rb") as file:
+                answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
+        except OSError as error:
+            answer["unreadable"] = str(error.strerror)
+        if checkpoint_folder is not None:
+            hidden = os.path.join(checkpoint_folder, f".probe-{uuid.uuid4().hex}")
+            try:
+                with open(hidden, "xb") as draft:
+                    draft.write(b"0")
+                os.remove(hidden)
+            except OSError as error:
+                answer["unwritable"] = f"{checkpoint_folder}: {error.strerror}"
+        answer["unreached"] = reached()
+        yield json.dumps(answer)
+
+    return probe
+
+
+def failed_job(text: str) -> ClusterError:
+    """Make one line of what Spark says of a task that could not even ask: no Python there, or another one."""
+    found = next(filter(None, (pattern.search(text) for pattern in _REASONS)), None)
+    reason = found[1] if found else text.strip().partition("\n")[0]
+    return ClusterError(f"an executor cannot run a Python task: {reason[:300]}; {_MEND}, and set PYSPARK_PYTHON to it")

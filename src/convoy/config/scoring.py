@@ -1,0 +1,71 @@
+"""Section ``scoring``."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from convoy.config.validation import require
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """What `jobs/score.py` reads and writes."""
+
+    model: str | None = None
+    """MLflow model URI, as for evaluation.model."""
+    input: str | None = None
+    """A folder of images (searched recursively), a glob, Parquet files, `table:<name>` for a table that Spark knows, or
+    `dataset:<split>` for a split of the configured dataset."""
+    image_column: str | None = None
+    """Of Parquet files or a table: the column with the images; null is the first of content, image and path."""
+    columns: list[str] | None = None
+    """Of Parquet files or a table: the columns to keep beside the predictions; null keeps all, the images too."""
+    output: str = "work/scores"
+    """Folder of Parquet files to write, or `table:<name>` for a table of Spark's catalog."""
+    mode: Literal["overwrite", "append", "incremental"] | None = None
+    """What happens to an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
+    to it, `incremental` adds those that this model version has not scored there yet; null is overwrite, or append for
+    a stream."""
+    format: Literal["parquet", "delta"] = "parquet"
+    """Format of a table that is made; delta needs its jar (spark.jars.packages in spark.conf)."""
+    key: str = "path"
+    """For mode incremental: the column that tells rows apart."""
+    stream: bool = False
+    """Score the files of a folder that have not been scored before, with Structured Streaming; what is known of them is
+    kept in `<scoring.output>.checkpoint`."""
+    stream_interval: float | None = None
+    """Seconds between looks for new files in a stream that goes on until it is stopped; null ends it once all files
+    that are there are scored."""
+    batch_size: int = 256
+    """Most images per call of the network; of large images fewer are taken."""
+    top_k: int | None = None
+    """Add a column `top_k` with so many most probable classes."""
+    probabilities: bool = False
+    """Add a column `probabilities` with those of all classes."""
+    embeddings: bool = False
+    """Add a column `embedding`: what reaches the last layer that has weights."""
+    half_precision: bool = False
+    """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
+    max_error_fraction: float = 0.5
+    """Share of rows that may have an error; with more of them nothing is published, and the job fails."""
+    log_run: bool = False
+    """Log the summary and the histograms to an MLflow run, linked to the model, in tracking.experiment."""
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
+        require(self.top_k is None or self.top_k >= 1, "scoring.top_k", self.top_k, "at least 1")
+        fraction = self.max_error_fraction
+        require(0 <= fraction <= 1, "scoring.max_error_fraction", fraction, "from 0 to 1")
+        interval, table = self.stream_interval, self.output.startswith("table:")
+        streams = interval is None or (self.stream and 0 < interval < math.inf)
+        require(streams, "scoring.stream_interval", interval, "more than 0, and scoring.stream set")
+        plain = self.format == "parquet" or table
+        require(plain, "scoring.format", self.format, "parquet, unless scoring.output is table:<name>")
+        if self.stream:
+            require(self.mode in (None, "append"), "scoring.mode", self.mode, "append where scoring.stream is set")
+            require(not table, "scoring.output", self.output, "a folder where scoring.stream is set")
+
+    @property
+    def write_mode(self) -> Literal["overwrite", "append", "incremental"]:
+        """``mode``, or what null means."""
+        return self.mode or ("append" if self.stream else "overwrite")

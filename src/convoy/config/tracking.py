@@ -1,0 +1,26 @@
+"""Section ``tracking``."""
+
+from dataclasses import dataclass
+
+from convoy.config.validation import require
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """MLflow."""
+
+    uri: str = "sqlite:///mlflow.db"
+    """Tracking URI: a SQLite file, http(s)://server, or `databricks`."""
+    experiment: str = "convoy"
+    """Experiment that collects the runs."""
+    report: bool = True
+    """Log `report.html` and the pictures in it to each training run: where the network errs, what it looks at."""
+    registered_model: str | None = None
+    """Name under which each trained model is registered as a new version; null registers none."""
+    registry_uri: str | None = None
+    """Where models are registered, when that is not the tracking URI; e.g. `databricks-uc`, Unity Catalog."""
+
+    def __post_init__(self) -> None:
+        name = self.registered_model
+        plain = name is None or (name != "" and not any(sign in name for sign in "/:@'\""))
+        require(plain, "tracking.registered_model", name, "a name without / : @ or quotes")

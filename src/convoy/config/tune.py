@@ -1,0 +1,56 @@
+"""Section ``tune``."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from convoy.config.validation import require
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """What `jobs/tune.py` searches, and how."""
+
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields of `model` and `training`, named as on the command line -> what to try:
+    `{low: 1e-4, high: 1e-1, log: true}`, `{low: 2, high: 6, step: 2}` or `{choices: [relu, tanh]}`;
+    `when: {training.optimizer.name: sgd}` tries the field only with that choice, or list of choices, of another one."""
+    metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    """What has to get better: a rising val_accuracy, or a falling val_loss, of the weights that are kept."""
+    sampler: Literal["tpe", "random", "grid", "cmaes"] = "tpe"
+    """`tpe` (tree-structured Parzen estimator) learns from earlier trials; so does `cmaes` for ranges, while it draws
+    choices at random; `grid` tries all there is, so that ranges need a step."""
+    pruner: Literal["none", "median", "halving", "hyperband"] = "median"
+    """Ends trials that look bad after an epoch: `median` what is worse than half of the others (once five are
+    complete), `halving` all but a quarter of those that got as far, `hyperband` in several brackets."""
+    trials: int | None = 20
+    """Trials of the study, those before a restart among them; null does not limit them."""
+    minutes: float | None = None
+    """No trial begins later than this after the job did; null does not limit the time."""
+    patience: int | None = None
+    """Trials without a new best after which no other begins; null goes on."""
+    parallel: int | None = None
+    """Trials at a time, each on one Spark task as a single process; null trains one at a time, over
+    training.num_workers ranks."""
+    study: str | None = None
+    """The study's name; one of that name in `storage` goes on. null is tracking.experiment."""
+    storage: str = "sqlite:///work/studies.db"
+    """Where studies are kept: a SQLite file, or any other database as SQLAlchemy writes it."""
+    best: Literal["keep", "register", "retrain"] = "keep"
+    """At the end, `register` makes the best trial's model a version of tracking.registered_model; `retrain` trains its
+    configuration once more, over training.num_workers ranks, and registers that."""
+    seed: int = 0
+    """Seed of the sampler."""
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "patience", "parallel"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"tune.{name}", value, "1 or more, or null")
+        minutes = self.minutes
+        require(minutes is None or 0 < minutes < math.inf, "tune.minutes", minutes, "more than 0, or null")
+        require(self.seed >= 0, "tune.seed", self.seed, "0 or more")
+        require(self.study != "", "tune.study", self.study, "a name, or null")
+        known = "://" in self.storage and self.storage not in ("sqlite://", "sqlite:///")
+        require(known, "tune.storage", self.storage, "a database, e.g. sqlite:///work/studies.db")
+        limited = self.sampler == "grid" or {self.trials, minutes, self.patience} != {None}
+        require(limited, "tune.trials", None, "a number, where tune.minutes and tune.patience are null too")

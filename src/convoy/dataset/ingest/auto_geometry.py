@@ -1,0 +1,65 @@
+"""``dataset.image.resize: auto``: a geometry proposed from a sample of the images."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from convoy.config import DatasetConfig
+from convoy.dataset.ingest.scan import payload_of
+from convoy.dataset.sources import Source
+from convoy.errors import SourceError
+from convoy.images import BadImage, ImageInfo, identify, propose
+
+_SAMPLE = 500
+_COLUMNS = "kind string, width int, height int, channels int"
+
+
+def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> tuple[DatasetConfig, str]:
+    """Replace the geometry of a configuration by one that suits the images.
+
+    Args:
+        samples: Rows that ``payload_of`` takes, with ``key``: the same sample every time.
+        source: Where to read them.
+        config: With ``image.resize`` ``auto``.
+
+    Returns:
+        (The configuration with height, width, channels and policy filled in, why: one line).
+
+    Raises:
+        SourceError: None of the sample can be read.
+    """
+    sample = samples.where("error is null").orderBy("key").limit(_SAMPLE)
+    rows = sample.mapInArrow(functools.partial(identify_samples, source=source), _COLUMNS).collect()
+    if not rows:
+        raise SourceError("none of the images can be read, so no geometry can be proposed; is source.path right?")
+    infos = [
+        ImageInfo(kind=r.kind, width=r.width, height=r.height, channels=r.channels, bits=8, plain=True) for r in rows
+    ]
+    geometry, reason = propose(infos)
+    image = replace(config.image, **{k: v for k, v in asdict(geometry).items() if k != "interpolation"})
+    return replace(config, image=image), reason
+
+
+def identify_samples(batches: Iterable[pa.RecordBatch], source: Source) -> Iterator[pa.RecordBatch]:
+    """Size and channels of every sample whose header can be read. Runs on a worker."""
+    for batch in batches:
+        found = []
+        for row in batch.to_pylist():
+            try:
+                payload = payload_of(row, source)
+                if isinstance(payload, bytes):
+                    info = identify(payload)
+                    found.append([info.kind, info.width, info.height, info.channels])
+                else:
+                    channels = payload.shape[2] if payload.ndim == 3 else 1
+                    found.append(["array", payload.shape[1], payload.shape[0], channels])
+            except (BadImage, OSError):
+                continue
+        columns = list(zip(*found, strict=True)) or [(), (), (), ()]
+        types = (pa.string(), pa.int32(), pa.int32(), pa.int32())
+        names = ("kind", "width", "height", "channels")
+        arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, names=list(names))

@@ -1,0 +1,270 @@
+"""A source becomes a published dataset version: scan -> layout -> write -> check -> publish."""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from convoy import __version__
+from convoy.cluster.spark import stage_progress
+from convoy.config import DatasetConfig
+from convoy.console import say
+from convoy.dataset.ingest.auto_geometry import propose_image
+from convoy.dataset.ingest.checks import check_reports, check_scan
+from convoy.dataset.ingest.layout import Layout, lay_out, partition_keys
+from convoy.dataset.ingest.preview import draw_pictures
+from convoy.dataset.ingest.scan import Scan, scan_source
+from convoy.dataset.ingest.splits import SPLITS
+from convoy.dataset.ingest.statistics import (
+    class_weights,
+    image_profile,
+    pixel_statistics,
+    size_statistics,
+    split_entries,
+)
+from convoy.dataset.ingest.write import REPORT, FileReport, WriteTask, write_files
+from convoy.dataset.petastorm.schema import add_petastorm_metadata
+from convoy.dataset.sources import Source
+from convoy.dataset.storage import catalog, raw
+from convoy.dataset.storage.durable import disk_errors
+from convoy.dataset.storage.manifest import FORMAT, Manifest
+from convoy.dataset.storage.manifest import NAME as MANIFEST
+from convoy.dataset.storage.verify import is_whole
+from convoy.errors import ConfigError, did_you_mean
+from convoy.images import ArraySpec, Geometry
+
+_TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
+QUARANTINE = "quarantine"
+_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Result of an ingest.
+
+    Attributes:
+        path: Folder of the version.
+        manifest: Its manifest.
+        existed: True if the very version was there already and nothing was written.
+    """
+
+    path: Path
+    manifest: Manifest
+    existed: bool
+
+
+def ingest(
+    spark: SparkSession, source: Source, config: DatasetConfig, on_progress: Callable[[str, float, int], None]
+) -> Ingested:
+    """Write a source as a new dataset version and publish it whole, or not at all.
+
+    Args:
+        spark: The session.
+        source: Where the images come from, checked.
+        config: Name, geometry, storage and splits.
+        on_progress: Called with (phase, fraction done, samples in all) from time to time.
+
+    Returns:
+        The version; the existing one if the same content was ingested with the same settings before.
+
+    Raises:
+        SourceError: No images, a class without a readable one, or too many that cannot be used.
+        DatasetError: The root cannot be written to.
+    """
+    if (array := source.array_spec()) and config.storage.codec != "raw":
+        raise ConfigError(
+            f"dataset.storage.codec is {config.storage.codec!r}, but the samples are arrays, {array}; expected raw, the"
+            " codec for all but uint8 images with 1 or 3 channels"
+        )
+    classes = source.classes(spark)
+    if unknown := sorted(config.class_fractions.keys() - set(classes)):
+        raise ConfigError(
+            f"dataset.class_fractions has {unknown[0]!r}, which is no class of the source"
+            f"{did_you_mean(unknown[0], classes) or '; there are ' + ', '.join(classes[:10])}"
+        )
+    with _few_at_a_time(spark, source):
+        return _ingest(spark, source, classes, config, on_progress)
+
+
+@contextmanager
+def _few_at_a_time(spark: SparkSession, source: Source) -> Iterator[None]:
+    """Send few rows at a time to the workers where the images, which may be large, are in the rows."""
+    before = str(spark.conf.get(_RECORDS))
+    if "content" in source.listing(spark).columns:
+        spark.conf.set(_RECORDS, "16")
+    try:
+        yield
+    finally:
+        spark.conf.set(_RECORDS, before)
+
+
+def _ingest(
+    spark: SparkSession,
+    source: Source,
+    classes: list[str],
+    config: DatasetConfig,
+    on_progress: Callable[[str, float, int], None],
+) -> Ingested:
+    listing_progress = stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0))
+    with listing_progress, disk_errors(config.root, Path(config.root)):
+        scan = scan_source(spark, source, config)
+    try:
+        check_scan(scan, classes)
+        array = source.array_spec()
+        if array is None and config.image.resize == "auto":
+            config, reason = propose_image(_with_content(spark, scan.samples, source), source, config)
+            say(f"ingest: images become {config.image.shape} by {config.image.resize}: {reason}")
+        version = version_id(scan.fingerprint, config, array)
+        if version in catalog.versions(config.root, config.name):
+            path = catalog.find(config.root, config.name, version)
+            if is_whole(path):
+                catalog.set_latest(path)
+                return Ingested(path, Manifest.load(path), existed=True)
+            say(f"warning: version {version} is there, but damaged; it is written again")
+        geometry = None if array else _geometry(config)
+        spec = array or _geometry(config).spec
+        with catalog.staging(config.root, config.name) as staged:
+            layouts = _layouts(scan, spec, config.storage.row_group_mb)
+            rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
+            task = WriteTask(
+                str(staged), source, geometry, spec, classes, rows_per_group, config.storage, scan.weighted
+            )
+            with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, scan.total)):
+                reports = _write(spark, scan.samples, layouts, task)
+            bad = check_reports(reports, classes, scan, config.max_bad_fraction)
+            manifest = _manifest(reports, bad, classes, geometry, spec, version, scan, source, config)
+            for split, entry in manifest.splits.items():
+                row_groups = {file.name: len(file.row_groups) for file in entry.files}
+                add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups, scan.weighted)
+            _write_quarantine(staged, bad)
+            draw_pictures(staged, manifest)
+            (staged / MANIFEST).write_text(manifest.dumps())
+            damaged = Path(staged).parent / version
+            if damaged.exists() and not is_whole(damaged):
+                shutil.rmtree(damaged)  # not before: if writing fails, what is left of it stays
+            return Ingested(catalog.publish(staged, version), manifest, existed=False)
+    finally:
+        scan.samples.unpersist()
+
+
+def _geometry(config: DatasetConfig) -> Geometry:
+    image = config.image
+    return Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
+
+
+def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[str, Any]:
+    """The settings that shape a version's content, beside the source's own; of arrays, their shape and type."""
+    storage = config.storage
+    image = [*config.image.shape, config.image.resize, config.image.interpolation]
+    return {
+        **({"array": [list(array.shape), array.dtype]} if array else {"image": image}),
+        "codec": [storage.codec, storage.jpeg_quality] if storage.codec == "jpeg" else [storage.codec],
+        "row_group_mb": storage.row_group_mb,
+        "validation_fraction": config.validation_fraction,
+        "test_fraction": config.test_fraction,
+        "on_leakage": config.on_leakage,
+        **({"class_fractions": config.class_fractions} if config.class_fractions else {}),
+    }
+
+
+def version_id(fingerprint: str, config: DatasetConfig, array: ArraySpec | None = None) -> str:
+    """Name a version by its content and the settings that shape it: 12 hex digits."""
+    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config, array)}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _layouts(scan: Scan, spec: ArraySpec, row_group_mb: float) -> dict[str, Layout]:
+    row_bytes = len(raw.header(spec.shape, spec.dtype)) + spec.nbytes
+    rows = Counter[str]()
+    for (split, _), count in scan.counts.items():
+        rows[split] += count
+    sizes = scan.source_bytes
+    return {split: lay_out(rows[split], row_bytes, row_group_mb, sizes[split]) for split in SPLITS if rows[split]}
+
+
+def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> DataFrame:
+    """Add the images themselves where the source's rows hold them; they are not cached with the scan."""
+    listing = source.listing(spark)
+    if "content" not in listing.columns:
+        return samples
+    return samples.join(listing.select("name", "content").dropDuplicates(["name"]), "name")
+
+
+def _write(spark: SparkSession, samples: DataFrame, layouts: dict[str, Layout], task: WriteTask) -> list[FileReport]:
+    """Send every sample to the task that writes its file, in the order of the keys (the same shuffle every time)."""
+    counts = [layout.files for layout in layouts.values()]
+    *before, files = accumulate(counts, initial=0)
+    share = F.conv(F.substring("key", 1, 8), 16, 10).cast("long")  # of 2**32
+    file = F.shiftrightunsigned(share * _of_split(layouts, counts), 32).cast("int")
+    partition = F.element_at(F.array(*map(F.lit, partition_keys(files))), file + _of_split(layouts, before) + 1)
+    placed = _with_content(spark, samples.withColumn("file", file), task.source)
+    placed = placed.repartition(files, partition).sortWithinPartitions("split", "file", "key").drop("key")
+    reports = placed.mapInArrow(functools.partial(write_files, task=task), REPORT).collect()
+    return sorted((FileReport(**json.loads(row.report)) for row in reports), key=lambda r: (r.split, r.file))
+
+
+def _of_split(splits: Iterable[str], values: Iterable[int]) -> Column:
+    """The value of each row's split."""
+    pairs = zip(splits, values, strict=True)
+    return F.create_map(*(F.lit(part) for pair in pairs for part in pair))[F.col("split")]
+
+
+def _manifest(
+    reports: list[FileReport],
+    bad: list[dict[str, Any]],
+    classes: list[str],
+    geometry: Geometry | None,
+    spec: ArraySpec,
+    version: str,
+    scan: Scan,
+    source: Source,
+    config: DatasetConfig,
+) -> Manifest:
+    splits = split_entries(reports, classes)
+    mean, std = pixel_statistics(reports, spec, splits["train"].rows)
+    return Manifest(
+        name=config.name,
+        version=version,
+        fingerprint=scan.fingerprint,
+        image=geometry,
+        codec=config.storage.codec,
+        classes=classes,
+        pixel_mean=mean,
+        pixel_std=std,
+        class_weights=class_weights(splits["train"].per_class),
+        splits=splits,
+        sizes=size_statistics(reports),
+        duplicates=scan.duplicates,
+        settings=settings_of(config, None if geometry else spec),
+        quarantined=len(bad),
+        source=source.describe(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},
+        shape=spec.shape,
+        dtype=spec.dtype,
+        weighted=scan.weighted,
+        profile=image_profile(reports),
+    )
+
+
+def _write_quarantine(staged: Path, bad: list[dict[str, Any]]) -> None:
+    if not bad:
+        return
+    os.makedirs(staged / QUARANTINE)
+    schema = pa.schema([(name, pa.string()) for name in ("path", "reason", "detail")] + [("size", pa.int64())])
+    pq.write_table(pa.Table.from_pylist(bad, schema), staged / QUARANTINE / "part-00000.parquet")

@@ -1,0 +1,47 @@
+"""The first sample of a split with which no network can compute."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from convoy.dataset.reading.split_files import SplitFiles, damage_named
+from convoy.dataset.storage.manifest import Manifest
+
+
+def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds: float = 60) -> str | None:
+    """Return the path of the first sample that has NaN, infinity, or what float32 cannot hold, in it or as its weight.
+
+    Ingest quarantines such samples, so these come from files that another program has written. Samples of whole numbers
+    are not read.
+
+    Args:
+        version_path: Folder of the version.
+        manifest: Of the version.
+        split: Name of the split.
+        seconds: To look for it; the rest of a split that takes longer is not read.
+
+    Raises:
+        DatasetError: There is no such split, or a file is damaged.
+    """
+    files, until = SplitFiles(version_path, manifest, split), time.monotonic() + seconds
+    floating = np.dtype(manifest.dtype).kind == "f"
+    if not (floating or manifest.weighted):
+        return None
+    weights = files.targets()[1]
+    for group in files.groups:
+        if time.monotonic() > until:
+            return None
+        finite = np.ones(group.rows, bool)
+        if weights is not None:
+            finite &= np.isfinite(weights[group.first : group.first + group.rows])
+        if floating:
+            with np.errstate(over="ignore"):  # what gets infinite is what is looked for
+                values = files.raw_images(group).astype(np.float32, copy=False)
+            finite &= np.isfinite(values).reshape(group.rows, -1).all(axis=1)
+        if not finite.all():
+            with damage_named(group.path):
+                names = pq.ParquetFile(group.path).read_row_group(group.index, columns=["path"]).column("path")
+            return str(names[int(np.argmin(finite))])
+    return None

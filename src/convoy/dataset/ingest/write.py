@@ -1,0 +1,231 @@
+"""Decode samples on Spark's workers and write them as Parquet files, with PyArrow, file by file.
+
+Writing in the Python worker spares the trip of every pixel through the JVM and gives exact control of row groups.
+A file appears under its final name only when it is complete, so a task that Spark repeats does no harm.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import groupby, repeat
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from convoy.config import StorageConfig
+from convoy.dataset.ingest.moments import Moments, exact_sums, merged, moments_of
+from convoy.dataset.sources import Source
+from convoy.dataset.storage.codec import encode_column
+from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
+from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured, read_array
+
+REPORT = "report string"
+_BATCH_BYTES = 1 << 20  # that Parquet's writer works on at once: with its 1,024 values it takes twice as long
+_SIZES = 200  # different sizes that a file reports, the most frequent ones
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """What a worker needs to write files.
+
+    Attributes:
+        folder: The staged version's folder.
+        source: Where to read the samples.
+        geometry: What to bring them to; None for arrays, which are stored as they are.
+        spec: Shape and type of a stored sample.
+        classes: Class names; a sample's label is its class's index.
+        rows_per_group: Split -> rows of a row group.
+        storage: Codec and quality.
+        weighted: Whether samples have weights.
+    """
+
+    folder: str
+    source: Source
+    geometry: Geometry | None
+    spec: ArraySpec
+    classes: list[str]
+    rows_per_group: dict[str, int]
+    storage: StorageConfig
+    weighted: bool
+
+
+@dataclass
+class FileReport:
+    """What was written to one file.
+
+    Sums of uint8 are exact integers, so their total does not depend on any order; other types have moments.
+
+    Attributes:
+        split: Name of the split.
+        file: File name.
+        row_groups: Rows of each row group.
+        bytes: Size of the file.
+        sha256: Its checksum.
+        per_class: Samples of each class.
+        pixel_sum: Sum of the pixels of each channel.
+        pixel_squares: Sum of the squared pixels of each channel.
+        moments: Of other types than uint8: the fields of ``Moments``; None where the file has no rows.
+        bad: Samples that could not be used: path, reason, detail, size, class_name.
+        sizes: (height, width) -> samples of that size before resizing, as [height, width, samples].
+        heights: Height before resizing -> samples of it, as [height, samples].
+        widths: Likewise.
+        brightness: Of images, as ``brightness`` measures it: [brightness, samples].
+    """
+
+    split: str
+    file: str
+    row_groups: list[int] = field(default_factory=list)
+    bytes: int = 0
+    sha256: str = ""
+    per_class: list[int] = field(default_factory=list)
+    pixel_sum: list[int] = field(default_factory=list)
+    pixel_squares: list[int] = field(default_factory=list)
+    moments: dict[str, Any] | None = None
+    bad: list[dict[str, Any]] = field(default_factory=list)
+    sizes: list[list[int]] = field(default_factory=list)
+    heights: list[list[int]] = field(default_factory=list)
+    widths: list[list[int]] = field(default_factory=list)
+    brightness: list[list[int]] = field(default_factory=list)
+
+
+class _Row(NamedTuple):
+    """A sample to write; ``content`` is None where the source is asked for it."""
+
+    split: str
+    file: int
+    path: str
+    name: str
+    class_name: str
+    digest: str
+    size: int
+    error: str | None
+    weight: float | None
+    content: bytes | None
+
+
+def write_files(batches: Iterable[pa.RecordBatch], task: WriteTask) -> Iterator[pa.RecordBatch]:
+    """Write the files of a partition, whose rows come sorted by (split, file, key). Runs on a worker.
+
+    Yields:
+        One row per file: a ``FileReport`` as JSON.
+    """
+    rows = (row for batch in batches for row in _rows(batch))
+    for (split, file), samples in groupby(rows, key=itemgetter(0, 1)):
+        report = _write_file(samples, split, file, task)
+        yield pa.RecordBatch.from_pylist([{"report": json.dumps(asdict(report))}])
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[_Row]:
+    names = batch.schema.names
+    columns = [batch.column(name).to_pylist() if name in names else repeat(None) for name in _Row._fields]
+    return map(_Row._make, zip(*columns, strict=False))
+
+
+def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask) -> FileReport:
+    report = FileReport(split, f"part-{file:05d}.parquet", per_class=[0] * len(task.classes))
+    label_of = {name: label for label, name in enumerate(task.classes)}
+    channels = task.spec.shape[-1]
+    sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
+    moments: list[Moments] = []
+    levels = Counter[int]()
+    final = os.path.join(task.folder, split, report.file)
+    draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not bring them back
+    schema = WEIGHTED_SCHEMA if task.weighted else ARROW_SCHEMA
+    writer = None
+    try:
+        for images, kept, payloads in _row_groups(samples, task, split, report):
+            if writer is None:
+                writer = pq.ParquetWriter(
+                    draft,
+                    schema,
+                    compression={name: "NONE" if name == "image" else "ZSTD" for name in schema.names},
+                    use_dictionary=["path"],
+                    write_statistics=["label"],
+                    write_batch_size=max(1, min(1024, _BATCH_BYTES // images[0].nbytes)),
+                )
+            labels = [label_of[row.class_name] for row in kept]
+            columns = [
+                encode_column(images, payloads, task.storage, task.geometry),
+                pa.array(labels, pa.int32()),
+                pa.array([row.name for row in kept], pa.string()),
+                pa.array([row.digest for row in kept], pa.string()),
+                *([pa.array([row.weight for row in kept], pa.float32())] if task.weighted else []),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(kept))
+            report.row_groups.append(len(kept))
+            for label in labels:
+                report.per_class[label] += 1
+            if images.dtype == np.uint8:
+                more, more_squares = exact_sums(images)
+                sums, squares = sums + more, squares + more_squares
+                if task.geometry:
+                    levels.update(brightness(images).tolist())
+            else:
+                moments.append(moments_of(images))
+    finally:
+        if writer is not None:
+            writer.close()
+    report.pixel_sum, report.pixel_squares = sums.tolist(), squares.tolist()
+    report.brightness = [[level, count] for level, count in sorted(levels.items())]
+    if moments:
+        report.moments = asdict(merged(moments))
+    if writer is not None:
+        report.bytes, report.sha256 = os.path.getsize(draft), _sha256(draft)
+        os.rename(draft, final)
+    return report
+
+
+def _row_groups(
+    samples: Iterator[_Row], task: WriteTask, split: str, report: FileReport
+) -> Iterator[tuple[np.ndarray, list[_Row], list[bytes | np.ndarray]]]:
+    """Yield (samples (n, H, W, C) or (n, ...), their rows, their payloads) for each row group; note the bad ones."""
+    rows_per_group = task.rows_per_group[split]
+    images = np.empty((rows_per_group, *task.spec.shape), task.spec.dtype)
+    kept: list[_Row] = []
+    payloads: list[bytes | np.ndarray] = []
+    sizes = Counter[tuple[int, int]]()
+    for row in samples:
+        try:
+            if row.error:
+                raise BadImage("unreadable", row.error)
+            payload = task.source.read(row.path) if row.content is None else row.content
+            if task.geometry:
+                images[len(kept)], size = prepare_measured(payload, task.geometry)
+                sizes[size] += 1
+            else:
+                array = read_array(payload) if isinstance(payload, bytes) else payload
+                images[len(kept)] = check_array(array, task.spec)
+        except (BadImage, OSError) as problem:
+            reason = problem.reason if isinstance(problem, BadImage) else "unreadable"
+            detail = problem.detail if isinstance(problem, BadImage) else str(problem)
+            bad = {"path": row.name, "reason": reason, "detail": detail, "size": row.size}
+            report.bad.append({**bad, "class_name": row.class_name})
+            continue
+        kept.append(row._replace(content=None) if row.content is not None else row)
+        payloads.append(payload if task.storage.codec == "keep" else b"")
+        if len(kept) == rows_per_group:
+            yield images, kept, payloads
+            kept, payloads = [], []
+    if kept:
+        yield images[: len(kept)], kept, payloads
+    report.sizes = [[height, width, count] for (height, width), count in sizes.most_common(_SIZES)]
+    heights, widths = Counter[int](), Counter[int]()
+    for (height, width), count in sizes.items():
+        heights[height] += count
+        widths[width] += count
+    report.heights, report.widths = ([[*pair] for pair in sorted(side.items())] for side in (heights, widths))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,216 @@
+"""The plan of samples: who sees which sample when. Pure functions of (the dataset, the settings, seed, epoch, rank).
+
+The order of an epoch never depends on the number of ranks: rank r takes its slice of every global batch, so one
+rank or four see the same batches, and each sample is used exactly once an epoch, the last short batch included.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# What else than the order is drawn from (seed, epoch); not 0, which NumPy's seeds do not tell from nothing.
+_REPETITIONS, _PARTNERS = 1, 2
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """The order of an epoch, and what has to be in memory for which part of it.
+
+    Attributes:
+        order: int64 (samples,), row numbers: rows are counted in stored order over all files of the split.
+        window_ends: int64 (windows,), the position in ``order`` behind the last sample of each window.
+        window_groups: Of each window, the numbers of the row groups that hold its samples, int64.
+    """
+
+    order: np.ndarray
+    window_ends: np.ndarray
+    window_groups: tuple[np.ndarray, ...]
+
+
+def epoch_order(
+    group_rows: Sequence[int] | np.ndarray,
+    seed: int,
+    epoch: int,
+    window_rows: int | None = None,
+    labels: np.ndarray | None = None,
+) -> EpochPlan:
+    """Return the order in which an epoch visits the samples.
+
+    Without windows it is a permutation of all samples. With them, row groups are permuted and cut into windows of
+    successive ones, and samples are shuffled within each window: so only a window at a time has to be in memory.
+
+    Args:
+        group_rows: Rows of each row group, in stored order.
+        seed: Of the experiment.
+        epoch: Counted from 0.
+        window_rows: Rows that a window has at least, the last one of an epoch excepted; None for one window of all.
+        labels: int (rows,), to repeat samples such that all classes have as many (see ``repetitions``); None to visit
+            each once. A sample's repetitions are all in the window of its row group.
+    """
+    rows = int(np.sum(group_rows))
+    generator = np.random.default_rng([seed, epoch])
+    copies = None if labels is None else repetitions(labels, seed, epoch)
+    if window_rows is None:
+        samples = np.arange(rows) if copies is None else np.repeat(np.arange(rows), copies)
+        return _planned([generator.permutation(samples)], [np.arange(len(group_rows))])
+    groups = _windows(generator.permutation(len(group_rows)), np.asarray(group_rows), window_rows)
+    windows = []
+    for members in groups:
+        samples = _rows_of(members, group_rows)
+        windows.append(generator.permutation(samples if copies is None else np.repeat(samples, copies[samples])))
+    return _planned(windows, groups)
+
+
+def stored_order(group_rows: Sequence[int] | np.ndarray, window_rows: int) -> EpochPlan:
+    """Return the plan that visits each sample once in stored order, in windows of ``window_rows`` rows or more."""
+    groups = _windows(np.arange(len(group_rows)), np.asarray(group_rows), window_rows)
+    return _planned([_rows_of(members, group_rows) for members in groups], groups)
+
+
+def repetitions(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return how often each sample is visited so that every class that is present has as many as the largest.
+
+    Samples of a class of n, where the largest class has m, are visited m // n times, and m % n of them, drawn anew
+    each epoch without replacement, once more.
+
+    Args:
+        labels: int (rows,).
+        seed: Of the experiment.
+        epoch: Counted from 0.
+
+    Returns:
+        int64 (rows,); its sum is the same in all epochs (``balanced_samples``).
+    """
+    generator = np.random.default_rng([seed, epoch, _REPETITIONS])
+    copies = np.ones(len(labels), np.int64)
+    _, counts = np.unique(labels, return_counts=True)
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    for members, count in zip(by_class, counts, strict=True):
+        most = int(np.max(counts))
+        copies[members] = most // count
+        copies[generator.choice(members, most % count, replace=False)] += 1
+    return copies
+
+
+def balanced_samples(per_class: Sequence[int]) -> int:
+    """Number of samples of an epoch in which every class that is present has as many as the largest."""
+    present = [count for count in per_class if count]
+    return len(present) * max(present, default=0)
+
+
+def mixing_partners(batch_rows: np.ndarray, seed: int, epoch: int, step: int) -> np.ndarray:
+    """Return the partner of each sample of a global batch: the batch itself, shifted in a circle.
+
+    Nobody is its own partner, and each is the partner of one, but in a batch of one sample.
+
+    Args:
+        batch_rows: int64 (n,), the samples of the whole global batch, or their positions.
+        seed: Of the experiment.
+        epoch: Counted from 0.
+        step: Of the epoch, from 0.
+    """
+    if len(batch_rows) < 2:
+        return batch_rows
+    shift = np.random.default_rng([seed, epoch, _PARTNERS, step]).integers(1, len(batch_rows))
+    return np.concatenate([batch_rows[shift:], batch_rows[:shift]])
+
+
+@dataclass(frozen=True, slots=True)
+class RankBatch:
+    """One rank's part of a global batch.
+
+    Attributes:
+        start: Position in the epoch's order of the global batch's first sample.
+        stop: Position behind its last.
+        own: int64 (n,), positions of the rank's samples.
+        partners: int64 (n,), positions of the samples they are mixed with (see ``mixing_partners``); or None.
+    """
+
+    start: int
+    stop: int
+    own: np.ndarray
+    partners: np.ndarray | None
+
+
+def rank_shares(
+    samples: int,
+    global_batch: int,
+    rank: int,
+    world_size: int,
+    first_step: int = 0,
+    mixing: tuple[int, int] | None = None,
+) -> Iterator[RankBatch]:
+    """Yield what a rank takes of the steps of an epoch.
+
+    Args:
+        samples: Of the epoch.
+        global_batch: Samples per step, over all ranks.
+        rank: 0 to ``world_size - 1``.
+        world_size: Number of ranks.
+        first_step: Where to begin; what comes after it is the same as without.
+        mixing: (seed, epoch) to draw partners with; None for no partners.
+    """
+    positions = np.arange(samples)
+    for step in range(first_step, steps_per_epoch(samples, global_batch)):
+        batch = positions[step * global_batch : (step + 1) * global_batch]
+        part = rank_slice(len(batch), rank, world_size)
+        partners = mixing_partners(batch, *mixing, step)[part] if mixing else None
+        yield RankBatch(step * global_batch, step * global_batch + len(batch), batch[part], partners)
+
+
+def steps_per_epoch(rows: int, global_batch: int) -> int:
+    """Number of global batches that hold all rows, the last possibly short."""
+    return -(-rows // global_batch)
+
+
+def rank_slice(batch: int, rank: int, world_size: int) -> slice:
+    """Return the part of a global batch that belongs to a rank; parts differ by at most one sample.
+
+    Args:
+        batch: Samples in the global batch (the last one of an epoch may be short).
+        rank: 0 to ``world_size - 1``.
+        world_size: Number of ranks.
+    """
+    return slice(batch * rank // world_size, batch * (rank + 1) // world_size)
+
+
+def rank_batches(order: np.ndarray, global_batch: int, rank: int, world_size: int) -> list[np.ndarray]:
+    """Return, for each step of an epoch, the samples of one rank (possibly none in the last step)."""
+    return [
+        order[start : start + global_batch][rank_slice(min(global_batch, len(order) - start), rank, world_size)]
+        for start in range(0, len(order), global_batch)
+    ]
+
+
+def gradient_weight(rows: int, global_batch: int, step: int, rank: int, world_size: int) -> float:
+    """Weight of a rank's mean gradient in the average over ranks, such that the average is the mean over samples.
+
+    With equal slices it is 1. In a short last batch of N samples, of which this rank has n, it is
+    ``n * world_size / N``: the average over ranks of (weight x mean over n) is then the sum over all N, over N.
+    """
+    batch = min(global_batch, rows - step * global_batch)
+    own = rank_slice(batch, rank, world_size)
+    return (own.stop - own.start) * world_size / batch
+
+
+def _windows(groups: np.ndarray, group_rows: np.ndarray, window_rows: int) -> list[np.ndarray]:
+    """Cut row groups, in their order, into windows."""
+    windows, start, held = [], 0, 0
+    for position, rows in enumerate(group_rows[groups].tolist(), 1):
+        held += rows
+        if held >= window_rows or position == len(groups):
+            windows.append(groups[start:position])
+            start, held = position, 0
+    return windows
+
+
+def _rows_of(groups: np.ndarray, group_rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Numbers of the rows of some row groups."""
+    ends = np.cumsum(group_rows)
+    return np.concatenate([np.arange(ends[group] - group_rows[group], ends[group]) for group in groups])
+
+
+def _planned(windows: list[np.ndarray], groups: list[np.ndarray]) -> EpochPlan:
+    ends = np.cumsum([len(samples) for samples in windows], dtype=np.int64)
+    return EpochPlan(np.concatenate([np.empty(0, np.int64), *windows]), ends, tuple(groups))

@@ -1,0 +1,126 @@
+"""A split of a dataset -> arrays in memory."""
+
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+
+from convoy.dataset.reading.decode_pool import Decoder
+from convoy.dataset.reading.split_files import SplitFiles, damage_named
+from convoy.dataset.storage.codec import decode_column
+from convoy.dataset.storage.manifest import Manifest
+from convoy.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class SplitArrays:
+    """A whole split in memory, in the order of its files.
+
+    Attributes:
+        images: uint8 (N, H, W, C), or arrays (N, ...) of the manifest's dtype.
+        labels: int32 (N,).
+        weights: float32 (N,), of each sample in the loss; None where the dataset has none.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_split(version_path: Path, manifest: Manifest, split: str, threads: int = 4) -> SplitArrays:
+    """Read a split's images and labels, row group by row group; encoded images are decoded in threads.
+
+    Raises:
+        DatasetError: No such split, more bytes than there is free memory, or files that do not match the manifest.
+    """
+    rows = manifest.split(split).rows
+    needed, free = rows * manifest.spec.nbytes, psutil.virtual_memory().available
+    if needed > 0.8 * free:
+        raise DatasetError(
+            f"split {split!r} takes {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free on this"
+            " machine; set training.cache to none, which reads it from its files in every epoch, or use smaller images"
+        )
+    files = SplitFiles(version_path, manifest, split)
+    if files.rows != rows:
+        raise DatasetError(f"{version_path / split} holds {files.rows} rows, the manifest says {rows}; ingest again")
+    labels, weights = files.targets()
+    images = np.empty((rows, *manifest.shape), manifest.dtype)
+    with closing(Decoder(files, threads)) as decoder:
+        decoding: list[Future[None]] = []
+        for group in files.groups:
+            part = slice(group.first, group.first + group.rows)
+            if manifest.codec == "raw":
+                images[part] = files.raw_images(group)
+                continue
+            # The next row group is read while this one is decoded.
+            values = files.encoded_images(group)
+            for future in decoding:
+                future.result()
+            decoding = decoder.start(values, np.arange(part.start, part.stop), images[part])
+        for future in decoding:
+            future.result()
+    return SplitArrays(images, labels, weights)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples of a split.
+
+    Attributes:
+        rows: int64 (n,), their numbers in the split.
+        images: uint8 (n, H, W, C), or arrays (n, ...) of the manifest's dtype.
+        labels: int32 (n,).
+        paths: Where each came from, as the source named it.
+    """
+
+    rows: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.ndarray) -> Samples:
+    """Read single samples by their numbers in the split's stored order, with their paths.
+
+    Args:
+        version_path: Folder of the version.
+        manifest: Of the version.
+        split: Name of the split.
+        rows: int (n,), each less than the split's rows; they come back in this order.
+
+    Raises:
+        DatasetError: No such split, or files that cannot be read.
+    """
+    rows = np.asarray(rows, np.int64)
+    files = SplitFiles(version_path, manifest, split)
+    images = np.empty((len(rows), *manifest.shape), manifest.dtype)
+    labels, paths = np.empty(len(rows), np.int32), [""] * len(rows)
+    for group in files.groups:
+        places = np.flatnonzero((rows >= group.first) & (rows < group.first + group.rows))
+        if not len(places):
+            continue
+        with damage_named(group.path):
+            found = files.table(group, ["image", "label", "path"]).take(rows[places] - group.first)
+            column = found.column("image")
+            images[places] = np.concatenate(decode_column(column, manifest.codec, manifest.shape, dtype=manifest.dtype))
+            labels[places] = found.column("label").to_numpy()
+        for place, path in zip(places, found.column("path").to_pylist(), strict=True):
+            paths[place] = path
+    return Samples(rows, images, labels, paths)
+
+
+def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:
+    """Return the first images of a split (count or fewer, H, W, C), or arrays (count or fewer, ...)."""
+    file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
+    table = file.read_row_group(0, columns=["image"]).slice(0, count)
+    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.shape, dtype=manifest.dtype))

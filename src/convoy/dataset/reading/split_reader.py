@@ -1,0 +1,192 @@
+"""A split -> one rank's part of every global batch, in the plan's order, from memory or straight from the files.
+
+Which of the two it is changes the order of an epoch (a permutation of all samples, or one within windows: see
+``plan``), so it is decided by the configuration and the size of the data alone, never by the machine.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from convoy.dataset.reading.buffers import Buffers
+from convoy.dataset.reading.epoch_plan import (
+    EpochPlan,
+    RankBatch,
+    balanced_samples,
+    epoch_order,
+    rank_shares,
+    stored_order,
+)
+from convoy.dataset.reading.examples import read_split
+from convoy.dataset.reading.split_files import SplitFiles
+from convoy.dataset.reading.windowed import Images, Stream
+from convoy.dataset.storage.manifest import Manifest
+
+AUTO_BYTES = 4 << 30
+"""Decoded size up to which cache ``auto`` keeps a split in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One rank's part of a global batch; n may be 0 in a short last one.
+
+    Attributes:
+        images: (n, *shape) of the manifest's dtype.
+        labels: int32 (n,).
+        weights: float32 (n,), of each sample in the loss; None where the dataset has none.
+        rows: int64 (n,), numbers of the samples in the split.
+        partners: (n, *shape), the images to mix with; None where none were asked for.
+        partner_labels: int32 (n,).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None
+    rows: np.ndarray
+    partners: np.ndarray | None = None
+    partner_labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How to read a split.
+
+    Attributes:
+        cache: ``memory`` decodes the split once and keeps it; ``none`` reads it from its files in every epoch; ``auto``
+            is ``memory`` up to 4 GiB decoded (``AUTO_BYTES``), else ``none``.
+        window_mb: Decoded MiB of the window that samples are shuffled within, with cache ``none``.
+        seed: Of the order, repetitions and partners.
+        class_balance: ``oversample`` repeats samples so that all classes have as many; the others change no order.
+        partners: Whether to give each sample another one to be mixed with.
+        threads: To decode with.
+    """
+
+    cache: Literal["auto", "memory", "none"] = "auto"
+    window_mb: float = 256
+    seed: int = 0
+    class_balance: Literal["none", "weights", "oversample"] = "none"
+    partners: bool = False
+    threads: int = 1
+
+
+def samples_per_epoch(manifest: Manifest, class_balance: str) -> int:
+    """Training samples that an epoch visits, repetitions included."""
+    entry = manifest.split("train")
+    return balanced_samples(list(entry.per_class.values())) if class_balance == "oversample" else entry.rows
+
+
+class SplitReader:
+    """Reads one split; made by ``open_split``.
+
+    Attributes:
+        samples: Of an epoch, repetitions included.
+        rows: Samples of the split.
+        in_memory: Whether the split is held in memory.
+    """
+
+    def __init__(self, version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> None:
+        entry = manifest.split(split)
+        self._settings = settings
+        self._files = SplitFiles(version_path, manifest, split)
+        small = entry.rows * manifest.spec.nbytes <= AUTO_BYTES
+        self.in_memory = settings.cache == "memory" or (settings.cache == "auto" and small)
+        self.rows = self.samples = entry.rows
+        if settings.class_balance == "oversample":
+            self.samples = balanced_samples(list(entry.per_class.values()))
+        self._window_rows = max(1, int(settings.window_mb * 2**20 / manifest.spec.nbytes))
+        self._arrays: np.ndarray | None = None
+        self._stream: Stream | None = None
+        if self.in_memory:
+            # Every rank decodes all of it, since its samples are others in every epoch: the price is paid once.
+            data = read_split(version_path, manifest, split, settings.threads)
+            self._arrays, self._labels, self._weights = data.images, data.labels, data.weights
+        else:
+            self._labels, self._weights = self._files.targets()
+            self._stream = Stream(self._files, manifest, settings.threads)
+
+    def batches(
+        self, epoch: int, global_batch: int, rank: int, world_size: int, first_step: int = 0
+    ) -> Generator[Batch, None, None]:
+        """Yield this rank's part of an epoch's global batches, in the plan's order.
+
+        Args:
+            epoch: Counted from 0.
+            global_batch: Samples per step, over all ranks.
+            rank: 0 to ``world_size - 1``.
+            world_size: Number of ranks.
+            first_step: Where in the epoch to begin.
+
+        Raises:
+            DatasetError: A file is damaged; it is named.
+        """
+        settings = self._settings
+        plan = epoch_order(
+            self._files.group_rows,
+            settings.seed,
+            epoch,
+            None if self.in_memory else self._window_rows,
+            self._labels if settings.class_balance == "oversample" else None,
+        )
+        mixing = (settings.seed, epoch) if settings.partners else None
+        shares = rank_shares(len(plan.order), global_batch, rank, world_size, first_step, mixing)
+        return self._serve(plan, shares)
+
+    def in_order(self, global_batch: int, rank: int, world_size: int) -> Generator[Batch, None, None]:
+        """Yield this rank's part of the split, each sample once in stored order, without partners: for validation."""
+        plan = stored_order(self._files.group_rows, self._window_rows)
+        return self._serve(plan, rank_shares(self.rows, global_batch, rank, world_size))
+
+    def first(self) -> Batch:
+        """Return the split's first sample, for a rank that has none in a batch (see ``tf_batches``)."""
+        plan = stored_order(self._files.group_rows[:1], 1)
+        with closing(self._serve(plan, rank_shares(1, 1, 0, 1, 0, (0, 0) if self._settings.partners else None))) as one:
+            return next(one)
+
+    def close(self) -> None:
+        """End the threads and let go of the memory."""
+        if self._stream:
+            self._stream.close()
+        self._arrays = None
+
+    def _serve(self, plan: EpochPlan, shares: Iterator[RankBatch]) -> Generator[Batch, None, None]:
+        order, labels, weights = plan.order, self._labels, self._weights
+        for share, (images, partners) in self._images(plan, shares):
+            rows = order[share.own]
+            yield Batch(
+                images,
+                labels[rows],
+                None if weights is None else weights[rows],
+                rows,
+                partners,
+                None if share.partners is None else labels[order[share.partners]],
+            )
+
+    def _images(self, plan: EpochPlan, shares: Iterator[RankBatch]) -> Iterator[tuple[RankBatch, Images]]:
+        if self._stream:
+            planned = list(shares)  # what each window is needed for
+            with closing(self._stream.images(plan, planned)) as images:
+                yield from zip(planned, images, strict=True)
+            return
+        buffers = Buffers()
+        for share in shares:
+            own = self._take(plan.order[share.own], buffers)
+            yield share, (own, None if share.partners is None else self._take(plan.order[share.partners], buffers))
+
+    def _take(self, rows: np.ndarray, buffers: Buffers) -> np.ndarray:
+        assert self._arrays is not None
+        out = buffers.empty((len(rows), *self._arrays.shape[1:]), self._arrays.dtype.name)
+        return self._arrays.take(rows, axis=0, out=out, mode="clip")  # others than "clip" copy twice
+
+
+def open_split(version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> SplitReader:
+    """Open a split; with cache ``memory`` this reads and decodes all of it.
+
+    Raises:
+        DatasetError: No such split, files that do not match the manifest, or more bytes than there is free memory where
+            the split is to be held in memory.
+    """
+    return SplitReader(version_path, manifest, split, settings)

@@ -1,0 +1,114 @@
+"""Datasets, versions and what changed, as text for people."""
+
+from pathlib import Path
+from typing import Any
+
+from convoy.console import table
+from convoy.dataset.storage.diff import Diff
+from convoy.dataset.storage.manifest import Manifest
+from convoy.errors import DatasetError
+
+_CHANNELS = 8
+
+
+def describe_version(path: Path, latest: bool) -> dict[str, Any]:
+    """One line of ``list``: what a version holds, or ``problem`` where its manifest cannot be read."""
+    entry = {"dataset": path.parent.name, "version": path.name, "latest": latest}
+    try:
+        manifest = Manifest.load(path)
+    except DatasetError as error:
+        return {**entry, "problem": str(error)}
+    return {
+        **entry,
+        "created": manifest.created,
+        "rows": manifest.rows(),
+        "classes": len(manifest.classes),
+        "quarantined": manifest.quarantined,
+        "bytes": sum(file.bytes for split in manifest.splits.values() for file in split.files),
+    }
+
+
+def version_table(entries: list[dict[str, Any]]) -> str:
+    """Lay versions out, one per line; ``*`` marks the one that ``latest`` means."""
+    header = ["dataset", "version", "", "created", "rows", "classes", "quarantined", "size"]
+    rows = []
+    for entry in entries:
+        cells = [entry["dataset"], entry["version"], "*" if entry["latest"] else ""]
+        if "problem" in entry:
+            rows.append([*cells, entry["problem"], "", "", "", ""])
+        else:
+            splits = ", ".join(f"{count:,} {split}" for split, count in entry["rows"].items())
+            numbers = [f"{entry['classes']:,}", f"{entry['quarantined']:,}", size(entry["bytes"])]
+            rows.append([*cells, entry["created"], splits, *numbers])
+    return table(rows, header)
+
+
+def manifest_text(path: Path, manifest: Manifest) -> str:
+    """Summarise a manifest: geometry, origin, tools, and a table of classes by split."""
+    shape = "x".join(map(str, manifest.shape))
+    images = f"{shape} ({manifest.image.resize})" if manifest.image else f"{shape} {manifest.dtype} arrays"
+    facts = [
+        ["dataset", f"{manifest.name} {manifest.version}"],
+        ["folder", str(path)],
+        ["created", manifest.created],
+        ["source", _pairs(manifest.source)],
+        ["images" if manifest.image else "samples", f"{images}, codec {manifest.codec}"],
+        ["pixel mean", _numbers(manifest.pixel_mean, manifest)],
+        ["pixel std", _numbers(manifest.pixel_std, manifest)],
+        *([["weights", "column weight"]] if manifest.weighted else []),
+        ["quarantined", f"{manifest.quarantined:,}"],
+        ["tools", _pairs(manifest.tools)],
+    ]
+    for name, split in manifest.splits.items():
+        stored = size(sum(file.bytes for file in split.files))
+        groups = sum(len(file.row_groups) for file in split.files)
+        facts.append([name, f"rows {split.rows:,}, files {len(split.files):,}, row groups {groups:,}, {stored}"])
+    counts = [
+        [name, *(f"{split.per_class.get(name, 0):,}" for split in manifest.splits.values())]
+        for name in manifest.classes
+    ]
+    return table(facts) + "\n\n" + table(counts, ["class", *manifest.splits])
+
+
+def diff_text(difference: Diff) -> str:
+    """Counts of samples, then the settings that differ."""
+    counts = [
+        ["unchanged", f"{difference.unchanged:,}", ""],
+        ["added", f"{difference.added:,}", ""],
+        ["removed", f"{difference.removed:,}", ""],
+        ["renamed", f"{difference.renamed:,}", "same content, other path"],
+        ["changed content", f"{difference.changed_content:,}", "same path, other bytes"],
+        ["changed split", f"{difference.changed_split:,}", "same path"],
+        ["changed label", f"{difference.changed_label:,}", "same path"],
+        ["changed weight", f"{difference.changed_weight:,}", "same path"],
+    ]
+    text = table(counts, ["samples", "", ""])
+    if difference.settings:
+        rows = [[name, _value(before), _value(after)] for name, (before, after) in difference.settings.items()]
+        text += "\n\n" + table(rows, ["setting", "before", "after"])
+    return text
+
+
+def size(number: int) -> str:
+    """Format a number of bytes."""
+    if number < 1024:
+        return f"{number} B"
+    value, units = number / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:,.1f} {units[0]}"
+
+
+def _numbers(values: list[float], manifest: Manifest) -> str:
+    """Of each channel: pixels with two decimals, other values with four digits; the first eight."""
+    shown = [f"{value:.2f}" if manifest.image else f"{value:.4g}" for value in values[:_CHANNELS]]
+    return ", ".join(shown) + (f", ... ({len(values):,} channels)" if len(values) > _CHANNELS else "")
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def _value(value: Any) -> str:
+    text = "-" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,203 @@
+"""What keeps writers of one folder apart and what they have written on the disk: locks, fsync, full disks, leftovers.
+
+A writer holds an ``flock`` on its own hidden folder as long as it lives: the kernel releases it however the process
+ends. Among processes of one running kernel the lock tells exactly whether a writer is alive. Another machine on a
+shared file system, or this one before a restart, is known by the boot id in the folder's name; there, and where the
+file system has no locks, a folder in which nothing has changed for ``ABANDONED_SECONDS`` is taken for left.
+"""
+
+import errno
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from convoy.errors import ConvoyError, DatasetError
+
+ABANDONED_SECONDS = 24 * 3600.0
+_ASIDE = ".trash-"
+_FULL = {code: os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)}
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+
+
+def hidden_name(prefix: str) -> str:
+    """A new name that also says which running kernel its writer's locks can be asked of."""
+    return f"{prefix}{_kernel()}-{uuid.uuid4().hex[:12]}"
+
+
+@functools.cache
+def _kernel() -> str:
+    try:
+        identity = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        identity = platform.node()
+    return hashlib.blake2b(identity.strip().encode(), digest_size=4).hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock for a block that takes milliseconds; yields False where the file system has no locks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive_dir(folder: Path) -> Iterator[None]:
+    """Make a folder, and hold its lock until the block or the process ends; hold its parent's lock while entering."""
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def collect_stale(parent: Path, folders: str, files: str, certain: bool) -> list[Path]:
+    """Take what dead writers left out of everyone's way; the caller holds the parent's lock.
+
+    Folders are renamed first, so that a task that outlived its driver cannot go on writing into one that is being
+    removed.
+
+    Args:
+        parent: Where to look.
+        folders: Prefix of the writers' folders, whose locks they hold while they live.
+        files: Prefix of small files that exist only while their writer holds the parent's lock.
+        certain: True if the parent's lock is really held.
+
+    Returns:
+        Folders to hand to ``remove`` once the lock is released.
+    """
+    for path in parent.glob(f"{files}*"):
+        if (certain and _of_this_kernel(path)) or _unchanged(path):
+            with suppress(OSError):
+                path.unlink()
+    for path in parent.glob(f"{folders}*"):
+        if is_stale(path):
+            with suppress(OSError):
+                path.rename(parent / hidden_name(_ASIDE))
+    return list(parent.glob(f"{_ASIDE}*"))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder whose writer is done or dead, if it is there; what cannot be removed is left for the next run."""
+    aside = folder
+    if not folder.name.startswith(_ASIDE):
+        aside = folder.with_name(hidden_name(_ASIDE))
+        try:
+            folder.rename(aside)
+        except OSError:
+            return
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _of_this_kernel(path: Path) -> bool:
+    return f"-{_kernel()}-" in path.name
+
+
+def is_stale(folder: Path) -> bool:
+    """True for a writer's folder whose writer is dead; the caller holds the lock of its parent."""
+    if _of_this_kernel(folder):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # a file system without locks: its age decides
+        finally:
+            os.close(descriptor)
+    return _unchanged(folder)
+
+
+def _unchanged(path: Path) -> bool:
+    try:
+        newest = max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
+    except OSError:
+        return False  # it changes this very moment
+    return time.time() - newest > ABANDONED_SECONDS
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring every file and folder below, and the folder itself, to the disk.
+
+    A rename may reach the disk before the content of what is renamed; after this it cannot.
+    """
+    for at, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(at, name))
+        sync(Path(at))
+
+
+def sync(path: Path) -> None:
+    """Bring one file, or a folder's list of names, to the disk, where the file system can be told to."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_errors(root: str, folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with the disk while a dataset is written, here or on a Spark worker, into one line.
+
+    Args:
+        root: ``dataset.root`` as given.
+        folder: What is written to.
+
+    Raises:
+        DatasetError: The disk is full or may not be written to; the message names it and the path.
+    """
+    try:
+        yield
+    except ConvoyError:
+        raise
+    except Exception as error:
+        full = next((text for text in _FULL.values() if text in str(error)), None)
+        if full and "java.io.IOException" in str(error):
+            raise DatasetError(
+                f"Spark's scratch disk is full ({full}); nothing was published. Free some space, or set spark.local.dir"
+                " in spark.conf to a larger disk"
+            ) from error
+        if full:
+            raise DatasetError(
+                f"{_disk(folder)} is full: {folder} under dataset.root {root!r} cannot take the version ({full});"
+                " nothing was published. Free some space or choose another dataset.root"
+            ) from error
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DatasetError(
+                f"dataset.root {root!r} cannot be written to ({error.strerror}: {error.filename}); choose another or"
+                " mend it"
+            ) from error
+        raise
+
+
+def _disk(folder: Path) -> str:
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    mount = next(path for path in (existing, *existing.parents) if path.is_mount())
+    usage = shutil.disk_usage(existing)
+    return f"the disk at {mount} ({usage.free / 2**20:,.1f} of {usage.total / 2**20:,.1f} MiB free)"

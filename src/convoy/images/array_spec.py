@@ -1,0 +1,51 @@
+"""Samples that are no images but arrays: stored as they are, once they have been looked at."""
+
+import math
+
+import numpy as np
+
+from convoy.images import header
+from convoy.images.bad_image import BadImage
+from convoy.images.geometry import ArraySpec
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def read_array(content: bytes) -> np.ndarray:
+    """Return the array of a ``.npy`` file; one of shape (length,) gets an axis of one channel.
+
+    Raises:
+        BadImage: ``empty``, ``not_an_image``, ``corrupt``, ``truncated``, or ``unsupported`` for pickled objects.
+    """
+    if header.kind_of(content) != "npy":
+        raise BadImage("not_an_image", "no .npy file")
+    shape, fortran, dtype, start = header.npy_layout(content)
+    if dtype.hasobject:
+        raise BadImage("unsupported", "a .npy of pickled objects")
+    count = math.prod(shape)
+    if len(content) < start + count * dtype.itemsize:
+        raise BadImage(
+            "truncated", f"the npy has {len(content) - start} bytes of values, {count * dtype.itemsize} expected"
+        )
+    values = np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    values = values.astype(dtype.newbyteorder("="), copy=False)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
+    """Return a sample as it is, if it has the expected shape and type and a network can compute with its values.
+
+    Raises:
+        BadImage: ``size`` for another shape or type; ``not_finite`` for NaN, infinity, or a float64 that a float32, in
+            which networks compute, cannot hold.
+    """
+    if sample.shape != spec.shape or sample.dtype != np.dtype(spec.dtype):
+        raise BadImage("size", f"{ArraySpec(sample.shape, sample.dtype.name)}, {spec} expected")
+    if sample.dtype.kind == "f":
+        bad = ~np.isfinite(sample)
+        if sample.dtype.itemsize > 4:
+            bad |= np.abs(sample) > _LARGEST
+        if bad.any():
+            where = tuple(int(index) for index in np.unravel_index(int(np.argmax(bad)), sample.shape))
+            raise BadImage("not_finite", f"{sample[where]} at {where}, {int(bad.sum()):,} of {sample.size:,} values")
+    return sample

@@ -1,0 +1,196 @@
+"""What runs on Spark's workers: Arrow batches in, Arrow batches with predictions out."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark import Broadcast, TaskContext
+
+from convoy.dataset.storage.codec import decode_column
+from convoy.inference import arrow_chunks
+from convoy.inference.prediction_columns import Outputs, result_columns
+from convoy.inference.predictor import Predictor
+from convoy.inference.samples import Kind, Sampler, Samples
+from convoy.models.lazy_import import import_tensorflow
+from convoy.models.package import ModelPackage
+from convoy.monitoring.image_stats import ImageStatsAccumulator
+
+DATASET_COLUMNS = ("label", "path", "digest")
+_MODELS_KEPT = 3  # per Python worker: a query may have several
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """What a worker needs to score.
+
+    Attributes:
+        model: The package, broadcast once to every executor.
+        batch_size: Most images per call of the network.
+        threads: Threads for TensorFlow and for decoding, each.
+        outputs: Which columns to add.
+        half_precision: Compute in 16 bits.
+        column: Name of the column with the images.
+        kind: What it holds.
+        kept: Names of the input's columns that stay.
+        gauge: Counts brightness and sizes; None counts nothing.
+    """
+
+    model: "Broadcast[ModelPackage]"
+    batch_size: int
+    threads: int
+    outputs: Outputs = field(default_factory=Outputs)
+    half_precision: bool = False
+    column: str = "image"
+    kind: Kind = "bytes"
+    kept: tuple[str, ...] = ()
+    gauge: ImageStatsAccumulator | None = None
+
+
+_loaded: dict[tuple[int, int, bool, bool], Predictor] = {}
+
+
+def predictor(task: ScoreTask) -> Predictor:
+    """The task's predictor, loaded once per Python worker and kept between tasks."""
+    package = task.model.value
+    # Not the URI: another store may have the same one.
+    key = (hash(package.keras_file), task.batch_size, task.outputs.embeddings, task.half_precision)
+    found = _loaded.pop(key, None)
+    if found is None:
+        _claim_devices(task.threads)
+        found = Predictor(package, task.batch_size, task.outputs.embeddings, task.half_precision)
+    _loaded[key] = found  # the newest is the last
+    while len(_loaded) > _MODELS_KEPT:
+        del _loaded[next(iter(_loaded))]
+    return found
+
+
+def _claim_devices(threads: int) -> None:
+    """Before TensorFlow's first computation in this process: its threads, and the GPUs that Spark gave to the task."""
+    context = TaskContext.get()
+    gpus = context.resources().get("gpu") if context is not None else None
+    if gpus is not None and "tensorflow" not in sys.modules:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.addresses)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    tf = import_tensorflow()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)  # other workers may share it
+    except RuntimeError:
+        pass  # it has computed already, for another query
+
+
+def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
+    """Add the predictions to batches of whole rows; one batch out for each in.
+
+    While the network works on some images, threads decode the next.
+    """
+    package = task.model.value
+    with Sampler(task.kind, package.geometry, package.spec, task.threads) as sampler:
+        started = _start(batches, task, sampler)
+        answers: list[tuple[np.ndarray, np.ndarray]] = []
+        errors: dict[int, str] = {}
+        count = 0
+        current = next(started, None)
+        while current is not None:
+            following = next(started, None)  # its threads begin before the network does
+            samples, batch = current
+            answers.append(_answer(samples.wait(), task))
+            if task.gauge is not None:
+                task.gauge.add(samples.images, samples.sizes, samples.errors)
+            errors.update({row + count: reason for row, reason in samples.errors.items()})
+            count += len(samples.images)
+            if batch is not None:
+                probabilities, embeddings = map(np.concatenate, zip(*answers, strict=True))
+                columns = {name: batch.column(batch.schema.get_field_index(name)) for name in task.kept}
+                columns |= result_columns(probabilities, embeddings, errors, package, task.outputs)
+                yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+                answers, errors, count = [], {}, 0
+            del samples, batch
+            current = following
+
+
+def _start(
+    batches: Iterable[pa.RecordBatch], task: ScoreTask, sampler: Sampler
+) -> Iterator[tuple[Samples, pa.RecordBatch | None]]:
+    """Cut batches into equal parts, one per call of the network; the batch comes with its last part."""
+    for batch in batches:
+        most = predictor(task).batch_size
+        column = batch.column(batch.schema.get_field_index(task.column))
+        parts = -(-batch.num_rows // most)
+        for part in range(parts):
+            begin, end = (batch.num_rows * n // parts for n in (part, part + 1))
+            yield sampler.start(column.slice(begin, end - begin)), batch if part + 1 == parts else None
+
+
+def _answer(samples: Samples, task: ScoreTask) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and embeddings; what has an error is zero, and costs nothing where nothing else is there."""
+    network = predictor(task)
+    if len(samples.errors) < len(samples.images):
+        return network.predict_all(samples.images)
+    probabilities, embeddings = network.predict_all(samples.images[:0])
+    rows = len(samples.images)
+    return tuple(np.zeros((rows, part.shape[1]), np.float32) for part in (probabilities, embeddings))  # type: ignore[return-value]
+
+
+def score_pieces(batches: Iterable[pa.RecordBatch], task: ScoreTask, size: int) -> Iterator[pa.RecordBatch]:
+    """Score rows that ``pieces.split`` has cut into pieces of that size."""
+    return score(arrow_chunks.join(batches, task.column, size), task)
+
+
+def score_row_groups(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
+    """Score whole row groups of a dataset, given as rows (file, row_group)."""
+    return score(_row_groups(batches), replace(task, column="image", kind="bytes", kept=DATASET_COLUMNS))
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for table in _tables(batches, ["image", *DATASET_COLUMNS]):
+        yield from table.to_batches()
+
+
+def _tables(batches: Iterable[pa.RecordBatch], columns: list[str]) -> Iterator[pa.Table]:
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield pq.ParquetFile(row["file"]).read_row_group(row["row_group"], columns=columns)
+
+
+def list_row_groups(
+    batches: Iterable[pa.RecordBatch], row_groups: Sequence[tuple[str, int]]
+) -> Iterator[pa.RecordBatch]:
+    """Turn rows (id) into the row groups of those indices."""
+    for batch in batches:
+        files, indices = zip(*(row_groups[i] for i in batch.column("id").to_pylist()), strict=True)
+        yield pa.RecordBatch.from_pydict({"file": list(files), "row_group": pa.array(indices, pa.int32())})
+
+
+def measure_row_groups(
+    batches: Iterable[pa.RecordBatch], task: ScoreTask, others: Sequence[ScoreTask], codec: str
+) -> Iterator[pa.RecordBatch]:
+    """For every row of whole row groups: the columns of ``measure_columns``."""
+    spec = task.model.value.spec
+    for table in _tables(batches, ["image", "label"]):
+        images = np.concatenate(decode_column(table.column("image"), codec, spec.shape, dtype=spec.dtype))
+        probabilities = predictor(task).predict(images)
+        labels = table.column("label").to_numpy()
+        of_true = probabilities[np.arange(len(labels)), labels]
+        columns = {
+            "label": labels.astype(np.int32),
+            "prediction_index": probabilities.argmax(axis=1).astype(np.int32),
+            "rank_of_true": (probabilities > of_true[:, None]).sum(axis=1).astype(np.int32),
+            "probability_of_true": of_true,
+            "confidence": probabilities.max(axis=1),
+        }
+        for i, other in enumerate(others):
+            columns[f"other_{i}"] = predictor(other).predict(images).argmax(axis=1).astype(np.int32)
+        yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+
+
+def measure_columns(others: int) -> str:
+    """Schema of what is measured of a row: of the model, and the predictions of so many other models."""
+    own = "label int, prediction_index int, rank_of_true int, probability_of_true float, confidence float"
+    return ", ".join([own, *(f"other_{i} int" for i in range(others))])

@@ -1,0 +1,145 @@
+"""Write scored rows to a folder so that readers see the old result or the new one, whole."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from convoy.dataset.sources.rows import glob_escaped
+from convoy.errors import ConfigError, SourceError
+from convoy.inference.sinks import publish
+from convoy.inference.stream_offset import StreamOffset
+
+OURS = frozenset({"prediction", "prediction_index", "probability", "error", "model_version"})
+"""Columns that every result has."""
+
+
+class Added(NamedTuple):
+    """What was written: how many rows, how many of them with an error, and the names of their files."""
+
+    rows: int
+    errors: int
+    files: frozenset[str]
+
+
+def output_folder(given: str) -> Path:
+    """Return ``scoring.output`` as an absolute path.
+
+    Raises:
+        ConfigError: It holds something that is not an earlier result of this job.
+    """
+    path = Path(given).expanduser().absolute()
+    path = path.resolve() if path.is_symlink() else path  # the link stays, what it leads to is replaced
+    publish.recover(path)
+    if path.is_mount():
+        raise ConfigError(f"scoring.output {given!r} is where a disk is mounted; choose a folder below it")
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not _is_earlier_result(path)):
+        raise ConfigError(f"scoring.output {given!r} holds other files; choose another, or remove them")
+    return path
+
+
+def _is_earlier_result(folder: Path) -> bool:
+    part = next(_parts(folder), None)
+    if part is None or not (folder / "_SUCCESS").exists() or any(entry.is_dir() for entry in os.scandir(folder)):
+        return False
+    try:
+        return set(pq.read_schema(part).names) >= OURS
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def read_scores(spark: SparkSession, target: Path) -> DataFrame | None:
+    """The rows of an earlier result; None where there is none."""
+    if not target.is_dir() or next(_parts(target), None) is None:
+        return None
+    return spark.read.parquet(glob_escaped(_url(target)))
+
+
+def read_files(spark: SparkSession, target: Path, files: Iterable[str], schema: StructType) -> DataFrame:
+    """The rows of some files of a result."""
+    paths = [glob_escaped(_url(target / name)) for name in sorted(files)]
+    return spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)
+
+
+def write_parquet(
+    scored: DataFrame,
+    target: Path,
+    max_error_fraction: float = 1.0,
+    *,
+    add: bool = False,
+    earlier: tuple[int, int] = (0, 0),
+    expected: frozenset[str] | None = None,
+    position: StreamOffset | None = None,
+) -> Added:
+    """Write Parquet files to a folder, which readers see at once when the last one is complete.
+
+    Args:
+        scored: The rows.
+        target: The folder.
+        max_error_fraction: With a larger share of rows with an error the folder stays as it is.
+        add: The files that are there stay as well; otherwise they are replaced.
+        earlier: (rows, rows with an error) that count with the new ones for that share.
+        expected: The names of the files that are there, if it matters that nobody else has changed them.
+        position: Of a stream, kept with the rows.
+
+    Raises:
+        SourceError: Too many rows have an error, the message has the most frequent one; or somebody else has changed
+            the files.
+    """
+    with publish.draft(target) as new:
+        scored.write.parquet(_url(new))
+        rows, errors = count(new)
+        check_errors(rows, errors, earlier, max_error_fraction, lambda: _commonest_error(new))
+        if add and not rows and position is None and target.is_dir():
+            return Added(0, 0, frozenset())
+        files = frozenset(part.name for part in _parts(new))
+        if position is not None:
+            position.write(new)
+        if not publish.publish(new, target, keep=add, expected=expected):
+            raise SourceError(
+                f"{target} was changed by another job meanwhile, so nothing was added; run this one again"
+            )
+        return Added(rows, errors, files)
+
+
+def check_errors(
+    rows: int, errors: int, earlier: tuple[int, int], max_error_fraction: float, commonest: Callable[[], str]
+) -> None:
+    """Raise ``SourceError`` where some new rows have an error, and too many do, those scored earlier counted in."""
+    all_rows, all_errors = rows + earlier[0], errors + earlier[1]
+    if errors and all_errors > max_error_fraction * all_rows:
+        raise SourceError(
+            f"{all_errors:,} of {all_rows:,} rows cannot be scored, more than scoring.max_error_fraction"
+            f" {max_error_fraction:g}, so nothing was published; most often: {commonest()}"
+        )
+
+
+def count(folder: Path) -> tuple[int, int]:
+    """Return (rows, rows with an error) of a written result."""
+    rows = errors = 0
+    for part in _parts(folder):
+        column = pq.ParquetFile(part).read(columns=["error"]).column("error")
+        rows, errors = rows + len(column), errors + len(column) - column.null_count
+    return rows, errors
+
+
+def _commonest_error(folder: Path) -> str:
+    found: Counter[str] = Counter()
+    for part in _parts(folder):
+        found.update(pq.ParquetFile(part).read(columns=["error"]).column("error").drop_null().to_pylist())
+    return found.most_common(1)[0][0]
+
+
+def _parts(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if path.suffix == ".parquet")
+
+
+def _url(path: Path) -> str:
+    """As Spark wants it: not percent-encoded, since Hadoop takes names as they are."""
+    return f"file://{path}"

@@ -1,0 +1,146 @@
+"""A folder of files that is replaced in one step: readers see the old one or the new one, whatever is killed when.
+
+The new folder is written beside the target, under a hidden name. To add to what there is, the files of the target are
+linked into it, which copies nothing. Then the two folders exchange their names, which Linux does in one step; a reader
+that has listed the old one finds its files under the same names in the new. Where the file system cannot do that there
+are two renames, and for the moment between them no target; the next writer finishes what one did not that was killed
+there.
+"""
+
+import ctypes
+import errno
+import glob
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from convoy.dataset.storage import durable
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_NEW, _OLD = "new", "old"
+_GRACE_SECONDS = 0.2  # for readers that have opened the old folder, but have not read its list of names yet
+
+
+@contextmanager
+def draft(target: Path) -> Iterator[Path]:
+    """Give a place to write what is to be published, and remove what is left of it at the end.
+
+    What killed writers of the same target left is finished or removed first.
+
+    Args:
+        target: The folder to be replaced.
+
+    Yields:
+        A path beside the target, where nothing is yet.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(durable.hidden_name(_prefix(target)))
+    with ExitStack() as stack:
+        with durable.locked(target.parent):
+            _finish(target)
+            left = [path for path in _drafts(target) if durable.is_stale(path)]
+            stack.enter_context(durable.exclusive_dir(folder))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        yield folder / _NEW
+
+
+def recover(target: Path) -> None:
+    """Finish the work of a writer that was killed between two renames, if there was one."""
+    if not target.exists() and target.parent.is_dir():
+        with durable.locked(target.parent):
+            _finish(target)
+
+
+def publish(new: Path, target: Path, *, keep: bool, expected: frozenset[str] | None = None) -> bool:
+    """Put a folder into the target's place, in one step.
+
+    Args:
+        new: What ``draft`` gave, complete.
+        target: What is replaced, if it is there.
+        keep: The target's files stay, beside those of ``new``; of two that have the same name, that of ``new``.
+        expected: The names of the target's files, if it matters that nobody else has changed them.
+
+    Returns:
+        False, and nothing is done, if somebody has.
+    """
+    durable.sync_tree(new)
+    with durable.locked(target.parent):
+        if expected is not None and names(target) != expected:
+            return False
+        if keep and target.exists():
+            _link_files(target, new)
+            durable.sync(new)
+        _replace(new, target)
+    durable.sync(target.parent)
+    time.sleep(_GRACE_SECONDS)
+    return True
+
+
+def names(target: Path) -> frozenset[str]:
+    """The names of a folder's files; none if it is not there."""
+    return frozenset(os.listdir(target)) if target.is_dir() else frozenset()
+
+
+def _replace(new: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(new, target)
+    elif not _exchange(new, target):
+        old = new.with_name(_OLD)
+        os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders exchange their names; False where that cannot be done in one step."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    if rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(first), None, str(second))
+
+
+def _link_files(source: Path, into: Path) -> None:
+    there = names(into)
+    for name in sorted(names(source) - there):
+        try:
+            os.link(source / name, into / name)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copy2(source / name, into / name)
+            durable.sync(into / name)
+
+
+def _finish(target: Path) -> None:
+    """The second of two renames. The caller holds the parent's lock, so whoever should have done it is dead."""
+    if target.exists():
+        return
+    for folder in _drafts(target):
+        # Only between the renames there are both.
+        if (folder / _OLD).is_dir() and (folder / _NEW).is_dir():
+            os.rename(folder / _NEW, target)
+            return
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}-draft-"
+
+
+def _drafts(target: Path) -> list[Path]:
+    return list(target.parent.glob(f"{glob.escape(_prefix(target))}*"))

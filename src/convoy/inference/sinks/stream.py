@@ -1,0 +1,120 @@
+"""Score new files of a folder with Structured Streaming, each once.
+
+Spark's checkpoint knows which files make up which batch, before the batch is worked on. A batch's rows and its number
+become visible in the output in one step (``position``); after a kill Spark gives the last batch again, with the same
+files, and it is left out if its number is there.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from convoy.config import ScoringConfig
+from convoy.console import say
+from convoy.dataset.sources.rows import glob_escaped
+from convoy.errors import ConfigError
+from convoy.inference.sinks import increment
+from convoy.inference.sinks.folder import Added, write_parquet
+from convoy.inference.sources import score_files
+from convoy.inference.stream_offset import StreamOffset
+from convoy.models.package import ModelPackage
+from convoy.monitoring.image_stats import ImageStatsAccumulator
+
+FILES_PER_BATCH = 10_000
+_SCHEMA = "path string, modificationTime timestamp, length bigint, content binary"
+_ANY_AGE = "36500d"
+
+
+def checkpoint_of(target: Path) -> Path:
+    """Where Spark keeps what it knows of the files: beside the output."""
+    return target.with_name(f"{target.name}.checkpoint")
+
+
+def check_stream(target: Path) -> None:
+    """Raise ``ConfigError`` where files would be scored twice or left out: one of output and checkpoint is gone."""
+    checkpoint, position = checkpoint_of(target), StreamOffset.read(target)
+    query = _query(checkpoint)
+    commits = checkpoint / "commits"
+    unknown = position is None and commits.is_dir() and any(name.isdigit() for name in os.listdir(commits))
+    if unknown or (position is not None and position.query != query):
+        raise ConfigError(
+            f"scoring.output {target} and {checkpoint}, where the stream keeps which files it has scored, do not belong"
+            " together; bring back the missing one, or remove both to score all files anew"
+        )
+
+
+def score_stream(
+    spark: SparkSession,
+    section: ScoringConfig,
+    package: ModelPackage,
+    target: Path,
+    earlier: DataFrame | None,
+    gauge: ImageStatsAccumulator | None = None,
+) -> tuple[Added, StructType]:
+    """Score the files of ``scoring.input`` that no earlier run has scored, and add the rows to the result.
+
+    Args:
+        spark: The session.
+        section: Where from and how.
+        package: The model.
+        target: The folder of the result.
+        earlier: The rows that are there; None where there is no result yet.
+        gauge: Counts what the images of all batches look like.
+
+    Returns:
+        (what this run has added, the rows' schema).
+
+    Raises:
+        ConfigError: The columns are not those of the earlier result.
+        ModelError: The model takes no images.
+    """
+    none = score_files(spark.createDataFrame([], "path string"), package, section)
+    if earlier is not None:
+        increment.check_columns(none, earlier, section.output)
+    added: list[Added] = []
+
+    def batch(files: DataFrame, number: int) -> None:
+        position, last = StreamOffset(str(_query(checkpoint_of(target))), number), StreamOffset.read(target)
+        if last is not None and last.query == position.query and number <= last.batch:
+            return  # it was published, and then the job was killed
+        # A stream cannot wait for better images: those that cannot be scored stay rows with an error.
+        added.append(write_parquet(score_files(files, package, section, gauge), target, add=True, position=position))
+        say(f"batch {number}: {added[-1].rows:,} rows, {added[-1].errors:,} with an error")
+
+    folder = os.path.abspath(os.path.expanduser(str(section.input)))
+    # Spark forgets files by age: without this option old ones that come late would be left out.
+    files = (
+        spark.readStream.format("binaryFile")
+        .schema(_SCHEMA)
+        .options(recursiveFileLookup="true", maxFilesPerTrigger=FILES_PER_BATCH, maxFileAge=_ANY_AGE)
+        .load(f"file://{glob_escaped(folder)}")
+        # As Hadoop prints them; the content is left to the workers, to whom a file that cannot be read is a row.
+        .select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
+    )
+    writer = files.writeStream.foreachBatch(batch).option("checkpointLocation", f"file://{checkpoint_of(target)}")
+    if section.stream_interval is None:
+        writer = writer.trigger(availableNow=True)
+    else:
+        writer = writer.trigger(processingTime=f"{round(section.stream_interval * 1000)} milliseconds")
+    query = writer.start()
+    try:
+        while query.isActive:  # an interrupt within ``awaitTermination`` would break the connection to the JVM
+            time.sleep(0.2)
+        query.awaitTermination()  # raises what went wrong
+    finally:
+        query.stop()
+    files_added = frozenset[str]().union(*(part.files for part in added))
+    return Added(sum(part.rows for part in added), sum(part.errors for part in added), files_added), none.schema
+
+
+def _query(checkpoint: Path) -> str | None:
+    """The stream's id; None where there is no checkpoint."""
+    try:
+        return str(json.loads((checkpoint / "metadata").read_text())["id"])
+    except FileNotFoundError:
+        return None

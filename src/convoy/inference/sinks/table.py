@@ -1,0 +1,133 @@
+"""Write scored rows to a table of Spark's catalog."""
+
+from contextlib import suppress
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from convoy.config import ScoringConfig
+from convoy.console import say
+from convoy.errors import ConfigError
+from convoy.inference.arrow_chunks import quoted
+from convoy.inference.sinks.folder import OURS, check_errors
+from convoy.inference.sinks.increment import counted
+
+TABLE = "table:"
+_LASTING = "set spark.sql.catalogImplementation to hive in spark.conf"
+
+
+def table_name(given: str) -> str:
+    """Return the name in ``scoring.output``; raises ``ConfigError`` where there is none."""
+    name = given.removeprefix(TABLE)
+    if not name:
+        raise ConfigError("scoring.output is 'table:'; expected table:<name>, e.g. table:default.scores")
+    return name
+
+
+def read_table(spark: SparkSession, given: str) -> DataFrame | None:
+    """The rows of an earlier result; None where there is no such table.
+
+    Raises:
+        ConfigError: It is another table, or the name is none.
+    """
+    try:
+        if not spark.catalog.tableExists(table_name(given)):
+            return None
+        earlier = spark.table(table_name(given))
+    except (PySparkException, Py4JJavaError) as error:
+        raise _refused(given, error) from None
+    if not set(earlier.columns) >= OURS:
+        raise ConfigError(
+            f"scoring.output {given!r} is a table that holds something else ({', '.join(earlier.columns)[:200]});"
+            " choose another"
+        )
+    return earlier
+
+
+def write_table(
+    spark: SparkSession, scored: DataFrame, section: ScoringConfig, earlier: tuple[int, int]
+) -> tuple[DataFrame, int, int]:
+    """Write rows to a table, once all of them are scored.
+
+    They are kept on the executors' disks until then, so that nothing is scored twice, and the table does not change
+    before it is known that they are good. (A cache would not do: Spark drops it when a table changes that the rows were
+    compared with.)
+
+    Args:
+        spark: The session.
+        scored: The rows.
+        section: Where to, and how.
+        earlier: (rows, rows with an error) that count with the new ones for ``scoring.max_error_fraction``.
+
+    Returns:
+        (the rows, kept until the session ends; how many; how many with an error).
+
+    Raises:
+        SourceError: Too many rows have an error; the message has the most frequent one.
+        ConfigError: The table cannot be made or written to.
+    """
+    made = _make(spark, scored.schema, section)
+    try:
+        kept = scored.localCheckpoint()
+        rows, errors = counted(kept)
+        check_errors(rows, errors, earlier, section.max_error_fraction, lambda: _commonest_error(kept))
+        _write(spark, kept, section, overwrite=section.write_mode == "overwrite" and not made)
+    except BaseException:
+        if made:
+            with suppress(Exception):  # the JVM may be gone
+                spark.sql(f"DROP TABLE IF EXISTS {made}")
+        raise
+    return kept, rows, errors
+
+
+def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> str | None:
+    """Make the table if it is missing, and return its name then: what is wrong with it shows before hours of work."""
+    name = table_name(section.output)
+    try:
+        if section.format == "delta":
+            sources = spark._jvm.org.apache.spark.sql.execution.datasources.DataSource  # type: ignore[union-attr]
+            sources.lookupDataSource("delta", spark._jsparkSession.sessionState().conf())
+        if spark.catalog.tableExists(name):
+            return None
+        spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
+    except (PySparkException, Py4JJavaError) as error:
+        raise _refused(section.output, error) from None
+    if spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
+        say(
+            f"warning: {section.output} is known to this Spark session alone, whose catalog is in memory; {_LASTING}"
+            " for one that lasts"
+        )
+    return name
+
+
+def _write(spark: SparkSession, kept: DataFrame, section: ScoringConfig, overwrite: bool) -> None:
+    name = table_name(section.output)
+    try:
+        if overwrite:
+            options = {"overwriteSchema": "true"} if section.format == "delta" else {}
+            kept.write.format(section.format).mode("overwrite").options(**options).saveAsTable(name)
+        else:
+            kept.select(*(quoted(column) for column in spark.table(name).columns)).write.insertInto(name)
+    except (PySparkException, Py4JJavaError) as error:
+        raise _refused(section.output, error) from None
+
+
+def _commonest_error(kept: DataFrame) -> str:
+    counts = kept.where("error is not null").groupBy("error").count()
+    return str(counts.orderBy(F.desc("count"), "error").first()["error"])  # type: ignore[index]
+
+
+def _refused(given: str, error: Exception) -> ConfigError:
+    told = [line for line in str(error).splitlines() if line.strip() and not line.startswith("An error occurred")]
+    reason = told[0] if told else type(error).__name__
+    if "DATA_SOURCE_NOT_FOUND" in str(error) or "Failed to find data source" in str(error):
+        reason = "Spark does not have the format delta"
+        hint = "; it needs its jar: see spark.jars.packages in spark.conf, or use scoring.format parquet"
+    elif "LOCATION_ALREADY_EXISTS" in str(error):
+        hint = f"; a catalog in memory forgets its tables and leaves their files: {_LASTING}, and remove the folder"
+    else:
+        hint = ""
+    return ConfigError(f"scoring.output {given!r} cannot be written to: {reason.strip().rstrip('.')[:300]}{hint}")

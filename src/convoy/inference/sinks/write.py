@@ -1,0 +1,118 @@
+"""What ``jobs/score.py`` does: the rows of ``scoring.input`` that are to be scored, to ``scoring.output``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from convoy.config import Config, ScoringConfig
+from convoy.console import say
+from convoy.errors import ConfigError
+from convoy.inference.sinks import increment, publish
+from convoy.inference.sinks.folder import output_folder, read_files, read_scores, write_parquet
+from convoy.inference.sinks.stream import check_stream, score_stream
+from convoy.inference.sinks.table import TABLE, read_table, table_name, write_table
+from convoy.inference.sources import Select, score_input
+from convoy.models.package import ModelPackage
+from convoy.monitoring.image_stats import ImageStatsAccumulator
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run has added to a result.
+
+    Attributes:
+        output: Absolute path of the folder, or ``table:<name>``.
+        rows: Rows scored.
+        errors: Of these, rows with an error.
+        added: These rows, as they were written; to be read before the session ends.
+    """
+
+    output: str
+    rows: int
+    errors: int
+    added: DataFrame
+
+
+def check_output(section: ScoringConfig) -> None:
+    """Raise what is wrong with ``scoring.output`` and can be seen before Spark starts.
+
+    Raises:
+        ConfigError: A folder that holds something else, or lies in that of the input; a table without a name; a stream
+            whose checkpoint does not fit.
+    """
+    if section.output.startswith(TABLE):
+        table_name(section.output)
+        return
+    target = output_folder(section.output)
+    given = Path(str(section.input)).expanduser().absolute()
+    if given.is_dir() and target.is_relative_to(given):
+        raise ConfigError(
+            f"scoring.output {section.output!r} lies in scoring.input {section.input!r}, and would be scored; choose"
+            " another folder"
+        )
+    if section.stream:
+        check_stream(target)
+
+
+def score_to_output(
+    spark: SparkSession, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None = None
+) -> Written:
+    """Score, and publish, once ``check_input`` and ``check_output`` have passed; ``gauge`` counts the images' looks.
+
+    Raises:
+        ConfigError: The input has no key, or the columns are not those of the earlier result.
+        ModelError: The model does not take what is there.
+        SourceError: Spark cannot read the input, too many rows have an error, or another job has changed the result.
+    """
+    section = config.scoring
+    if section.output.startswith(TABLE):
+        earlier = read_table(spark, section.output)
+        scored, before = _new_rows(spark, config, package, earlier, gauge)
+        kept, rows, errors = write_table(spark, scored, section, before)
+        written = Written(section.output, rows, errors, kept)
+    else:
+        target = output_folder(section.output)
+        incremental = section.write_mode == "incremental"
+        expected = publish.names(target) if incremental else None  # before they are read
+        earlier = read_scores(spark, target)
+        if section.stream:
+            new, schema = score_stream(spark, section, package, target, earlier, gauge)
+        else:
+            scored, before = _new_rows(spark, config, package, earlier, gauge)
+            add, fraction = section.write_mode != "overwrite", section.max_error_fraction
+            new = write_parquet(scored, target, fraction, add=add, earlier=before, expected=expected)
+            schema = scored.schema
+        written = Written(str(target), new.rows, new.errors, read_files(spark, target, new.files, schema))
+    if not written.rows and (section.stream or section.write_mode == "incremental"):
+        say(f"nothing to score: {section.output} has all of {section.input} already")
+    return written
+
+
+def _new_rows(
+    spark: SparkSession,
+    config: Config,
+    package: ModelPackage,
+    earlier: DataFrame | None,
+    gauge: ImageStatsAccumulator | None,
+) -> tuple[DataFrame, tuple[int, int]]:
+    """(scored rows that are to be added; rows and errors of this model version that are there, if they count)."""
+    section = config.scoring
+    mode = section.write_mode
+    select: Select | None = None
+    if mode == "incremental" and earlier is not None:
+        there, key, version = earlier, section.key, package.uri
+
+        def select(rows: DataFrame) -> DataFrame:
+            return increment.without(rows, there, key, version)
+
+    scored = score_input(spark, config, package, select, gauge)
+    if mode == "incremental":
+        increment.check_key(scored.columns, section.key, "the result")
+    if earlier is None or mode == "overwrite":
+        return scored, (0, 0)
+    increment.check_columns(scored, earlier, section.output)
+    if mode == "append":
+        return scored, (0, 0)
+    return scored, increment.counted(earlier.where(F.col("model_version") == package.uri))

@@ -1,0 +1,211 @@
+"""What ``scoring.input`` names -> a scored DataFrame: a folder, a glob, a table, or a split of a dataset."""
+
+import functools
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.utils import AnalysisException
+
+from convoy.config import Config, ScoringConfig
+from convoy.dataset.sources.folder import files_below
+from convoy.dataset.sources.rows import glob_escaped
+from convoy.dataset.storage import catalog
+from convoy.dataset.storage.manifest import Manifest
+from convoy.errors import ConfigError, ModelError, SourceError
+from convoy.inference.arrow_udf import DATASET_COLUMNS
+from convoy.inference.dataframe import check_dataset, checked_outputs, score_dataset, score_images, score_task
+from convoy.models.package import ModelPackage
+from convoy.monitoring.image_stats import ImageStatsAccumulator
+
+_EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
+_TABLE, _DATASET = "table:", "dataset:"
+_ROWS_READ, _FEW, _USUAL = "spark.sql.parquet.columnarReaderBatchSize", "32", "4096"
+
+Select = Callable[[DataFrame], DataFrame]
+"""Rows of the input -> those to score."""
+
+
+def check_input(config: Config) -> None:
+    """Raise what is wrong with ``scoring.input`` and can be seen before any Spark work."""
+    given = os.path.expanduser(config.scoring.input or "")
+    if not given:
+        raise ConfigError(f"scoring.input is missing; {_EXPECTED}")
+    if config.scoring.stream:
+        if not os.path.isdir(given):
+            raise SourceError(f"scoring.input {given!r} is no folder; expected one, where scoring.stream is set")
+        return  # which may be empty: files come later
+    if split := split_named(given):
+        Manifest.load(_version(config)).split(split)
+    elif given.startswith(_TABLE):
+        if not given.removeprefix(_TABLE):
+            raise ConfigError("scoring.input is 'table:'; expected table:<name>, e.g. table:default.images")
+    elif is_glob(given):
+        if next(glob.iglob(given, recursive=True), None) is None:
+            raise SourceError(f"scoring.input {given!r} matches nothing; {_EXPECTED}")
+    elif _is_parquet(given):
+        if not os.path.exists(given):
+            raise SourceError(f"scoring.input {given!r} does not exist; {_EXPECTED}")
+    elif not os.path.isdir(given):
+        raise SourceError(f"scoring.input {given!r} is no folder; {_EXPECTED}")
+    elif next(files_below(given), None) is None:
+        raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
+
+
+def list_input(config: Config) -> list[str] | None:
+    """List the files that ``scoring.input`` names; those of a dataset are not listed, because its version names them.
+
+    Returns:
+        Paths; None for a table and for Parquet at a URL.
+    """
+    given = os.path.expanduser(str(config.scoring.input))
+    if split_named(given):
+        return []
+    if given.startswith(_TABLE):
+        return None
+    if is_glob(given):
+        return [path for path in glob.iglob(given, recursive=True) if os.path.isfile(path)]
+    if os.path.isfile(given):
+        return [given]
+    return [str(path) for path in files_below(given)] if os.path.isdir(given) else None
+
+
+def score_input(
+    spark: SparkSession,
+    config: Config,
+    package: ModelPackage,
+    select: Select | None = None,
+    gauge: ImageStatsAccumulator | None = None,
+) -> DataFrame:
+    """Score what ``scoring.input`` names, once ``check_input`` has passed.
+
+    Args:
+        spark: The session.
+        config: Sections ``scoring`` and ``dataset``.
+        package: The model.
+        select: Which rows; None scores all.
+        gauge: Counts what the images look like.
+
+    Returns:
+        For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
+        columns (or those of ``scoring.columns``); then the prediction columns.
+
+    Raises:
+        ModelError: The model does not take what is there.
+        SourceError: Spark cannot read the table.
+    """
+    section = config.scoring
+    given = os.path.expanduser(str(section.input))
+    if split := split_named(given):
+        path = _version(config)
+        manifest = Manifest.load(path)
+        # What is stored has lost the size that it came with, unless the files themselves are kept.
+        gauge = gauge if gauge is None or manifest.codec == "keep" else replace(gauge, sizes=False)
+        if select is not None:
+            check_dataset(package, manifest)
+            rows = spark.read.parquet(f"file://{glob_escaped(str(path / split))}").select("image", *DATASET_COLUMNS)
+            return _score(select(rows), package, replace(section, columns=[*DATASET_COLUMNS]), "image", gauge)
+        outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
+        task = score_task(spark, package, section.batch_size, outputs, section.half_precision)
+        return score_dataset(spark, path, manifest, split, replace(task, gauge=gauge))
+    if given.startswith(_TABLE) or _is_parquet(given):
+        rows = _table(spark, given)
+        return _score(select(rows) if select else rows, package, section, section.image_column, gauge)
+    rows = files(spark, given)
+    return score_files(select(rows) if select else rows, package, section, gauge)
+
+
+def score_files(
+    rows: DataFrame, package: ModelPackage, section: ScoringConfig, gauge: ImageStatsAccumulator | None = None
+) -> DataFrame:
+    """Score files, given as rows ``path``; raises ``ModelError`` where the model takes no images."""
+    if package.geometry is None:
+        raise ModelError(
+            f"{package.uri} takes arrays, {package.spec}, and scoring.input {section.input!r} is a folder of images;"
+            " ingest the arrays and give dataset:<split>"
+        )
+    tasks = 4 * rows.sparkSession.sparkContext.defaultParallelism
+    return _score(rows.repartition(tasks), package, replace(section, columns=None), "path", gauge)
+
+
+def _score(
+    rows: DataFrame,
+    package: ModelPackage,
+    section: ScoringConfig,
+    column: str | None,
+    gauge: ImageStatsAccumulator | None,
+) -> DataFrame:
+    return score_images(
+        rows,
+        package,
+        column,
+        columns=section.columns,
+        top_k=section.top_k,
+        probabilities=section.probabilities,
+        embeddings=section.embeddings,
+        half_precision=section.half_precision,
+        batch_size=section.batch_size,
+        gauge=gauge,
+    )
+
+
+def _version(config: Config) -> Path:
+    return catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
+
+
+def _table(spark: SparkSession, given: str) -> DataFrame:
+    # Spark holds so many rows of a file at once, in the JVM: with its own 4,096 large images do not fit in there.
+    if spark.conf.get(_ROWS_READ, _USUAL) == _USUAL:
+        spark.conf.set(_ROWS_READ, _FEW)
+    try:
+        if given.startswith(_TABLE):
+            return spark.table(given.removeprefix(_TABLE))
+        return spark.read.parquet(glob_escaped(given) if os.path.exists(given) else given)
+    except AnalysisException as error:
+        raise SourceError(f"scoring.input {given!r} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _is_parquet(given: str) -> bool:
+    """True for a Parquet file, a glob of some, and a folder that Spark has written."""
+    if given.endswith(".parquet") and not os.path.isdir(given):
+        return True
+    return os.path.isdir(given) and any(name.endswith(".parquet") for name in os.listdir(given))
+
+
+def is_glob(given: str) -> bool:
+    """True for a pattern, unless it is the very name of something."""
+    return glob.has_magic(given) and not os.path.exists(given)
+
+
+def files(spark: SparkSession, given: str) -> DataFrame:
+    """One row ``path`` for every file below a folder, hidden ones apart, or every file that a glob matches."""
+    return spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
+
+
+def list_files(batches: Iterable[pa.RecordBatch], given: str) -> Iterator[pa.RecordBatch]:
+    """Turn the one row there is into one row per file. Runs on a worker."""
+    for _ in batches:
+        if is_glob(given):
+            found = (path for path in glob.iglob(given, recursive=True) if not os.path.isdir(path))
+            paths = sorted(os.fsencode(path).decode("utf-8", "replace") for path in found)
+        else:
+            paths = sorted(files_below(given))
+        yield from pa.table({"path": pa.array(paths, pa.string())}).to_batches(max_chunksize=10_000)
+
+
+def split_named(given: str) -> str | None:
+    """Return the split that ``dataset:<split>`` names, or None for anything else.
+
+    Raises:
+        ConfigError: ``dataset:`` without a split.
+    """
+    if not given.startswith(_DATASET):
+        return None
+    split = given.removeprefix(_DATASET)
+    if not split:
+        raise ConfigError("scoring.input is 'dataset:'; expected dataset:train, dataset:validation or dataset:test")
+    return split

@@ -1,0 +1,185 @@
+"""Files of weights as Keras writes them: what is in them, layer by layer. Nothing in such a file is run.
+
+Three formats: ``.keras`` archives, of which the weights alone are read; ``.weights.h5`` of Keras 3; and the older HDF5
+of ``keras.applications``' weights and of whole models (``.h5``). The content tells them apart, not the name.
+"""
+
+import collections
+import contextlib
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+from keras.src.legacy.saving import legacy_h5_format
+from keras.src.saving import saving_lib
+from keras.src.utils.naming import to_snake_case
+
+from convoy.errors import ModelError
+from convoy.models.pretrained.hdf5 import check_links, check_member
+
+Shapes = list[tuple[int, ...]]
+
+_LAYERS = "layers"
+_IN_ARCHIVE = "model.weights.h5"  # the weights in a .keras file
+_NUMBER = re.compile(r"(?P<base>.*?)(?:_(?P<number>\d+))?$")
+_DRAWS = "seed_generator"  # the state of a layer's random numbers, which is no weight
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A layer's weights in an open file.
+
+    Attributes:
+        name: The layer's name; its ``layer_keys`` where the file has no names.
+        shapes: Of its weights, in Keras' order for files: the trainable ones first.
+        load: Puts the weights into a layer; raises ``ValueError`` where they do not fit.
+    """
+
+    name: str
+    shapes: Shapes
+    load: Callable[[keras.Layer], None]
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """The layers of an open file that have weights, in the order of the network that was saved.
+
+    Attributes:
+        layers: The layers.
+        named: Whether the file has the layers' names; Keras' first 3.x versions wrote none.
+    """
+
+    layers: list[StoredLayer]
+    named: bool
+
+
+@contextlib.contextmanager
+def stored_weights(file: str, source: str) -> Iterator[StoredWeights]:
+    """Open a file of weights, and close it at the end of the block.
+
+    Args:
+        file: Where it is.
+        source: What the user calls it, for messages.
+
+    Raises:
+        ModelError: It cannot be read, or holds no weights of a Keras network.
+    """
+    refused = f"model.initial_weights {source!r}"
+    expected = "expected a .keras, .weights.h5 or .h5 file that Keras has written"
+    with contextlib.ExitStack() as stack:
+        try:
+            store = saving_lib.H5IOStore(_hdf5_of(Path(file), stack), mode="r")
+            stack.callback(store.close)
+            check_links(store.h5_file)
+            found = _of_keras_3(store) if _LAYERS in store.h5_file else _of_older(store.h5_file)
+        except Exception as error:  # h5py, zipfile and Keras raise whatever they find
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
+            raise ModelError(f"{refused} cannot be read ({reason}); {expected}") from None
+        if not found.layers:
+            raise ModelError(f"{refused} holds no weights; {expected}")
+        yield found
+
+
+def _hdf5_of(file: Path, stack: contextlib.ExitStack) -> Path:
+    """The file itself, or the weights of a ``.keras`` archive, taken out of it: within, each step back starts over."""
+    with open(file, "rb"):  # says why it cannot be opened
+        pass
+    if not zipfile.is_zipfile(file):
+        return file
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="convoy-"))
+    with zipfile.ZipFile(file) as archive:
+        check_member(archive, _IN_ARCHIVE)
+        return Path(archive.extract(_IN_ARCHIVE, folder))
+
+
+def layer_keys(layers: list[Any]) -> list[str]:
+    """What Keras 3 calls layers in its files: their class, numbered among its like (``conv2d``, ``conv2d_1``)."""
+    keys, used = [], collections.Counter[str]()
+    for key in map(class_key, layers):
+        keys.append(f"{key}_{used[key]}" if used[key] else key)
+        used[key] += 1
+    return keys
+
+
+def class_key(layer: Any) -> str:
+    """A layer's class in Keras' spelling of automatic names: ``conv2d``, ``batch_normalization``."""
+    return str(to_snake_case(type(layer).__name__))
+
+
+def _of_keras_3(store: Any) -> StoredWeights:
+    layers, named = [], False
+    for key in sorted(store.h5_file[_LAYERS], key=_by_number):
+        path = f"{_LAYERS}/{key}"
+        group = store.h5_file[path]
+        shapes: dict[str, tuple[int, ...]] = {}
+        group.visititems(lambda at, item, shapes=shapes: _note_shape(shapes, at, item))
+        if shapes:
+            name = group["vars"].attrs.get("name") if "vars" in group else None
+            named = named or name is not None
+            ordered = [shapes[at] for at in sorted(shapes, key=_by_number)]
+            layers.append(StoredLayer(str(name or key), ordered, _loader(store, path)))
+    return StoredWeights(layers, named)
+
+
+def _loader(store: Any, path: str) -> Callable[[keras.Layer], None]:
+    def load(layer: keras.Layer) -> None:
+        errors: dict[int, tuple[Any, Exception]] = {}
+        # Keras 3.2 fails without these three sets; with them, errors are collected instead of raised.
+        saving_lib._load_state(layer, store, None, path, False, set(), set(), errors)
+        for _, error in errors.values():
+            raise error
+
+    return load
+
+
+def _note_shape(shapes: dict[str, tuple[int, ...]], at: str, item: Any) -> None:
+    if isinstance(item, h5py.Dataset) and _DRAWS not in at:
+        shapes[at] = tuple(item.shape)
+
+
+def _by_number(key: str) -> tuple[Any, ...]:
+    """Orders ``dense``, ``dense_1``, ..., ``dense_10`` and ``vars/0``, ..., ``vars/10``."""
+    *folders, last = key.split("/")
+    if last.isdigit():
+        return (*folders, "", int(last))
+    match = _NUMBER.match(last)
+    assert match is not None
+    return (*folders, match["base"], int(match["number"] or 0))
+
+
+def _of_older(file: Any) -> StoredWeights:
+    group = file
+    if "model_weights" in file and not legacy_h5_format.load_attributes_from_hdf5_group(file, "layer_names"):
+        group = file["model_weights"]  # of a whole model
+    layers = []
+    for name in legacy_h5_format.load_attributes_from_hdf5_group(group, "layer_names"):
+        own = group[name]
+        weights = legacy_h5_format.load_attributes_from_hdf5_group(own, "weight_names")
+        values = [own[weight] for weight in weights]
+        if values:
+            layers.append(StoredLayer(name, [tuple(value.shape) for value in values], _assigner(values)))
+    return StoredWeights(layers, named=True)
+
+
+def _assigner(values: list[Any]) -> Callable[[keras.Layer], None]:
+    def assign(layer: keras.Layer) -> None:
+        for variable, value in zip(file_order(layer), values, strict=True):
+            variable.assign(value[()])
+
+    return assign
+
+
+def file_order(layer: Any) -> list[Any]:
+    """A layer's weights in the order of files."""
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,173 @@
+"""A description of a network as text, at most 100 columns wide."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+
+from convoy.models.summary.arithmetic import number, times
+from convoy.models.summary.describe import LayerDescription, NetworkDescription
+
+WIDTH = 100
+_FEW = 30  # layers that are told one by one at the start of a training
+_SHORT = (
+    ("BatchNormalization", "BatchNorm"),
+    ("Normalization", "Normalize"),
+    ("AveragePooling", "AvgPool"),
+    ("MaxPooling", "MaxPool"),
+    ("Average", "Avg"),
+    ("ZeroPadding", "ZeroPad"),
+    ("DepthwiseConv", "DWConv"),
+    ("SeparableConv", "SepConv"),
+    ("Transpose", "Transp"),
+    ("InputLayer", "Input"),
+    ("GlobalAvgPool", "GlobalAvg"),
+    ("GlobalMaxPool", "GlobalMax"),
+)
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def full_text(network: NetworkDescription) -> str:
+    """Every layer, then the totals; of long networks, sums for each size of the volumes too."""
+    parts = [_layer_table(network.layers), *_legend(network.layers)]
+    if len(network.layers) > _FEW:
+        parts += ["", _stage_table(network.layers)]
+    return "\n".join([*parts, "", *_totals(network)])
+
+
+def short_text(network: NetworkDescription) -> str:
+    """At most 40 lines or so: of networks with more than 30 layers only the sums."""
+    if len(network.layers) <= _FEW:
+        return full_text(network)
+    return "\n".join([_stage_table(network.layers), "", *_totals(network)])
+
+
+def short_kind(kind: str) -> str:
+    """The name of a kind of layer, abbreviated."""
+    for long, short in _SHORT:
+        kind = kind.replace(long, short)
+    return kind
+
+
+def amount(value: float) -> str:
+    """Three digits and a unit: ``15.5G``; whole numbers below 10,000 as they are."""
+    if value < 1e4:
+        return str(int(value))
+    size, unit = next((size, unit) for size, unit in _UNITS if value >= size * 0.9995)
+    return f"{value / size:#.3g}".rstrip(".") + unit
+
+
+def memory(value: int) -> str:
+    """Bytes in powers of ten: ``3.90 GB``."""
+    text = amount(value)
+    return f"{text} B" if text.isdigit() else f"{text[:-1]} {text[-1]}B"
+
+
+def side(sides: Sequence[int] | Sequence[str] | str | None) -> str:
+    """``5`` for 5x5, ``5x3`` for others, ``all`` as it is, ``?`` where it is not known."""
+    if sides is None or isinstance(sides, str):
+        return sides or "?"
+    return str(sides[0]) if len(set(sides)) == 1 else times(sides)
+
+
+def _layer_table(layers: Sequence[LayerDescription]) -> str:
+    header = ("layer", "kind", "output", "(N - F + 2P)/S + 1", "weights", "MACs", "sees", "jump", "bytes")
+    rows = []
+    for layer in layers:
+        cells = [layer.name, short_kind(layer.kind), times(layer.output) or "-", _formula(layer)]
+        cells += [f"{layer.parameters:,}" if layer.parameters else ""]
+        cells += ["?" if layer.multiply_adds is None else amount(layer.multiply_adds) if layer.multiply_adds else ""]
+        cells += [side(layer.sees), side([number(Fraction(jump)) for jump in layer.jump]) if layer.jump else ""]
+        cells += [amount(layer.activation_bytes) if layer.activation_bytes else ""]
+        rows.append(cells)
+    return _table(header, rows, "<<<<>>>>>")
+
+
+def _formula(layer: LayerDescription) -> str:
+    """The formula without the spaces within it, of the first axis where they differ, and a sign for what is left."""
+    if layer.formula is None:
+        return ""
+    first = layer.formula.partition(", ")[0]
+    left, _, right = first.rpartition(" = ")
+    star = "*" if layer.left_out and any(layer.left_out) else ""
+    return f"{left.replace(' ', '')} = {right}{star}"
+
+
+def _legend(layers: Sequence[LayerDescription]) -> list[str]:
+    lines = [
+        "N: input side, F: filter, P: zeros on a side, S: stride. MACs: multiply-adds for one sample.",
+        "sees: side of the receptive field in the input; jump: to the next. bytes: of one sample's output.",
+    ]
+    left = [layer for layer in layers if layer.left_out and any(layer.left_out)]
+    if left:
+        told = "* no whole number, rounded down. Rows and columns left out: "
+        shown = ", ".join(f"{layer.name} {side(layer.left_out)}" for layer in left)
+        lines += textwrap.wrap(told + shown, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
+    return lines
+
+
+def _stage_table(layers: Sequence[LayerDescription]) -> str:
+    """One line for all layers whose outputs have the same sides."""
+    stages: dict[str, list[LayerDescription]] = {}
+    for layer in layers:
+        stages.setdefault(times(layer.output[:-1]) or "flat", []).append(layer)
+    rows = []
+    for name, members in stages.items():
+        last = members[-1]
+        kinds = Counter(short_kind(layer.kind) for layer in members)
+        told = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in kinds.most_common())
+        rows.append(
+            [
+                name,
+                str(len(members)),
+                textwrap.shorten(told, 36, placeholder=" ..."),
+                str(last.output[-1]) if last.output else "",
+                f"{sum(layer.parameters for layer in members):,}",
+                amount(sum(layer.multiply_adds or 0 for layer in members)),
+                side(last.sees),
+                amount(sum(layer.activation_bytes or 0 for layer in members)),
+            ]
+        )
+    header = ("sides", "layers", "of which", "channels", "weights", "MACs", "sees", "bytes")
+    return _table(header, rows, "<><>>>>>")
+
+
+def _totals(network: NetworkDescription) -> list[str]:
+    fixed = network.parameters - network.trainable
+    weights = f"{network.parameters:,} in {memory(network.weight_bytes)}"
+    weights += f"; {network.trainable:,} trained, {fixed:,} not" if fixed else ", all trained"
+    batch = f"{network.batch:,} sample{'s' * (network.batch != 1)}"
+    if network.ranks > 1:
+        batch += f", a rank's share of a global batch of {network.global_batch:,} on {network.ranks} ranks"
+    costs = (
+        f"{network.multiply_adds:,} ({amount(network.multiply_adds)}) for one sample, of convolutions and dense layers"
+    )
+    lines = [
+        f"weights        {weights}",
+        f"multiply-adds  {costs}",
+        f"activations    {memory(network.activation_bytes)} for {batch}",
+    ]
+    if network.uncounted:
+        lines.append(cut(f"not counted    multiply-adds of {', '.join(network.uncounted)}", WIDTH))
+    first, last = network.layers[0], network.layers[-1]
+    return [f"{network.name}: {times(first.output)} -> {times(last.output)}, {len(network.layers)} layers", *lines]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: str) -> str:
+    """Columns with the first one cut so that a line fits into the width, where that leaves enough of it."""
+    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
+    gap = 2 if sum(widths) + 2 * len(widths) - 2 <= WIDTH else 1
+    widths[0] = max(10, min(widths[0], WIDTH - sum(widths[1:]) - gap * (len(widths) - 1)))
+    lines = []
+    for line in [header, ["-" * width for width in widths], *rows]:
+        cells = [f"{cut(cell, width):{sign}{width}}" for cell, width, sign in zip(line, widths, aligned, strict=True)]
+        lines.append((" " * gap).join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def cut(text: str, width: int) -> str:
+    """Leave out the middle of what is too long: ends of names tell more than beginnings."""
+    if len(text) <= width:
+        return text
+    tail = (width - 2) // 2
+    return text[: width - 2 - tail] + ".." + text[len(text) - tail :]

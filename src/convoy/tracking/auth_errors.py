@@ -1,0 +1,78 @@
+"""A tracking server that does not take the credentials: what it said, and which of them to renew."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+import requests
+from mlflow.exceptions import MlflowException
+
+from convoy.errors import TrackingError
+from convoy.tracking.redaction import without_environment, without_secrets
+
+_REFUSED = (401, 403)
+_CODES = re.compile("TOKEN|CREDENTIAL|UNAUTH|PERMISSION")  # of servers whose codes MLflow does not know
+_OF_DATABRICKS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET")
+
+
+def refusal(error: BaseException, uri: str | None = None) -> TrackingError | None:
+    """Return what to tell of an error of MLflow's; None where the server did not refuse the credentials.
+
+    Args:
+        error: What a call of MLflow raised.
+        uri: The tracking store; the one in use when None.
+    """
+    status = _status(error)
+    if not status:
+        return None
+    uri = mlflow.get_tracking_uri() if uri is None else uri
+    said = without_environment(" ".join(_message(error).split()))[:200].rstrip(". ")
+    shown = without_secrets("tracking.uri", uri)
+    return TrackingError(f"tracking.uri {shown!r} refuses the credentials ({status}: {said}); {_mend(uri)}")
+
+
+@contextmanager
+def refusals_told(then: str = "") -> Iterator[None]:
+    """Raise ``TrackingError`` for what the server refuses inside the block; all else passes.
+
+    Args:
+        then: What to do once the credentials are renewed.
+    """
+    try:
+        yield
+    except (MlflowException, requests.HTTPError) as error:
+        if told := refusal(error):
+            raise TrackingError(f"{told}{then}") from None
+        raise
+
+
+def _status(error: BaseException) -> str:
+    """Status, or the server's own code, of a refusal; empty for any other error."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:  # of artifacts
+        return f"status {error.response.status_code}" if error.response.status_code in _REFUSED else ""
+    if not isinstance(error, MlflowException):
+        return ""
+    if (status := error.get_http_status_code()) in _REFUSED:
+        return f"status {status}"
+    code = str(getattr(error, "json", {}).get("error_code", ""))
+    return code if _CODES.search(code) else ""
+
+
+def _message(error: BaseException) -> str:
+    """What the server says, without the code before it."""
+    return str(getattr(error, "json", {}).get("message") or error) if isinstance(error, MlflowException) else str(error)
+
+
+def _mend(uri: str) -> str:
+    """Which credentials MLflow has sent: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/."""
+    set_, access = os.environ.get, "or have its user be given access"
+    if uri.startswith("databricks"):
+        name = next(filter(set_, _OF_DATABRICKS), None)
+        return f"renew {name or 'those of ~/.databrickscfg, or of the cluster,'} {access}"
+    if set_("MLFLOW_TRACKING_USERNAME") and set_("MLFLOW_TRACKING_PASSWORD"):
+        return f"mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, {access}"
+    if set_("MLFLOW_TRACKING_TOKEN"):
+        return f"renew MLFLOW_TRACKING_TOKEN, {access}"
+    return "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

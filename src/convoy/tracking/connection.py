@@ -1,0 +1,144 @@
+"""The tracking store: is it there, and where do an experiment's artifacts go."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import requests
+from mlflow.exceptions import MlflowException
+
+from convoy.errors import TrackingError
+from convoy.tracking.auth_errors import refusal, refusals_told
+from convoy.tracking.sqlite import absolute, sqlite_file
+
+logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "INFO")  # MLflow 2 does not read it
+
+_TIMEOUT_SECONDS = 20  # a busy server answers late; one that is not there refuses at once
+# MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
+_REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
+
+
+def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> None:
+    """Point MLflow at a tracking store, after a look whether it answers.
+
+    Args:
+        uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
+        registry_uri: Of the models, where that is another one.
+        create: Make a SQLite file that is missing.
+
+    Raises:
+        TrackingError: The store does not answer, refuses the credentials, or is of a kind that MLflow no longer takes.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        for name, value in _REQUESTS.items():
+            os.environ.setdefault(name, value)
+        try:
+            requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
+        except requests.RequestException as error:
+            status = getattr(error.response, "status_code", 0)
+            if not 400 <= status < 500:  # without a page at its root it may still be a store, away it is none
+                what = f"status {status}" if status else type(error).__name__
+                raise TrackingError(
+                    f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"
+                    " use a local file: --tracking.uri sqlite:///mlflow.db"
+                ) from None
+    elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
+        raise TrackingError(
+            f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"
+            if not scheme
+            else f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///mlflow.db"
+        )
+    elif file := sqlite_file(uri):
+        if not create and not file.exists():
+            raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or mend the path")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with open(file, "ab"):
+                pass
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.uri {uri!r} cannot be written to: {error.strerror}; mend it or choose another"
+            ) from None
+    mlflow.set_tracking_uri(absolute(uri))
+    mlflow.set_registry_uri(absolute(registry_uri or uri))
+    try:
+        with _alone(sqlite_file(uri)), _quiet():
+            mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:
+        if told := refusal(error, uri):
+            raise told from None
+        raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
+
+
+def look(uri: str) -> str:
+    """Say whether a store is there, without making one.
+
+    Returns:
+        What there is to say of a store that can be used.
+
+    Raises:
+        TrackingError: It does not answer, or cannot be made.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        connect(uri)
+        return "answers"
+    nearest = next(folder for folder in file.absolute().parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise TrackingError(f"tracking.uri {uri!r} cannot be made in {nearest}; mend it or choose another")
+    return "will be made by the first run"
+
+
+@refusals_told()
+def experiment_id(name: str) -> str:
+    """Return the experiment of that name, made if missing; a SQLite store keeps artifacts beside its file."""
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise TrackingError(f"tracking.experiment {name!r} was deleted; restore it or choose another name")
+        return str(found.experiment_id)
+    file = sqlite_file(mlflow.get_tracking_uri())
+    location = (file.parent.absolute() / "mlartifacts").as_uri() if file else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job was quicker
+            return experiment_id(name)
+        if refusal(error):
+            raise
+        raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow 2 from telling of each step as it makes the tables; it sets up logging of its own for that."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Keep two jobs from making the tables of one SQLite file at the same time, which MLflow does not."""
+    if file is None:
+        yield
+        return
+    with open(file.with_name(f".{file.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,203 @@
+"""A trained network as an MLflow model: logged with everything that scoring needs, and found again by its URI.
+
+One MLmodel file with two flavours: Keras' own, so that ``mlflow.keras.load_model`` opens it, and a ``python_function``
+that takes image files (``convoy.inference.pyfunc``), logged as code: this package's source is in the model's folder
+``code``. Class names and geometry ride in the file's metadata. The network is a ``.keras`` file, loaded in safe mode;
+there is no pickle.
+"""
+
+import contextlib
+import importlib.resources
+import math
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import distributions
+from importlib.resources.abc import Traversable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from convoy.dataset.storage.manifest import Manifest
+from convoy.errors import ModelError, TrackingError
+from convoy.images import Geometry, encode_png
+from convoy.models.external import foreign_package
+from convoy.models.keras_file import check
+from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
+from convoy.tracking import descriptions, logged_models, registry
+from convoy.tracking.connection import first_line
+
+if TYPE_CHECKING:
+    import keras
+
+_LOADER = "convoy.inference.pyfunc"  # by its name: it lies above this room, and MLflow alone imports it
+_EXAMPLE_VALUES = 1_000_000  # they are written as JSON
+_OUTPUTS = Schema(
+    [
+        ColSpec(DataType.string, "prediction", required=False),
+        ColSpec(DataType.integer, "prediction_index", required=False),
+        ColSpec(DataType.float, "probability", required=False),
+        ColSpec(DataType.string, "error", required=False),
+    ]
+)
+
+
+def log_model(
+    model: "keras.Model", manifest: Manifest, example: np.ndarray, run_id: str, registered_model: str | None
+) -> tuple[str, str | None]:
+    """Log a trained network to its run, and register it as a new version.
+
+    Args:
+        model: From raw samples (N, H, W, C), or (N, ...), to probabilities.
+        manifest: Of the dataset that it was trained on; gives class names and geometry.
+        example: A few real samples (n, ...); as many of them are logged as have a million values.
+        run_id: The run.
+        registered_model: Name in the registry, or None.
+
+    Returns:
+        (model URI, version in the registry or None).
+    """
+    tensors = Schema([TensorSpec(np.dtype(manifest.dtype), (-1, *manifest.shape))])
+    probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(manifest.classes)))])
+    metadata = {
+        "classes": manifest.classes,
+        "geometry": manifest.image and asdict(manifest.image),
+        "shape": list(manifest.shape),
+        "dtype": manifest.dtype,
+        "training": _training(manifest),
+        "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
+    }
+    example = example[: _EXAMPLE_VALUES // math.prod(manifest.shape)]
+    inputs, given = tensors, example
+    if manifest.image:
+        inputs = Schema([ColSpec(DataType.binary, "image")])
+        given = pd.DataFrame({"image": [encode_png(image) for image in example]})
+    with contextlib.ExitStack() as stack:
+        # The last thing in a run: leaving this block marks it as finished, until its owner says how it ended.
+        stack.enter_context(mlflow.start_run(run_id=run_id))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # MLflow's advice on its own signature types
+        model_uri = logged_models.log(
+            sys.modules[__name__],
+            "model",
+            model=model,
+            signature=ModelSignature(inputs, _OUTPUTS),
+            keras_signature=ModelSignature(tensors, probabilities),
+            input_example=given if len(example) else None,
+            pip_requirements=_requirements(),
+            metadata={METADATA: metadata},
+        )
+    if logged_models.HAVE_IDS and (note := descriptions.note_of(run_id)):
+        logged_models.describe(mlflow.MlflowClient(), logged_models.id_of(model_uri), note)
+    if registered_model is None:
+        return model_uri, None
+    version = registry.register(model_uri, registered_model, run_id)
+    return f"models:/{registered_model}/{version}", version
+
+
+def _training(manifest: Manifest) -> dict[str, Any] | None:
+    """The fields of ``TrainingStatistics``."""
+    train = manifest.splits.get("train")
+    if train is None:
+        return None
+    counts = [train.per_class.get(name, 0) for name in manifest.classes]
+    return {"class_counts": counts, "profile": manifest.profile and asdict(manifest.profile)}
+
+
+def _requirements() -> list[str]:
+    """What the model needs, at the versions that it was trained with; MLflow adds itself."""
+    # One TensorFlow is installed, under its name for CPUs or for GPUs, and one OpenCV.
+    names = {"keras", "numpy", "opencv-python", "opencv-python-headless", "pillow", "simplejpeg"}
+    names |= {"tensorflow", "tensorflow-cpu"}
+    here = {(dist.name or "").lower().replace("_", "-"): dist.version for dist in distributions()}
+    return sorted(f"{name}=={here[name]}" for name in names if name in here)
+
+
+def save_model(
+    path: str,
+    model: "keras.Model",
+    mlflow_model: Model,
+    keras_signature: ModelSignature,
+    pip_requirements: list[str],
+    **options: Any,
+) -> None:
+    """Write a model with both flavours into a folder; ``Model.log`` calls this."""
+    options.pop("validate_serving_input", None)  # meant for ``Model.log`` itself
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        source = Path(folder) / "convoy"
+        _copy_source(importlib.resources.files("convoy"), source)
+        mlflow.pyfunc.save_model(
+            path,
+            loader_module=_LOADER,
+            code_paths=[str(source)],
+            mlflow_model=mlflow_model,
+            pip_requirements=pip_requirements,
+            **options,
+        )
+    signature, own = mlflow_model.signature, mlflow_model.flavors["python_function"]
+    mlflow.keras.save_model(
+        model, path, mlflow_model=mlflow_model, signature=keras_signature, pip_requirements=pip_requirements
+    )
+    # That of Keras has put its signature, and its own way to serve, into their place.
+    mlflow_model.signature, mlflow_model.flavors["python_function"] = signature, own
+    mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def _copy_source(source: Traversable, target: Path) -> None:
+    """Copy a package, which may lie in an archive (``spark-submit --py-files``)."""
+    target.mkdir()
+    for item in source.iterdir():
+        if item.is_dir():
+            if item.name != "__pycache__":
+                _copy_source(item, target / item.name)
+        elif not item.name.endswith(".pyc"):
+            (target / item.name).write_bytes(item.read_bytes())
+
+
+def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geometry | None = None) -> ModelPackage:
+    """Fetch a model by its URI. Nothing that it brings along is run.
+
+    Args:
+        uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/latest``, ``runs:/<id>/model``.
+        classes: Class names by index, for a model that has none; None calls them "0", "1", ...
+        geometry: For a model that has none: what images are brought to; None stretches them to what it takes.
+
+    Raises:
+        TrackingError: No such model; the message lists what there is.
+        ModelError: It is not a Keras image classifier that can be scored, or it is unsafe.
+    """
+    resolved = registry.resolve(uri)
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
+        description = Model.load(str(folder))
+        if link := next((path for path in folder.rglob("*") if path.is_symlink()), None):  # MLflow 2 follows them
+            raise OSError(f"{link.name} is a link")
+    except Exception as error:
+        raise TrackingError(f"{uri} cannot be fetched: {first_line(error)}") from None
+    _check_paths(uri, description)
+    if not (folder / KERAS_FILE).is_file():
+        raise ModelError(f"{uri} holds no {KERAS_FILE}; expected a model logged with mlflow.keras")
+    content = (folder / KERAS_FILE).read_bytes()
+    check(content, uri)
+    run_id = resolved.run_id or description.run_id
+    metadata = (description.metadata or {}).get(METADATA)
+    if metadata:
+        package = described(resolved.uri, content, metadata, run_id)
+    else:
+        package = foreign_package(resolved.uri, content, classes, geometry, run_id)
+    return replace(package, model_id=logged_models.model_id(description))
+
+
+def _check_paths(uri: str, description: Model) -> None:
+    """Refuse a model whose files are said to be elsewhere; links to elsewhere MLflow does not follow."""
+    for name, flavour in description.flavors.items():
+        for key, value in flavour.items():
+            if isinstance(value, str) and ".." in PurePosixPath(value.replace("\\", "/")).parts:
+                raise ModelError(f"{uri} is refused: {key} of its flavour {name} is {value!r}, which leads out of it")

@@ -1,0 +1,199 @@
+"""Going on from a checkpoint, on each rank: what is read at the start, and the callbacks that save."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import keras
+import numpy as np
+
+from convoy.config import Config, ModelConfig, TrainingConfig
+from convoy.console import say
+from convoy.errors import TrainingError
+from convoy.training.callbacks.core import Emit, GlobalMetrics, ProgressReporter
+from convoy.training.callbacks.early_stopping import EarlyStopping, ReduceLROnPlateau
+from convoy.training.checkpoint.snapshots import (
+    SaveCheckpoints,
+    Stateful,
+    check_identity,
+    named,
+    read_checkpoint,
+    restore_draws,
+    restore_weights,
+)
+from convoy.training.checkpoint.step_counter import StepCounter
+from convoy.training.checkpoint.store import CheckpointStore
+from convoy.training.distributed.collective import Collective
+
+_CHECKS = ("strict_geometry",)  # fields that do not change the network
+_REPORTER, _EARLY_STOPPING = "Report", "EarlyStopping"
+# Names of the callbacks in checkpoints. They are part of the file format, so they stay when a class is renamed.
+_STATEFUL: dict[str, type] = {
+    _REPORTER: ProgressReporter,
+    "PlateauRate": ReduceLROnPlateau,
+    _EARLY_STOPPING: EarlyStopping,
+}
+
+
+class CheckpointResumer:
+    """A rank's way back to where training was.
+
+    Made when the model is compiled and its optimizer built: on rank 0 it gives both the newest checkpoint's values,
+    which are broadcast afterwards like initial ones.
+
+    Args:
+        folder: Of the run's checkpoints; None where nothing is saved.
+        resume: Whether to go on from the newest one.
+        config: Section ``training``.
+        identity: What a checkpoint must have in common with this run.
+        model: Compiled, its optimizer built.
+        collective: The ranks.
+        emit: Takes events; used on rank 0.
+
+    Attributes:
+        start: (epoch, step) to start with.
+
+    Raises:
+        TrainingError: The checkpoint is of other data, another network or other settings.
+    """
+
+    def __init__(
+        self,
+        folder: str | None,
+        resume: bool,
+        config: TrainingConfig,
+        identity: Mapping[str, Any],
+        model: keras.Model,
+        collective: Collective,
+        emit: Emit,
+    ) -> None:
+        self._config, self._identity, self._collective, self._emit = config, identity, collective, emit
+        self._store = None
+        self._state: dict[str, Any] | None = None
+        self.start = (0, 0)
+        if folder is None:
+            return
+        self._store = CheckpointStore(
+            Path(folder), config.checkpoint.keep, lambda text: emit({"type": "warning", "text": text})
+        )
+        if not resume:
+            return
+        self._state, checkpoint = read_checkpoint(self._store, collective)
+        if self._state is None:
+            return
+        check_identity(self._state["identity"], identity, "the run of the checkpoint")
+        if checkpoint is not None:
+            restore_weights(model, checkpoint)
+        restore_draws(model, self._state)
+        self.start = (int(self._state["epoch"]), int(self._state["step"]))
+        done = self._state["callbacks"].get(_REPORTER, {}).get("done", [])
+        emit({"type": "resumed", "epoch": self.start[0], "step": self.start[1], "done": done})
+
+    def callbacks(
+        self, position: StepCounter, exact: GlobalMetrics, others: Sequence[keras.callbacks.Callback]
+    ) -> list[keras.callbacks.Callback]:
+        """Give the other callbacks their memory back, and return those that save; they come last."""
+        if self._store is None:
+            return []
+        stateful: dict[str, Stateful] = {
+            name: cast(Stateful, callback)
+            for callback in others
+            for name, kind in _STATEFUL.items()
+            if isinstance(callback, kind)
+        }
+        save = SaveCheckpoints(
+            self._store, self._config, self._collective, position, exact, stateful, self._emit, self._identity
+        )
+        if self._state is not None:
+            for name, callback in stateful.items():
+                if name in self._state["callbacks"]:
+                    callback.restore(self._state["callbacks"][name])
+            save.lowest = float(self._state["lowest"])
+            if self._collective.rank == 0:
+                exact.carried = np.array(self._state["metrics"], np.float64)
+                self._restore_best(stateful)
+        return [save]
+
+    def _restore_best(self, stateful: Mapping[str, Stateful]) -> None:
+        """The best epoch's weights, which early stopping brings back at the end: those of the best checkpoint."""
+        callback = stateful.get(_EARLY_STOPPING)
+        if not isinstance(callback, EarlyStopping) or callback.best_epoch is None or not callback.config.restore_best:
+            return
+        assert self._store is not None
+        best = self._store.best()
+        if best is None or best.state["epoch"] != callback.best_epoch + 1:
+            self._emit({"type": "warning", "text": "the best epoch's checkpoint is gone; later epochs may replace it"})
+            callback.patience.restore((-np.inf, 0))
+            callback.best_epoch = None
+            return
+        callback.best_weights = named(best.arrays, "validated") or named(best.arrays, "weights")
+
+
+def checkpoint_folder(config: TrainingConfig, run_id: str) -> str:
+    """Folder of a run's checkpoints, absolute."""
+    return os.path.join(os.path.abspath(os.path.expanduser(config.checkpoint.folder)), run_id)
+
+
+def ensure_checkpoint_root(config: TrainingConfig) -> str:
+    """Make the folder of all runs' checkpoints where it is missing, and return it, absolute.
+
+    Raises:
+        TrainingError: It cannot be made.
+    """
+    folder = checkpoint_folder(config, "")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be made: {error.strerror}; choose another"
+        ) from None
+    return folder
+
+
+def check_resumable(config: Config, fingerprint: str) -> None:
+    """Look at a run's newest checkpoint, on the driver and before anything starts.
+
+    Args:
+        config: With ``training.resume``.
+        fingerprint: Of the dataset.
+
+    Raises:
+        TrainingError: There is no checkpoint, it is of other data or settings, or all epochs are done.
+    """
+    training = config.training
+    assert training.resume is not None
+    if "/" in training.resume or training.resume.startswith("."):
+        raise TrainingError(f"training.resume is {training.resume!r}; expected the id of an MLflow run")
+    folder = Path(checkpoint_folder(training, training.resume))
+    newest = CheckpointStore(folder, training.checkpoint.keep, lambda text: say(f"warning: {text}")).latest()
+    if newest is None:
+        raise TrainingError(
+            f"run {training.resume!r} has no checkpoint in {folder}; mend training.resume or training.checkpoint.folder"
+        )
+    identity = resume_signature(training, config.model, fingerprint)
+    check_identity(newest.state["identity"], identity, f"run {training.resume}")
+    if newest.state["epoch"] >= training.epochs:
+        raise TrainingError(
+            f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
+            f" {training.epochs}, to go on"
+        )
+
+
+def resume_signature(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:
+    """What makes a run the same run: its data, network, order of samples and optimizer; not its length or ranks."""
+    network = {f"model.{name}": value for name, value in asdict(model).items() if name not in _CHECKS}
+    return {
+        "dataset.fingerprint": fingerprint,
+        **network,
+        "training.global_batch_size": config.global_batch_size,
+        "training.accumulation_steps": config.accumulation_steps,
+        "training.seed": config.seed,
+        "training.optimizer.name": config.optimizer.name,
+        "training.cache": config.cache,
+        "training.shuffle_window_mb": config.shuffle_window_mb,
+        "training.class_balance": config.class_balance,
+        "training.augmentation": asdict(config.augmentation),
+        "training.precision": config.precision,
+    }

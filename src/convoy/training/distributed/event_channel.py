@@ -1,0 +1,170 @@
+"""Events from the ranks to the driver: JSON messages over one authenticated TCP connection per rank.
+
+Ranks need no access to the tracking server this way, and the driver sees progress as it happens. Nothing is
+unpickled: messages are JSON, and the connection is opened with ``multiprocessing.connection``'s HMAC handshake.
+"""
+
+import contextlib
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
+from typing import Any
+
+from convoy.cluster import connectivity
+from convoy.errors import ClusterError
+
+Event = dict[str, Any]
+
+_LAST_WORDS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the driver listens, and the key that it asks for."""
+
+    host: str
+    port: int
+    key: bytes = field(repr=False)
+
+    def connect(self) -> "EventClient":
+        """Open a connection from a rank.
+
+        Raises:
+            ClusterError: The driver cannot be reached there.
+            AuthenticationError: The key is another one.
+        """
+        try:
+            opened = socket.create_connection((self.host, self.port), timeout=connectivity.SECONDS)
+        except OSError as error:
+            why = f"the driver at {self.host}:{self.port} ({error.strerror or error})"
+            raise ClusterError(connectivity.problem(socket.gethostname(), why)) from None
+        opened.setblocking(True)
+        connection = Connection(opened.detach())
+        answer_challenge(connection, self.key)
+        deliver_challenge(connection, self.key)
+        return EventClient(connection)
+
+
+class EventClient:
+    """A rank's end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send(self, event: Event) -> None:
+        """Send an event; a driver that has gone away is not this rank's concern."""
+        with contextlib.suppress(OSError):
+            self._connection.send_bytes(json.dumps(event).encode())
+
+    def wait(self) -> None:
+        """Wait until the driver hangs up, or has gone away; it says nothing over this connection."""
+        with contextlib.suppress(OSError):
+            self._connection.poll(None)
+
+    def close(self) -> None:
+        """Close the connection; who waits on it in another thread goes on."""
+        _shut_down(self._connection)
+        self._connection.close()
+
+
+class EventServer:
+    """The driver's end: calls ``handle`` for every event, one at a time, until closed.
+
+    Args:
+        bind: Address to listen on.
+        host: Name or address by which the ranks reach it.
+        handle: Takes an event. What it raises stops further calls, and is raised again by ``close``.
+    """
+
+    def __init__(self, bind: str, host: str, handle: Callable[[Event], None]) -> None:
+        self._listener = Listener((bind, 0), backlog=128)  # the key is asked for in each connection's own thread
+        self._bind, self._handle = bind, handle
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._open, self._open_lock, self._hung_up = list[Connection](), threading.Lock(), False
+        self._failure: Exception | None = None
+        self._own_port = 0
+        self.address = Address(host, self._listener.address[1], secrets.token_bytes(32))
+        self._acceptor = threading.Thread(target=self._accept, name="channel", daemon=True)
+        self._acceptor.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection = self._listener.accept()
+            except OSError:
+                continue
+            accepted = self._listener.last_accepted or ("", 0)
+            if self._own_port and accepted[1] == self._own_port:  # of close: whoever came before has a thread
+                connection.close()
+                return
+            thread = threading.Thread(target=self._receive, args=(connection,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _receive(self, connection: Connection) -> None:
+        # Ends with the connection, or at once for a stranger who does not know the key or does not speak JSON.
+        with connection, contextlib.suppress(EOFError, OSError, ValueError, AuthenticationError):
+            deliver_challenge(connection, self.address.key)
+            answer_challenge(connection, self.address.key)
+            with self._listed(connection):
+                while not self._hung_up:
+                    event = json.loads(connection.recv_bytes())
+                    with self._lock:
+                        self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if self._failure is None:
+            try:
+                self._handle(event)
+            except Exception as error:
+                self._failure = error
+
+    @contextlib.contextmanager
+    def _listed(self, connection: Connection) -> Iterator[None]:
+        with self._open_lock:
+            self._open.append(connection)
+        try:
+            yield
+        finally:
+            with self._open_lock:
+                self._open.remove(connection)
+
+    def hang_up(self) -> None:
+        """End all connections, also future ones, and so wake up ``EventClient.wait``. ``handle`` may call this."""
+        self._hung_up = True
+        with self._open_lock:
+            for connection in self._open:
+                _shut_down(connection)
+
+    def close(self) -> None:
+        """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
+        if self._own_port:
+            return
+        with socket.socket() as own:
+            own.bind(("", 0))
+            self._own_port = own.getsockname()[1]
+            own.connect((_reachable(self._bind), self.address.port))
+            self._acceptor.join(timeout=_LAST_WORDS_SECONDS)
+        self._listener.close()
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        if self._failure is not None:
+            raise self._failure
+
+
+def _shut_down(connection: Connection) -> None:
+    with contextlib.suppress(OSError), socket.fromfd(connection.fileno(), socket.AF_INET, 0) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def _reachable(bind: str) -> str:
+    """An address of this machine at which a listener bound to ``bind`` is reached."""
+    return "127.0.0.1" if bind in ("0.0.0.0", "") else bind

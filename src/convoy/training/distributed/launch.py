@@ -1,0 +1,240 @@
+"""The driver's side of training: start the ranks, listen to them, bring the model home. The door to horovod.spark."""
+
+import os
+import re
+import socket
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from pyspark.sql import SparkSession
+
+import convoy.training.distributed.lean  # noqa: F401 - before the others import Keras
+from convoy import errors
+from convoy.cluster.connectivity import told
+from convoy.cluster.interrupt import interruptible
+from convoy.cluster.spark import driver_addresses, is_local
+from convoy.config import Config
+from convoy.errors import ClusterError, ConvoyError
+from convoy.models.pretrained.transfer import InitialWeights
+from convoy.training.checkpoint.resume import checkpoint_folder
+from convoy.training.distributed.collective import Collective, HorovodRanks, SingleProcess
+from convoy.training.distributed.elastic import ScaleUp, ScaleUpMonitor, ranks_to_start
+from convoy.training.distributed.event_channel import Address, EventServer
+from convoy.training.distributed.horovod_env import check_reduction, driver_environment, horovod_environment
+from convoy.training.distributed.rank_output import RankOutput
+from convoy.training.distributed.watchdog import START_SECONDS, Watchdog
+from convoy.training.loop import TrainedModel, TrainTask, train
+
+T = TypeVar("T")
+Handle = Callable[[dict[str, Any]], None]
+"""Takes an event."""
+Work = Callable[[TrainTask, Collective, Handle], T | None]
+"""What a rank does, a module-level function; its result counts on rank 0."""
+
+_STOP_SECONDS = 15  # that ranks have to end after a signal
+_LOOPBACK = "127.0.0.1"
+_PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
+
+
+def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
+    """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
+
+    When ranks are lost, or stand still for ``task.training.stall_timeout`` seconds, they are started again, up to
+    ``max_restarts`` times, and go on from the newest checkpoint; with ``elastic``, as many as Spark has slots for then.
+
+    Args:
+        spark: The session.
+        task: What to train.
+        handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
+            ``ranks`` when their number is not the one before. What it raises ends the ranks, and is raised again.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        ClusterError: Spark cannot run so many ranks at once, or Horovod cannot reduce as asked.
+        ConvoyError: What a rank found that the user can mend.
+        RankFailure: Ranks were lost too often, or fail for a reason that is no loss.
+    """
+    return run_on_ranks(spark, task, handle, train)
+
+
+def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
+    """Call a function on the ranks, as ``launch`` does with ``worker.train``; returns what it returns on rank 0."""
+    config = task.training
+    if config.num_workers == 0:
+        result = work(task, SingleProcess(), handle)
+        assert result is not None
+        return result
+    check_reduction(config.horovod)
+    attempt, before, lost = 0, config.num_workers, False
+    while True:
+        ranks = ranks_to_start(spark, config, lost=lost)
+        if ranks != before:
+            handle({"type": "ranks", "ranks": ranks, "of": config.num_workers})
+        before, lost = ranks, False
+        try:
+            return _on_ranks(spark, task, handle, work, ranks)
+        except ScaleUp:
+            pass
+        except RankFailure as failure:
+            if attempt == config.max_restarts or task.checkpoints is None or not failure.may_pass:
+                raise
+            attempt, lost = attempt + 1, True
+            handle({"type": "restart", "attempt": attempt, "reason": failure.reason})
+        task = replace(task, resume=True)
+
+
+class RankFailure(RuntimeError):
+    """The ranks did not finish, for no reason that the user can mend.
+
+    Attributes:
+        reason: One line.
+        may_pass: Whether it is worth another attempt.
+    """
+
+    def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True) -> None:
+        super().__init__(f"{reason}\n{detail}" if detail else reason)
+        self.reason, self.may_pass = reason, may_pass
+
+
+def task_of(
+    spark: SparkSession,
+    config: Config,
+    path: Path,
+    build: Callable[..., Any],
+    run_id: str,
+    weights: InitialWeights | None = None,
+    checkpoints: bool = True,
+) -> TrainTask:
+    """Describe a training for the ranks.
+
+    Args:
+        spark: The session.
+        config: The configuration.
+        path: Folder of the dataset version.
+        build: Builds the network; see ``TrainTask``.
+        run_id: Of the tracked run; its checkpoints go into a folder of that name.
+        weights: What to start from, in a file that rank 0 can read.
+        checkpoints: Whether checkpoints are written.
+    """
+    training = config.training
+    folder = checkpoint_folder(training, run_id) if checkpoints else None
+    threads = threads_per_rank(spark, training.num_workers)
+    resume, health = training.resume is not None, config.tracking.report
+    return TrainTask(str(path), config.model, training, build, threads, folder, resume, weights, health)
+
+
+def threads_per_rank(spark: SparkSession, workers: int) -> int:
+    """TensorFlow threads for each rank: the cores of its Spark task; 0 (as many as it likes) in the driver alone."""
+    return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
+
+
+def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T], ranks: int) -> T:
+    import horovod.spark
+    from horovod.runner import gloo_run
+
+    mpi = task.training.horovod.reduction == "adasum"
+    context = spark.sparkContext
+    local = is_local(str(context.master))
+    environment = driver_environment(os.environ, local, context._python_includes or ())
+    failures: list[dict[str, Any]] = []
+    stop = threading.Event()
+    watch = Watchdog(task.training.stall_timeout, stop.set)
+    growth = ScaleUpMonitor(spark, task.training, ranks, stop)
+
+    def dispatch(event: dict[str, Any]) -> None:
+        watch.alive(event["type"])
+        if event["type"] == "failure":
+            failures.append(event)
+        elif event["type"] == "checkpoint":
+            growth.look()
+        else:
+            try:
+                handle(event)
+            except Exception:
+                stop.set()
+                raise
+
+    receiver = EventServer(*driver_addresses(spark), dispatch)
+    output = RankOutput()
+    results, problem = [], None
+    # Horovod's own function would replace the process's signal handlers, for good.
+    register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
+    try:
+        with output.with_thread_failures(), interruptible(stop.set, patience=_STOP_SECONDS), watch:
+            results = horovod.spark.run(
+                run_rank,
+                args=(task, receiver.address, work),
+                num_proc=ranks,
+                start_timeout=START_SECONDS,
+                use_gloo=not mpi,
+                use_mpi=mpi,
+                nics={_loopback_interface()} if local else None,
+                stdout=output,
+                stderr=output,
+                verbose=0,
+                env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3", **horovod_environment(task.training.horovod)},
+                executable=context.pythonExec,  # of the executors; the driver's own may not be there
+            )
+    except Exception as error:
+        problem = error
+    finally:
+        gloo_run.register_shutdown_event = register
+        receiver.close()
+    ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
+    if ended and watch.stalled:
+        raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
+    if ended and growth.wanted and not any(failure["kind"] for failure in failures):
+        raise ScaleUp from problem
+    _raise_failure(failures, output, problem)
+    if ended:
+        raise RankFailure("rank 0 ended without a result", output.tail())
+    result: T = results[0]
+    return result
+
+
+def _loopback_interface() -> str:
+    """Name of the network interface of 127.0.0.1: ``lo`` on Linux, ``lo0`` on macOS."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(address.address == _LOOPBACK for address in addresses):
+            return name
+    raise ClusterError(f"no network interface has the address {_LOOPBACK}; bring up the loopback interface")
+
+
+def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
+    """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
+    sender = address.connect()
+    try:
+        ranks = HorovodRanks(task.training.horovod)
+        where = {"host": socket.gethostname(), "pid": os.getpid()}
+        sender.send({"type": "started", "rank": ranks.rank, "world_size": ranks.size, **where})
+        return work(task, ranks, sender.send)
+    except Exception as error:
+        kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
+        text = str(error) if kind else traceback.format_exc()
+        sender.send({"type": "failure", "kind": kind, "text": text})
+        raise
+    finally:
+        sender.close()
+
+
+def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Exception | None) -> None:
+    """Raise what a rank reported: the user's error if there is one, else what went wrong with its traceback."""
+    for failure in failures:
+        if failure["kind"]:
+            raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
+    # When a rank dies, the others fail because it does not answer; that is no error of theirs.
+    own = [failure["text"] for failure in failures if not _PEER_LOST.search(failure["text"])]
+    if own:
+        raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
+    if cause is not None:
+        if unreached := told(output.tail()):
+            raise unreached from None
+        reason = str(cause).strip().splitlines() or [type(cause).__name__]
+        raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause

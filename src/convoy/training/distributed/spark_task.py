@@ -1,0 +1,170 @@
+"""A whole training on one Spark task, in a fresh process there; some of them can go on side by side.
+
+``OnTask`` is the driver's side. The module run as a program is the process (see ``fresh_process``). It ends by itself,
+whatever it does at the moment, when the driver hangs up or is gone, and when the task is.
+"""
+
+import os
+import pickle
+import sys
+import threading
+import traceback
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from convoy import errors
+from convoy.cluster.connectivity import told
+from convoy.cluster.spark import driver_addresses
+from convoy.errors import ConvoyError, TrainingStopped
+from convoy.training.distributed.collective import SingleProcess
+from convoy.training.distributed.event_channel import Address, EventServer
+from convoy.training.distributed.fresh_process import FreshProcess
+from convoy.training.distributed.launch import Handle, RankFailure
+from convoy.training.distributed.watchdog import Watchdog
+from convoy.training.loop import TrainedModel, TrainTask, train
+
+_SHA256 = 64  # letters, before the file
+_KILL_SECONDS = 10.0
+_ALL_CANCELLED = "as part of cancellation of all jobs"
+
+
+class OnTask:
+    """Trains as ``launch.launch`` does, but on one Spark task; several threads may call it at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[SparkSession, EventServer]] = {}
+        self._stopped = False
+
+    def __call__(self, spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
+        """Train.
+
+        Args:
+            spark: The session.
+            task: What to train.
+            handle: Takes the events of ``callbacks.Report``, in a thread of its own. What it raises ends the training,
+                and is raised again.
+
+        Raises:
+            TrainingStopped: ``stop`` was called, or all of Spark's jobs were cancelled.
+            ConvoyError: What the training found that the user can mend.
+            RankFailure: It stood still for ``task.training.stall_timeout`` seconds, or its process ended for another
+                reason.
+        """
+        failures: list[dict[str, Any]] = []
+
+        def dispatch(event: dict[str, Any]) -> None:
+            if event["type"] == "begun":
+                watch.alive("started")
+                return
+            watch.alive(event["type"])
+            if event["type"] == "failure":
+                failures.append(event)
+                return
+            try:
+                handle(event)
+            except Exception:
+                receiver.hang_up()
+                raise
+
+        def give_up() -> None:
+            receiver.hang_up()  # the task kills the process; where it cannot, its machine stands still
+            if not ended.wait(_KILL_SECONDS):
+                context.cancelJobGroup(group)
+
+        context, problem, outcome, ended = spark.sparkContext, None, None, threading.Event()
+        watch = Watchdog(task.training.stall_timeout, give_up, begun=False)
+        receiver = EventServer(*driver_addresses(spark), dispatch)
+        group = f"convoy-{uuid.uuid4().hex}"
+        with self._lock:
+            self._running[group] = spark, receiver
+        try:
+            self._check()
+            context.setJobGroup(group, "a training in a process of its own", interruptOnCancel=True)
+            process = FreshProcess(__name__, pickle.dumps((task, receiver.address)), receiver.address)
+            with watch:
+                try:
+                    (outcome,) = context.parallelize([0], 1).mapPartitions(process).collect()
+                finally:
+                    ended.set()
+        except TrainingStopped:
+            raise
+        except Exception as error:
+            self._stopped |= _ALL_CANCELLED in str(error)
+            problem = error
+        finally:
+            with self._lock:
+                del self._running[group]
+            receiver.close()
+        if outcome is None or outcome.status:
+            self._check()
+            if watch.stalled:
+                raise RankFailure(f"the training made no progress for {watch.limit:g} s (training.stall_timeout)")
+        for failure in failures:
+            if failure["kind"]:
+                raise getattr(errors, failure["kind"], ConvoyError)(failure["text"])
+            raise RankFailure("the training failed:", failure["text"], may_pass=False)
+        if unreached := told(str(problem) if outcome is None else outcome.tail):
+            raise unreached
+        if outcome is None:
+            reason = str(problem).strip().splitlines() or [type(problem).__name__]
+            raise RankFailure(f"the training did not finish: {reason[0]}") from problem
+        if outcome.status or not outcome.result:
+            raise RankFailure(f"the training's process ended with exit status {outcome.status}", outcome.tail)
+        return TrainedModel(outcome.result[_SHA256:], outcome.result[:_SHA256].decode())
+
+    def stop(self) -> None:
+        """End all trainings, those that are about to begin too."""
+        self._stopped = True
+        with self._lock:
+            running = list(self._running.items())
+        for group, (spark, receiver) in running:
+            receiver.hang_up()
+            spark.sparkContext.cancelJobGroup(group)
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise TrainingStopped("interrupted")
+
+
+def main() -> None:
+    """Train what stdin describes; the result goes to stdout, events and failures to the driver."""
+    result = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print
+    task, address = pickle.load(sys.stdin.buffer)
+    _end_after(sys.stdin.buffer.read)
+    _train(task, address, result.write)
+    result.close()
+    os._exit(0)  # without TensorFlow's own farewell, which takes a second
+
+
+def _train(task: TrainTask, address: Address, write: Callable[[bytes], object]) -> None:
+    sender = address.connect()
+    _end_after(sender.wait)
+    try:
+        sender.send({"type": "started", "rank": 0, "world_size": 1, "pid": os.getpid()})
+        trained = train(task, SingleProcess(), sender.send)
+        assert trained is not None
+        write(trained.weights_sha256.encode() + trained.keras_file)
+    except Exception as error:
+        kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
+        text = str(error) if kind else traceback.format_exc()
+        sender.send({"type": "failure", "kind": kind, "text": text})
+        os._exit(1)
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    """End this process, at once, when ``wait`` returns."""
+
+    def watch() -> None:
+        wait()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

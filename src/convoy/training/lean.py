@@ -1,5 +1,0 @@
-"""Imported before anything else that imports Keras, in a rank above all: see ``engine.import_tensorflow``."""
-
-from convoy.models.engine import import_tensorflow
-
-import_tensorflow()

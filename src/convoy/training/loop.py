@@ -1,0 +1,195 @@
+"""What runs on each rank: data -> network -> ``fit`` -> trained model."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from convoy.config import ModelConfig, TrainingConfig
+from convoy.dataset.ingest.nan_check import first_not_finite
+from convoy.dataset.reading.tf_data import reading_errors
+from convoy.dataset.storage.manifest import Manifest
+from convoy.models.pretrained.transfer import InitialWeights
+from convoy.training.auxiliary import Function, has_auxiliary_heads, of_main_head, with_auxiliary_loss
+from convoy.training.callbacks.core import GlobalMetrics, ProgressReporter, TerminateOnNaN, optimisation_callbacks
+from convoy.training.callbacks.layer_health import Health, first_samples
+from convoy.training.callbacks.timing import Timing, time_fetches
+from convoy.training.checkpoint.resume import CheckpointResumer, resume_signature
+from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
+from convoy.training.distributed.collective import Collective
+from convoy.training.input.input_pipeline import Pipeline
+from convoy.training.network import export_model, network
+from convoy.training.optim.losses import accuracy, crossentropy
+from convoy.training.optim.optimizer import build_optimizer, distribute
+from convoy.training.optim.schedule import Schedule, learning_rate
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """What a rank needs to know; it is sent to all of them.
+
+    Attributes:
+        version_path: Folder of the dataset version, which every rank can read.
+        model: Section ``model``.
+        training: Section ``training``.
+        build: Builds the network from (section ``model``, shape, classes, pixel mean, pixel std, dtype); a module-level
+            function.
+        threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
+        checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
+        resume: Whether to go on from the newest checkpoint, if there is one.
+        weights: What to start from otherwise, in a file that rank 0 can read; None draws initial weights.
+        health: Whether rank 0 measures the layers after each epoch (see ``health.Health``).
+    """
+
+    version_path: str
+    model: ModelConfig
+    training: TrainingConfig
+    build: Callable[..., keras.Model]
+    threads: int
+    checkpoints: str | None = None
+    resume: bool = False
+    weights: InitialWeights | None = None
+    health: bool = False
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What comes back from rank 0.
+
+    Attributes:
+        keras_file: The bytes of the ``.keras`` file, without any trace of Horovod.
+        weights_sha256: Checksum of the weights, for comparing runs.
+    """
+
+    keras_file: bytes
+    weights_sha256: str
+
+
+def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any]], None]) -> TrainedModel | None:
+    """Train on this rank, together with the others.
+
+    Args:
+        task: What to train.
+        collective: The ranks.
+        emit: Takes events (see ``callbacks.ProgressReporter``, of rank 0, and ``timing.Timing``, of all).
+
+    Returns:
+        The trained model on rank 0, None elsewhere.
+
+    Raises:
+        ConvoyError: What the user can mend; every rank raises it.
+    """
+    set_up_tensorflow(task, collective)
+    config = task.training
+    manifest = Manifest.load(task.version_path)
+    with Pipeline(Path(task.version_path), manifest, config, collective, task.threads) as data:
+        return _train_on(data, task, manifest, collective, emit)
+
+
+def compiled_network(
+    task: TrainTask, manifest: Manifest, collective: Collective, rate: float | Schedule
+) -> keras.Model:
+    """Build the network, with its loss and its optimizer, variables included; their values are still the rank's own."""
+    config = task.training
+    weights = task.weights if collective.rank == 0 else None
+    model = network(task.build, task.model, manifest, config.precision, weights)
+    plain = build_optimizer(config.optimizer, rate, scale_loss=config.precision == "mixed_float16")
+    optimizer = distribute(plain, collective, config.accumulation_steps)
+    loss: Function = crossentropy(config.label_smoothing)
+    metric: Function = accuracy
+    if has_auxiliary_heads(model):
+        loss, metric = with_auxiliary_loss(loss), of_main_head(metric)
+    # XLA has no kernels for Horovod's operations on CPU.
+    model.compile(optimizer, loss, metrics=[metric], jit_compile=False, auto_scale_loss=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def _train_on(
+    data: Pipeline, task: TrainTask, manifest: Manifest, collective: Collective, emit: Callable[[dict[str, Any]], None]
+) -> TrainedModel | None:
+    config = task.training
+    model = compiled_network(task, manifest, collective, learning_rate(config, data.rows))
+    optimizer = model.optimizer
+    batch, rank = config.global_batch_size, collective.rank
+    tell = emit if rank == 0 else _tell_nobody
+    identity = resume_signature(config, task.model, manifest.fingerprint)
+    run = CheckpointResumer(task.checkpoints, task.resume, config, identity, model, collective, tell)
+    position = StepCounter(data.steps, *run.start)
+    collective.broadcast([*model.weights, *optimizer.variables])
+    exact = GlobalMetrics(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
+    stop = TerminateOnNaN(lambda: first_not_finite(Path(task.version_path), manifest, "train"))
+    callbacks: list[keras.callbacks.Callback] = [StepCounterCallback(position), exact, stop]
+    if rank == 0:
+        callbacks.insert(2, ProgressReporter(emit, data.rows, config.epochs, batch, position))
+    fetching = time_fetches(model)
+    callbacks.append(Timing(emit, collective, data.rows, batch, position, fetching, optimizer.communication))
+    callbacks += optimisation_callbacks(config, collective, data.rows, emit)
+    callbacks += run.callbacks(position, exact, callbacks)
+    if task.health and rank == 0:
+        callbacks.append(Health(emit, first_samples(Path(task.version_path), manifest, batch // collective.size)))
+    with reading_errors():
+        model.fit(
+            data.training(position.epoch, position.step),
+            initial_epoch=position.epoch,
+            epochs=config.epochs,
+            steps_per_epoch=position.steps,
+            validation_data=data.validation(),
+            callbacks=callbacks,
+            shuffle=False,  # the plan has done it
+            verbose=0,
+        )
+    if rank != 0:
+        return None
+    trained = export_model(task.build, task.model, manifest, model)
+    return TrainedModel(_keras_bytes(trained), weights_sha256(trained))
+
+
+def _tell_nobody(event: dict[str, Any]) -> None:
+    """Take the events of ranks other than 0."""
+
+
+def set_up_tensorflow(task: TrainTask, collective: Collective) -> None:
+    """Set threads, device, random numbers and determinism of this process; before TensorFlow does anything."""
+    if task.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(task.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(task.threads)
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.set_visible_devices(gpus[collective.local_rank % len(gpus)], "GPU")
+    # Initial weights come from rank 0; what each rank draws later (dropout) must differ.
+    seeds = np.random.SeedSequence([task.training.seed, collective.rank])
+    keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
+    tf.config.experimental.enable_op_determinism()
+
+
+def _keras_bytes(model: keras.Model) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        file = os.path.join(folder, "model.keras")
+        model.save(file)
+        return Path(file).read_bytes()
+
+
+def load_trained(trained: TrainedModel) -> keras.Model:
+    """Load what ``train`` returned."""
+    import convoy.models.layers.custom  # noqa: F401  (a network may have them)
+
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        file = os.path.join(folder, "model.keras")
+        Path(file).write_bytes(trained.keras_file)
+        return keras.saving.load_model(file, safe_mode=True)
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """Checksum of all weights, in order: the same for runs that reproduce each other bit by bit."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""The optimizer of the configuration, and the one that averages gradients over ranks before it applies them."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from convoy.config import OptimizerConfig
+from convoy.config.optimizer import configured_rate
+from convoy.training.callbacks.timing import Stopwatch
+from convoy.training.distributed.collective import Collective
+from convoy.training.optim.schedule import Schedule
+
+_CLASSES: dict[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
+    "sgd": (keras.optimizers.SGD, {}),
+    "momentum": (keras.optimizers.SGD, {"momentum": 0.9}),
+    "nesterov": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    "adam": (keras.optimizers.Adam, {}),
+    "adamw": (keras.optimizers.AdamW, {}),
+    "rmsprop": (keras.optimizers.RMSprop, {}),
+    "adagrad": (keras.optimizers.Adagrad, {}),
+    "adadelta": (keras.optimizers.Adadelta, {}),
+    "lion": (keras.optimizers.Lion, {}),
+}
+
+
+def build_optimizer(
+    config: OptimizerConfig, rate: float | Schedule | None = None, *, scale_loss: bool = False
+) -> keras.optimizers.Optimizer:
+    """Return the plain Keras optimizer.
+
+    Args:
+        config: Section ``training.optimizer``.
+        rate: What ``schedule.learning_rate`` made of the configuration; None is the configured or usual rate.
+        scale_loss: Whether it scales the loss, as float16 needs it (``keras.optimizers.LossScaleOptimizer``).
+    """
+    cls, options = _CLASSES[config.name]
+    if rate is None:
+        rate = configured_rate(config)
+    given = {
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+        "global_clipnorm": config.clip_norm,
+        "clipvalue": config.clip_value,
+        "ema_momentum": config.ema_momentum,
+    }
+    options = options | {name: value for name, value in given.items() if value is not None}
+    optimizer = cls(learning_rate=rate, use_ema=config.ema_momentum is not None, **options)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+
+
+def distribute(
+    optimizer: keras.optimizers.Optimizer, collective: Collective, accumulation_steps: int = 1
+) -> keras.optimizers.Optimizer:
+    """Return an optimizer of the same settings whose ``apply`` first averages the gradients over the ranks.
+
+    It is a subclass of the optimizer's class, made here, so that ``fit``, callbacks and schedules work as usual
+    (Horovod's own Keras wrapper predates Keras 3). All that the class does with gradients comes after the average:
+    clipping, and a ``LossScaleOptimizer``'s check that they are finite, so that the ranks decide alike. Two
+    attributes, plain ``tf.Variable``s, steer it (``GlobalMetrics`` sets them), and one tells of it (to ``Timing``);
+    being no part of the optimizer's state, they are neither saved nor broadcast:
+
+    * ``gradient_weight`` (float32, 1 by default) scales this rank's gradients before the average; see
+      ``accumulation.accumulated_weight``.
+    * ``updates`` (bool, true by default): whether the step updates the weights. With ``accumulation_steps`` > 1, a step
+      that does not only adds to this rank's sum of gradients, without communication. The sum is no part of the state
+      either: save an optimizer only after a step that updates. Keras' own accumulation weighs all steps alike, carries
+      a remainder into the next epoch, and averages weights (EMA) and counts schedules at steps that change nothing.
+    * ``communication`` measures how long this rank's gradients take to become the average; that includes the wait for
+      ranks that are slower.
+    """
+    base = type(optimizer)
+
+    class Distributed(base):  # type: ignore[misc, valid-type]
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            if accumulation_steps > 1:
+                self.sums = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in variables]
+
+        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+            # Weight 0 removes a gradient that is not finite, too.
+            weighted = [
+                None if g is None else tf.math.multiply_no_nan(g, tf.cast(self.gradient_weight, g.dtype)) for g in grads
+            ]
+            if accumulation_steps == 1:
+                return super().apply(self._average(weighted), trainable_variables)
+            if not self.built:
+                self.build(list(trainable_variables))
+            apply = super().apply
+
+            def update() -> tf.Tensor:
+                total = [None if g is None else g + s for g, s in zip(weighted, self.sums, strict=True)]
+                apply(self._average(total), trainable_variables)
+                for s in self.sums:
+                    s.assign(tf.zeros_like(s))
+                return tf.constant(True)
+
+            def collect() -> tf.Tensor:
+                for g, s in zip(weighted, self.sums, strict=True):
+                    if g is not None:
+                        s.assign_add(g)
+                return tf.constant(False)
+
+            return tf.cond(self.updates, update, collect)
+
+        def _average(self, grads: list[Any]) -> Any:
+            return self.communication.around(grads, lambda: collective.average_gradients(grads))
+
+    distributed = Distributed.from_config(optimizer.get_config())
+    distributed.gradient_weight = tf.Variable(1.0, trainable=False, dtype=tf.float32)
+    distributed.updates = tf.Variable(True, trainable=False)
+    distributed.communication = Stopwatch()
+    return distributed

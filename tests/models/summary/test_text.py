@@ -1,0 +1,53 @@
+"""A description of a network as text and as JSON."""
+
+import json
+
+import pytest
+
+from convoy.models.summary.text import WIDTH, amount, full_text, memory, short_text
+
+
+@pytest.mark.parametrize("name", ["lenet5", "vgg16", "resnet50", "inception_v3"])
+def test_text_fits_into_100_columns_and_the_start_of_a_training_into_40_lines(name, request):
+    network = request.getfixturevalue(name)
+    text = full_text(network)
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert len(short_text(network).splitlines()) <= 40
+    for layer in network.layers:
+        assert any(layer.name[-8:] in line and (f"{layer.parameters:,}" in line) for line in text.splitlines()) or (
+            layer.parameters == 0
+        )
+
+
+def test_line_of_a_layer(lenet5, resnet50):
+    lines = full_text(lenet5).splitlines()
+    assert "c3 Conv2D 10x10x16 (14-5+0)/1+1 = 10 2,416 240k 14 2 6400" in [" ".join(line.split()) for line in lines]
+    text = full_text(resnet50)
+    assert "(230-7+0)/2+1 = 112.5*" in text
+    assert "conv1_conv 1, pool1_pool 1" in " ".join(text.split())
+
+
+def test_stages_add_up(resnet50):
+    lines = [line.split() for line in short_text(resnet50).splitlines()[2:]]
+    stages = lines[: lines.index([])]
+    assert sum(int(line[1]) for line in stages) == len(resnet50.layers)
+    assert sum(int(line[-4].replace(",", "")) for line in stages) == resnet50.parameters
+
+
+def test_json_has_the_same_numbers(resnet50):
+    values = json.loads(json.dumps(resnet50.as_dict()))
+    assert sum(layer["multiply_adds"] for layer in values["layers"]) == values["multiply_adds"] == 3_857_973_248
+    assert values["layers"][-1]["sees"] == "all"
+    assert "layers" not in resnet50.totals()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (9999, "9999"), (10_000, "10.0k"), (999_999, "1.00M"), (15_470_264_320, "15.5G"), (2.5e12, "2.50T")],
+)
+def test_amounts_have_three_digits(value, text):
+    assert amount(value) == text
+
+
+def test_memory_has_its_unit():
+    assert [memory(value) for value in (180, 246_824, 3_900_827_648)] == ["180 B", "247 kB", "3.90 GB"]
