@@ -6,11 +6,11 @@ export PYTHON
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
 SHORT := not cluster and not stock and not ui and not long
+PARALLEL := -n 2 --dist loadfile
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
-EACH_CORE := -n logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev lock demo test test-unit test-long test-dbr test-stock test-cluster test-ui dist wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui dist docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,24 +27,21 @@ lock: setup ## resolve the newest versions that fit, and write constraints.txt a
 demo: setup ## ingest, train on two ranks, evaluate and score the embedded digits, in ./work
 	@$(RUN) tools/demo.py
 
-test: dev ## all tests but the long ones and those on a cluster
-	@failed=0; \
-	$(RUN) -m pytest $(EACH_CORE) -m "not spark and not e2e and $(SHORT)" || failed=$$?; \
-	$(RUN) -m pytest -n 2 --dist loadfile -m "(spark or e2e) and $(SHORT)" || failed=$$?; \
-	exit $$failed
+test: dev ## what a newcomer runs: each job once, ranks as processes, and everything that is quick (some 5 minutes)
+	@$(RUN) -m pytest $(PARALLEL) -m "$(SHORT)"
 
 test-unit: dev ## the tests that need neither Spark nor whole jobs nor trainings
-	@$(RUN) -m pytest $(EACH_CORE) -m "not spark and not e2e and not train and $(SHORT)"
+	@$(RUN) -m pytest $(PARALLEL) -m "not spark and not e2e and not train and $(SHORT)"
 
-test-long: dev ## variants and repetitions of what `make test` shows: more ranks, all architectures, more kills
-	@$(RUN) -m pytest -m "long and not cluster and not stock and not ui"
+test-all: dev ## all tests but those on a cluster, in a browser and with stock Petastorm (half an hour)
+	@failed=0; for part in "not (spark or e2e)" "spark or e2e"; do \
+		$(RUN) -m pytest $(PARALLEL) -m "($$part) and not cluster and not stock and not ui" || failed=$$?; \
+	done; exit $$failed
 
-test-dbr: ## the same tests with the versions of a Databricks ML runtime, in an environment of their own: make test-dbr RUNTIME=17.3
+test-dbr: ## the tests of `make test` with the versions of a Databricks ML runtime, in their own environment: make test-dbr RUNTIME=17.3
 	@test -f "constraints/dbr-$(RUNTIME)-ml.txt" || { echo "error: RUNTIME is '$(RUNTIME)'; expected one of $(RUNTIMES); type: make test-dbr RUNTIME=17.3" >&2; exit 2; }
 	@tools/setup.sh ".venv-dbr-$(RUNTIME)" "constraints/dbr-$(RUNTIME)-ml.txt"
-	@failed=0; for part in "not (spark or e2e)" "spark or e2e"; do \
-		".venv-dbr-$(RUNTIME)/bin/python" -m pytest -n 2 --dist loadfile -m "($$part) and $(SHORT)" || failed=$$?; \
-	done; exit $$failed
+	@".venv-dbr-$(RUNTIME)/bin/python" -m pytest $(PARALLEL) -m "$(SHORT)"
 
 test-stock: dev ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
 	@test -e .venv-stock/bin/petastorm-copy-dataset.py || { \
@@ -65,6 +62,9 @@ wheelhouse: setup ## what a Databricks runtime lacks, for an init script, in ./d
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(RUN) tools/dist.py
+
+docs: setup ## write docs/api.md from the docstrings
+	@TF_CPP_MIN_LOG_LEVEL=3 $(RUN) tools/api_docs.py
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
 	@$(RUN) tools/chaos_ingest.py --output docs/chaos.md

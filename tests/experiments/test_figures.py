@@ -12,6 +12,8 @@ from convoy.experiments.comparison import rows_of
 from convoy.experiments.figures import comparison_picture, recall_picture, spread
 from tests.experiments.trials import trial
 
+pytestmark = pytest.mark.long
+
 NAMES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "$8", "x" * 60, "ten"]
 
 

@@ -175,6 +175,7 @@ def test_a_png_bomb_takes_no_memory(tmp_path):
     assert megabytes_for(png(50_000, 50_000, rows=bytes(50_000_000)), tmp_path) < 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mode", "progressive", "limit"),
     [("RGB", False, 20), ("RGB", True, 60), ("CMYK", False, 250)],  # CMYK is decoded fully, by Pillow

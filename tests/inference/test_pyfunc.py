@@ -124,6 +124,7 @@ print(json.dumps([convoy.__file__, found["prediction_index"].tolist(), sorted(re
 """
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_the_models_own_requirements_and_source_are_enough(animals, images, tmp_path):
     """All packages that the requirements do not bring are refused to a process that knows no other Convoy."""

@@ -95,6 +95,7 @@ def test_files_for_a_model_that_takes_arrays(spark, folder):
         scored(spark, folder, signals())
 
 
+@pytest.mark.long
 def test_too_many_errors_publish_nothing_and_the_old_result_stays(spark, folder, tmp_path):
     target = tmp_path / "out"
     assert write_parquet(scored(spark, folder), target, 0.5)[:2] == (6, 0)

@@ -17,6 +17,8 @@ from convoy.insight.report import log_report, write_report
 from tests.conftest import noise
 from tests.insight.support import explained, network
 
+pytestmark = pytest.mark.long
+
 NASTY = ['<script>alert("1")</script>', "a & b", "$x^{", "\"'><img src=x>"]
 
 

@@ -14,7 +14,7 @@ from convoy.dataset.storage.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def test_class_without_files(refused, tmp_path):
     assert "class 'dog' has no images" in refused("ingest", *FOLDER, "images")
 
 
+@pytest.mark.long
 def test_class_without_a_readable_image(refused, tmp_path):
     write_images(tmp_path / "images", {"cat": 30}, (32, 32))
     (tmp_path / "images" / "dog").mkdir()
@@ -88,6 +89,7 @@ def test_class_without_a_readable_image(refused, tmp_path):
     assert list((tmp_path / "work" / "datasets" / "digits").iterdir()) == []
 
 
+@pytest.mark.long
 def test_root_that_cannot_be_written_to(refused, tmp_path):
     (tmp_path / "taken").write_text("a file")
     assert "dataset.root 'taken/sets' cannot be written to" in refused("ingest", "--dataset.root", "taken/sets")
@@ -144,6 +146,7 @@ def test_dataset_that_does_not_exist(refused, digits):
     assert f"it has {digits}" in refused("train", "--dataset.version", "0123")
 
 
+@pytest.mark.long
 def test_more_workers_than_spark_can_run_at_once(refused, digits, tmp_path):
     line = refused("train", "--training.num_workers", "64", "--training.global_batch_size", "640")
     assert "training.num_workers is 64, but Spark (master local[4]) can run 4 tasks at once" in line
@@ -227,6 +230,7 @@ def test_tracking_file_that_is_no_database(refused, digits, tmp_path):
     assert "is no MLflow store" in refused("train", "--tracking.uri", "sqlite:///notes.txt")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("job", ["evaluate", "score"])
 @pytest.mark.parametrize(
     ("uri", "said"),
@@ -275,6 +279,7 @@ def test_no_java(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_spark_that_does_not_start(tmp_path):
     command = [sys.executable, str(ROOT / "jobs" / "ingest.py"), "--config", str(ROOT / "conf" / "digits.yaml")]
     command += ["--spark.master", "lokal[2]"]

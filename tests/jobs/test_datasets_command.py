@@ -120,6 +120,7 @@ def test_empty_root_says_what_to_do(command, root):
     assert "jobs/ingest.py" in text
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_ingest_on_a_full_disk_is_one_line_and_leaves_nothing(spark, tmp_path, capsys):
     from jobs import ingest

@@ -27,6 +27,7 @@ def command(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_as_a_process_it_needs_nothing_but_a_name_and_a_size(tmp_path):
     arguments = ["--model.name", "lenet5", *SIZE, "--num_classes", "10", "--picture", "network.png"]

@@ -25,6 +25,7 @@ def command(spark, tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 def test_where_jobs_would_run_it_says_so_and_makes_nothing(command, tmp_path):
     status, result, text = command()
     assert (status, result["job"], result["errors"]) == (0, "doctor", 0), text
@@ -34,6 +35,7 @@ def test_where_jobs_would_run_it_says_so_and_makes_nothing(command, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_what_would_stop_a_job_is_an_error_and_the_status_is_1(command, tmp_path):
     (tmp_path / "file").write_text("")
     status, result, text = command(

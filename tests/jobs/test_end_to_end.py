@@ -248,6 +248,7 @@ def test_training_and_evaluation_run_under_spark_submit_whose_master_wins(place,
     assert tags["spark.application_id"].startswith("app-")  # not local-: executors in processes of their own
 
 
+@pytest.mark.long
 def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(place, trained, client):
     arguments = ("--training.optimizer.name", "sgd", "--training.optimizer.learning_rate", "1e38")
     arguments += ("--training.num_workers", "0")

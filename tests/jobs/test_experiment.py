@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 VARIANTS = """
 experiment:
@@ -84,7 +84,7 @@ def test_the_result_has_a_row_for_each_variant_and_says_which_failed(done):
 
 
 def test_the_dataset_is_made_first_and_then_used_again(done, place, spark, capsys):
-    assert "there is no dataset 'digits' yet" in done[1]
+    assert "dataset 'digits' does not exist yet" in done[1]
     assert start(place, "--experiment.variants", '{"one": {}}', "--tracking.experiment", "again") == 0
     out, err = capsys.readouterr()
     assert "there is no dataset" not in err

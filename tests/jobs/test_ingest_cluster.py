@@ -17,7 +17,7 @@ from tests.spark_support import QUICK, write_images
 ROOT = Path(__file__).resolve().parents[2]
 SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def test_a_folder_is_ingested_on_a_local_cluster(tmp_path):

@@ -15,7 +15,7 @@ from tests.spark_support import write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 
 def start(job: str, folder: Path, *arguments: str) -> "subprocess.Popen[str]":

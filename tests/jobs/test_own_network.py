@@ -13,7 +13,7 @@ from convoy.models.layers.maxout import Maxout
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 MODULE = """
 import keras

@@ -16,7 +16,7 @@ from tests.conftest import encoded, noise
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.spark]
+pytestmark = [pytest.mark.e2e, pytest.mark.spark, pytest.mark.long]
 
 # The process kills itself at its n-th publication: when all is scored and nothing visible, or when all is visible and
 # nobody knows of it.

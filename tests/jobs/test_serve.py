@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import encoded, noise
 from tests.inference.packages import CLASSES, truth
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 _SECONDS = 240  # to start, on a busy machine
 

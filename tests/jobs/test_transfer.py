@@ -19,7 +19,7 @@ from convoy.training.network import untrained
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 
 class Place:
@@ -137,7 +137,7 @@ def test_a_file_is_a_start(files, run):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("initial_weights", "lenet.kears"), "'lenet.kears' is no file, and no model URI either"),
+        (("initial_weights", "lenet.kears"), "'lenet.kears' is not a file, and not a model URI either"),
         (("initial_weights", "pickle.h5"), "'pickle.h5' cannot be read"),
         (("initial_weights", "torn.keras"), "'torn.keras' cannot be read"),
         (("initial_weights", "other.weights.h5"), "layer 'c1' has weights of 5x5x1x6, 6, but 3x3x1x6, 6 are given"),

@@ -26,7 +26,7 @@ RATE = "training.optimizer.learning_rate"
 EPOCHS = '{"training.epochs": {"low": 1, "high": 2}}'
 PICTURES = {"history.png", "slices.png", "parallel_coordinates.png"}
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 
 class Place:

@@ -17,6 +17,7 @@ print(expected, onednn_enabled())
 """
 
 
+@pytest.mark.long
 @pytest.mark.train
 @pytest.mark.parametrize(("given", "enabled"), [(None, True), ("0", False)])
 def test_onednn_is_on_unless_the_user_turns_it_off(given, enabled):
@@ -26,6 +27,7 @@ def test_onednn_is_on_unless_the_user_turns_it_off(given, enabled):
     assert done.stdout.split() == [str(enabled)] * 2, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.train
 def test_the_import_writes_errors_and_leaves_tensorflows_chatter_out():
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}

@@ -282,6 +282,7 @@ np.save(sys.argv[3], model(np.load(sys.argv[2])).numpy())
 """
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_saved_with_options_it_loads_in_another_process_in_safe_mode_and_predicts_the_same(tmp_path):
     model = network(activation="maxout", batch_norm=True, dropout=0.2, initialiser="he_uniform", l2=1e-3)

@@ -13,7 +13,7 @@ from convoy.monitoring.image_stats import image_stats_for
 from tests.conftest import encoded, noise
 from tests.inference.packages import CLASSES, package
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 PROFILE = ImageProfile(quantile_bins(dict.fromkeys(range(90, 160), 1)), quantile_bins({8: 9}), quantile_bins({6: 9}))
 

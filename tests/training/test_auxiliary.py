@@ -19,7 +19,7 @@ from convoy.training.network import build_inference_model, network
 from convoy.training.optim.losses import accuracy, crossentropy
 from tests.dataset.versions import CLASSES, write_version
 
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.long]
 
 ROWS = 50
 

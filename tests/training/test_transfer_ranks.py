@@ -15,7 +15,7 @@ from convoy.training.distributed.launch import launch
 from convoy.training.loop import TrainTask, load_trained
 from convoy.training.network import untrained
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 
 def network(config, shape, classes, mean, std, dtype):

@@ -17,6 +17,8 @@ from convoy.tuning.space import grid_of
 from convoy.tuning.storage import open_study
 from convoy.tuning.trials import State, TrialResult, best_of, reason_to_end, since_best
 
+pytestmark = pytest.mark.long
+
 RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)
 NAME = Parameter("training.optimizer.name", choices=("adam", "sgd"))
 MOMENTUM = Parameter("training.optimizer.momentum", low=0.0, high=0.9, when={NAME.name: ("sgd",)})

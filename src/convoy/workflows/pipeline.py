@@ -100,15 +100,22 @@ def pipeline(
 
 
 def _check(config: Config, wanted: tuple[Stage, ...]) -> None:
-    """Raise what can be seen before Spark starts, also of later stages."""
+    """Raise an error for everything that can be found before Spark starts, also in later stages."""
     if "ingest" in wanted:
         source_of(config.source)
     if "train" in wanted and config.training.find_learning_rate and wanted[-1] != "train":
         raise ConfigError("training.find_learning_rate is true, and a sweep makes no model; expected --until train")
+    if "train" not in wanted:
+        given = {"evaluate": config.evaluation.model, "score": config.scoring.model}
+        for stage in set(wanted) & set(given):
+            field = "evaluation.model" if stage == "evaluate" else "scoring.model"
+            registry.default_uri(given[stage], config.tracking.registered_model, field)
     if "score" in wanted:
         check_output(config.scoring)
         if "ingest" not in wanted or not split_named(config.scoring.input or ""):
             check_input(config)
+    if wanted != ("ingest",):
+        connection.connect(config.tracking.uri, config.tracking.registry_uri, create="train" in wanted)
 
 
 def _or_skipped(stage: Stage, earlier: R | None, run: Callable[[], R]) -> tuple[R, bool]:

@@ -18,6 +18,8 @@ from tests.dataset import damage
 from tests.dataset.ingest.test_ingest import members
 from tests.spark_support import write_images
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):

@@ -127,6 +127,7 @@ def test_added_images_make_a_new_version_and_no_earlier_one_changes_its_split(sp
     assert catalog.find(str(tmp_path / "data"), "pictures", "latest") == after.path
 
 
+@pytest.mark.long
 def test_other_settings_make_another_version(spark, tmp_path):
     write_images(tmp_path / "images", {"a": 30, "b": 30})
     first = run_ingest(spark, tmp_path / "images", tmp_path / "data")
@@ -207,6 +208,7 @@ def test_row_groups_are_class_mixed(spark, tmp_path):
             assert 0.3 < share < 0.7
 
 
+@pytest.mark.long
 def test_classes_are_made_rarer_in_the_training_split_alone(spark, tmp_path):
     write_images(tmp_path / "images", {"0": 200, "rare": 200})
     options = {"validation_fraction": 0.2, "test_fraction": 0.2}

@@ -22,7 +22,7 @@ from convoy.images import ArraySpec
 from tests.conftest import noise
 from tests.dataset.ingest.test_ingest import petastorm_rows
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 ROWS = 120
 LABELS = np.arange(ROWS) % 3

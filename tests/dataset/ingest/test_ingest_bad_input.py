@@ -120,6 +120,7 @@ def test_classes_that_look_alike_are_told(spark, tmp_path, capsys):
     assert said in capsys.readouterr().err.splitlines()
 
 
+@pytest.mark.long
 def test_a_full_disk_leaves_the_old_version_and_no_rest(spark, tmp_path, small_disk):
     write_images(tmp_path / "images", {"a": 20, "b": 20})
     root = small_disk / "datasets"

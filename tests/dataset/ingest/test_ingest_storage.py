@@ -17,7 +17,7 @@ from convoy.images import Geometry, prepare
 from tests.dataset.ingest.test_ingest import members, petastorm_rows
 from tests.spark_support import write_images
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 
 def run_ingest(spark, folder: Path, root: Path, image: ImageConfig, **settings) -> Ingested:

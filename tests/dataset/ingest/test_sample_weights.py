@@ -21,7 +21,7 @@ from tests.conftest import noise
 from tests.dataset.ingest.test_ingest import petastorm_rows
 from tests.spark_support import encoded, write_images
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 
 def write_csv(path, header, *rows):

@@ -71,6 +71,7 @@ def run(code, *arguments):
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 @needed
 def test_the_rest_of_the_process_sees_nothing_of_it():
     seen = run("""
@@ -91,6 +92,7 @@ def test_the_rest_of_the_process_sees_nothing_of_it():
     assert seen == ["petastorm.unischema.np.unicode_"]
 
 
+@pytest.mark.long
 def test_a_failed_import_before_does_no_harm():
     lines = run("""
         try:
@@ -106,6 +108,7 @@ def test_a_failed_import_before_does_no_harm():
     assert lines == ["fails" if compat.NEEDED else "works as it is", "True"]
 
 
+@pytest.mark.long
 def test_nothing_is_installed_where_it_is_not_needed():
     lines = run("""
         import sys
@@ -128,6 +131,7 @@ def patience(petastorm, monkeypatch):
     monkeypatch.setattr(process_pool, "_KEEP_TRYING_WHILE_ZMQ_AGAIN_IS_RAIZED_TIMEOUT_S", 200)
 
 
+@pytest.mark.long
 @needed
 def test_small_datasets_are_read_whole_by_threads(petastorm, url):
     """Petastorm 0.13.1 by itself returns nothing in 4 of 10 readers."""
@@ -145,6 +149,7 @@ def test_make_reader_returns_every_row_in_every_pool(petastorm, url, pool):
     assert rows[2].values.dtype == np.float32
 
 
+@pytest.mark.long
 @POOLS
 def test_make_batch_reader_returns_every_row_in_every_pool(petastorm, url, pool):
     fields = ["id", "note", "part"]
@@ -281,6 +286,7 @@ def test_schemas_of_python_2_can_be_read(petastorm, pickled):
     assert depickle_legacy_package_name_compatible(pickled) in (np.str_, np.bytes_)
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_objects_of_petastorm_are_unpickled_by_sparks_workers(spark, tmp_path):
     """In workers that have not imported Convoy: those of this session may have, so it is another one's.
@@ -312,6 +318,7 @@ def test_objects_of_petastorm_are_unpickled_by_sparks_workers(spark, tmp_path):
     assert (rows, modules) == ([[1, "1"], [2, "2"]], ["petastorm.reader"])
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_materialize_dataset_indexes_and_the_converter_of_data_frames(spark, petastorm, tmp_path):
     from petastorm.etl.rowgroup_indexers import SingleFieldIndexer

@@ -49,6 +49,7 @@ ODD = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.spark
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
@@ -109,6 +110,7 @@ def test_labels_of_any_type_become_text(spark, tmp_path, values, expected):
     assert source_at(path).classes(spark) == expected
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_ingest_quarantines_a_path_that_does_not_exist_and_goes_on(spark, tmp_path):
     write_images(tmp_path / "images", {"cat": 60, "dog": 60})

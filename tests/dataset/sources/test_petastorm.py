@@ -20,7 +20,7 @@ from tests.dataset.petastorm.written import field, write_petastorm
 from tests.dataset.versions import write_arrays
 from tests.spark_support import write_images
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 UNISCHEMA_KEY = b"dataset-toolkit.unischema.v1"
 ROWS = 40

@@ -143,6 +143,7 @@ def test_task_that_outlives_its_driver_cannot_write_on(root):
         (staged / "part-00000.parquet").write_text("late")
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 @pytest.mark.parametrize("shared", [False, True], ids=["different versions", "the same versions"])
 def test_writers_killed_at_any_moment_leave_only_whole_versions(root, shared):

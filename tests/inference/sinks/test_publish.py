@@ -73,6 +73,7 @@ def killed_at(step, work):
     return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("one_step", "keep"),
     [

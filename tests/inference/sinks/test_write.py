@@ -22,7 +22,7 @@ from tests.conftest import encoded, noise
 from tests.dataset.versions import write_arrays
 from tests.inference.packages import CLASSES, package
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.long]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,8 @@ from convoy.errors import ConvoyError, ModelError
 from convoy.models.architectures.table import ARCHITECTURES
 from tests.models.networks import make
 
+pytestmark = pytest.mark.long
+
 SIGNALS, VOLUMES = "signals (length, channels)", "volumes (depth, height, width, channels)"
 
 

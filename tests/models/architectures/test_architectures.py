@@ -16,6 +16,8 @@ from convoy.models.layers.lrn import LocalResponseNormalization
 from tests.conftest import noise
 from tests.models.networks import make, weights_without_values
 
+pytestmark = pytest.mark.long
+
 IMAGENET = (224, 224, 3)
 # Sizes that are published, of papers' and their usual implementations; "trained" without moving statistics, as counted
 # for networks without biases before batch normalisation, "all" as Keras counts.

@@ -17,6 +17,8 @@ from convoy.errors import ModelError
 from convoy.models.pretrained.transfer import InitialWeights, freeze, head_layers, pair_names, start_from
 from convoy.training.network import untrained
 
+pytestmark = pytest.mark.long
+
 CLASSES = ("a", "b", "c")
 
 

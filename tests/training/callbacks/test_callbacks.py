@@ -135,6 +135,7 @@ def test_smoothed_labels_are_exact_over_ranks(on_ranks):
             np.testing.assert_allclose(history[name], values, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.long
 def test_l2_penalty_counts_once_however_many_ranks_there_are(on_ranks):
     plain, _ = fit(SingleProcess(), 17, 9)
     alone, expected = fit(SingleProcess(), 17, 9, l2=0.03)

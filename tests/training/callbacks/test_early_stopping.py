@@ -14,6 +14,8 @@ from convoy.training.callbacks.early_stopping import EarlyStopping, Patience, Re
 from convoy.training.callbacks.ema import ValidateAverages
 from convoy.training.optim.optimizer import build_optimizer
 
+pytestmark = pytest.mark.long
+
 NUMBERS = st.integers(0, 6).map(lambda value: value / 2)
 
 

@@ -91,6 +91,7 @@ def test_a_network_that_cannot_be_looked_into_is_one_warning():
     assert [event["type"] for event in events] == ["warning"]
 
 
+@pytest.mark.long
 @pytest.mark.spark
 @pytest.mark.parametrize("name", ["lenet5", pytest.param("mnist_cnn", marks=pytest.mark.long)])
 def test_training_ends_with_the_same_bits_as_without(dataset, name):

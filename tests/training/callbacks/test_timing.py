@@ -17,6 +17,8 @@ from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCall
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.optim.optimizer import build_optimizer, distribute
 
+pytestmark = pytest.mark.long
+
 seconds = st.floats(0, 100)
 
 

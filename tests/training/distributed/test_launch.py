@@ -47,6 +47,7 @@ def three_ranks(spark, dataset, batch):
     return train(spark, dataset, 3, global_batch_size=batch)
 
 
+@pytest.mark.long
 def test_three_ranks_with_uneven_and_empty_slices_compute_what_one_does(spark, dataset, batch, three_ranks):
     # One rank rather than num_workers 0, which would take this process's TensorFlow settings.
     single, expected = train(spark, dataset, 1, global_batch_size=batch)
@@ -103,6 +104,7 @@ def batch_normalised(name, shape, classes, mean, std, dtype):
     return keras.Model(image, keras.layers.Dense(classes, activation="softmax")(x))
 
 
+@pytest.mark.long
 def test_everything_together_on_two_ranks(spark, dataset, tmp_path, monkeypatch):
     """What was validated is what is saved: moving statistics, moving averages, the best epoch, 16 bits.
 

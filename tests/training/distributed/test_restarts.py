@@ -12,7 +12,7 @@ from convoy.models.registry import build
 from convoy.training.distributed.launch import RankFailure, launch
 from convoy.training.loop import TrainTask
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
 
 
 class Driver:

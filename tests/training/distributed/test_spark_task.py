@@ -17,6 +17,8 @@ from convoy.training.distributed.launch import RankFailure
 from convoy.training.distributed.spark_task import OnTask
 from convoy.training.loop import TrainTask
 
+pytestmark = pytest.mark.long
+
 FOREVER = 100_000
 
 

@@ -18,6 +18,8 @@ from convoy.training.loop import TrainTask
 from convoy.training.optim.lr_finder import Sweep, find_rate, smoothed
 from tests.dataset.versions import CLASSES, write_version
 
+pytestmark = pytest.mark.long
+
 RATES = tuple(map(float, np.geomspace(1e-7, 10, 120)))
 
 

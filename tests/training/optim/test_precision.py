@@ -12,6 +12,8 @@ from convoy.training.optim.optimizer import build_optimizer, distribute
 from convoy.training.optim.precision import in_precision
 from tests.conftest import noise
 
+pytestmark = pytest.mark.long
+
 MIXED = ["mixed_bfloat16", "mixed_float16"]
 
 

@@ -1,0 +1,69 @@
+"""Signatures: equal for equal data and settings, different for anything that changes the result."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from convoy.config.loading import load
+from convoy.workflows.signatures import of_evaluation, of_scoring, of_training
+
+DATA = SimpleNamespace(version="v1", fingerprint="f1")
+
+
+def training(data=DATA, **fields):
+    return of_training(load(None, {name.replace("__", "."): value for name, value in fields.items()}), data)
+
+
+def test_what_changes_no_result_changes_no_signature():
+    assert training() == training(training__stall_timeout=7.0, training__checkpoint__keep=5, tracking__experiment="x")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"training__seed": 1}, {"model__name": "mlp"}, {"training__augmentation__flip": "horizontal"}],
+)
+def test_settings_count(fields):
+    assert training(**fields) not in (training(), None)
+
+
+def test_data_counts():
+    assert training(SimpleNamespace(version="v1", fingerprint="f2")) != training()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"model__name": "own.py:network"}, {"model__initial_weights": "models:/x/1"}, {"training__resume": "abc"}],
+)
+def test_what_depends_on_more_than_the_configuration_has_none(fields):
+    assert training(**fields) is None
+
+
+def test_an_evaluation_is_of_a_model_a_split_and_its_gates():
+    config = load(None)
+    first = of_evaluation(config, "models:/a/1", DATA)
+    assert first == of_evaluation(load(None, {"scoring.top_k": 3}), "models:/a/1", DATA)
+    assert first != of_evaluation(config, "models:/a/2", DATA)
+    assert first != of_evaluation(load(None, {"evaluation.gates": ["accuracy >= 0.5"]}), "models:/a/1", DATA)
+
+
+def test_a_scoring_is_of_its_files_and_what_it_wrote(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a")
+    (tmp_path / "out" / "part.parquet").write_bytes(b"x")
+    config = load(None, {"scoring.input": str(tmp_path / "in"), "scoring.output": str(tmp_path / "out")})
+    first = of_scoring(config, "models:/a/1")
+    assert first == of_scoring(config, "models:/a/1")
+    assert first is not None
+    (tmp_path / "in" / "b.png").write_bytes(b"b")
+    second = of_scoring(config, "models:/a/1")
+    assert second != first
+    (tmp_path / "out" / "part.parquet").unlink()
+    assert of_scoring(config, "models:/a/1") not in (first, second)
+
+
+def test_tables_and_streams_have_none(tmp_path):
+    given = {"scoring.input": str(tmp_path), "scoring.output": str(tmp_path)}
+    assert of_scoring(load(None, {**given, "scoring.output": "table:t"}), "m") is None
+    assert of_scoring(load(None, {**given, "scoring.input": "table:t"}), "m") is None
+    assert of_scoring(load(None, {**given, "scoring.stream": True}), "m") is None
