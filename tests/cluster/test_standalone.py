@@ -208,7 +208,7 @@ def test_hosts_that_give_others_their_loopback_address_are_named(tmp_path):
             said = findings(place.result("doctor", process, status=1), "executors")
         finally:
             place.end()
-    assert any("own name stands for 127.0.1.1 there" in finding for finding in said), said
+    assert any("own name resolves to 127.0.1.1 there" in finding for finding in said), said
 
 
 @needs_network
