@@ -18,10 +18,11 @@ class EvaluationConfig:
     top_k: int = 5
     """k of the top-k accuracy."""
     bootstrap: int = 1000
-    """Resamples from which the confidence intervals come; 0 does without intervals."""
+    """Number of bootstrap resamples for the confidence intervals; 0 computes no intervals."""
     gates: list[str] | None = None
-    """What the model has to reach, e.g. `accuracy >= 0.98`, `f1[7] >= 0.95`, `log_loss <= 0.1`, `not worse than
-    models:/digits@champion`; if it does, the alias `champion` moves to it, if not, the exit status is 3."""
+    """Conditions that the model has to meet, e.g. `accuracy >= 0.98`, `f1[7] >= 0.95`, `log_loss <= 0.1`, `not worse
+    than models:/digits@champion`. If it meets all of them, it gets the alias `champion`; if not, the exit status is
+    3."""
 
     def __post_init__(self) -> None:
         require(self.top_k >= 1, "evaluation.top_k", self.top_k, "at least 1")
