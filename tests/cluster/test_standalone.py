@@ -239,6 +239,6 @@ def test_a_worker_is_killed_while_training_and_the_job_finishes(place):
     result = place.result("train", process)
     text = place.printed("train")
     assert "warning: the ranks did not finish" in text, text[-5000:]
-    assert "going on from the checkpoint in epoch " in text, text[-5000:]
+    assert "resuming from the checkpoint in epoch " in text, text[-5000:]
     assert f"epoch {epochs}/{epochs}" in text
     assert result["run_id"]
