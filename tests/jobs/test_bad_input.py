@@ -156,7 +156,7 @@ def test_fewer_samples_than_ranks_in_a_batch(refused):
 
 def test_a_reduction_that_this_horovod_does_not_have(refused, digits, tmp_path):
     line = refused("train", "--training.horovod.reduction", "adasum")
-    assert "training.horovod.reduction is 'adasum', which Horovod does over MPI alone" in line
+    assert "training.horovod.reduction is 'adasum', which Horovod supports with MPI only" in line
     assert not (tmp_path / "work" / "mlflow.db").exists()
 
 
