@@ -108,7 +108,7 @@ def test_unknown_model(refused, digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--model.layers", "[{conv: {filters: 3}}]"), "layer 1 of model.layers (conv) is no layer that is known"),
+        (("--model.layers", "[{conv: {filters: 3}}]"), "layer 1 of model.layers (conv) is not a known layer"),
         (
             ("--model.layers", "[flatten, {dense: {activation: rellu}}]"),
             "unknown activation 'rellu'; did you mean 'relu'?",

@@ -259,7 +259,7 @@ def test_softmax_head_needs_places():
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Dense(4, name="hidden")(keras.layers.Flatten(name="flatten")(image))
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="output")(x), name="mlp")
-    with pytest.raises(ModelError, match="mlp has no layer whose output still has places"):
+    with pytest.raises(ModelError, match="mlp has no layer whose output has spatial axes"):
         rewritten(model, head="softmax")
 
 
