@@ -94,9 +94,9 @@ def test_options_rewrite_own_layers_as_any_others():
         ("[flatten, dense]", r"the last layer, 'output', is not a softmax; expected a softmax over the 10 classes"),
         (
             "[flatten, {dense: {units: 9, activation: softmax}}]",
-            r"'output', gives \(9,\); expected a softmax over the 10",
+            r"'output', returns \(9,\); expected a softmax over the 10",
         ),
-        ("[{dense: {activation: softmax}}]", r"'output', gives \(28, 28, 10\); expected"),
+        ("[{dense: {activation: softmax}}]", r"'output', returns \(28, 28, 10\); expected"),
     ],
 )
 def test_layers_that_are_wrong_are_told_in_one_line(layers, said):

@@ -121,7 +121,7 @@ RETURN = "def build(input_shape, num_classes):\n    return "
         ("def build(:", r"usernets cannot be imported: SyntaxError"),
         (RETURN + "{}['key']", r"fails for samples of \(8, 8, 4\): KeyError: 'key' \(.*usernets\.py, line 4\)"),
         ("def build(input_shape): ...", r"fails for .* build\(\) takes 1 positional argument but 2 were given"),
-        (RETURN + "keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(9)])", r"gives \(9,\)"),
+        (RETURN + "keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(9)])", r"returns \(9,\)"),
         (
             RETURN + "keras.Sequential([layers.Flatten(), layers.Dense(num_classes, 'sigmoid')])",
             r"'dense', is not a softmax; expected a softmax over the 3 classes as the last layer, e\.g\. keras",

@@ -134,7 +134,7 @@ def test_maxout_is_the_maximum_over_successive_channels(pieces, units, places, s
 
 
 def test_maxout_of_channels_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(ValueError, match="a multiple of as many channels, not 7"):
+    with pytest.raises(ValueError, match="a multiple of 2 channels, not 7"):
         Maxout(2)(np.zeros((1, 7), np.float32))
 
 

@@ -224,8 +224,7 @@ def _functional(model: keras.Model, where: str) -> keras.Model:
     if not hasattr(model, "operations"):
         raise ModelError(
             f"{where} returns a {type(model).__name__} whose layers cannot be inspected; expected a functional or"
-            " sequential"
-            " network: keras.Model(inputs, outputs) or keras.Sequential([...])"
+            " sequential network: keras.Model(inputs, outputs) or keras.Sequential([...])"
         )
     return model
 
