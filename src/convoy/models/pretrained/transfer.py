@@ -242,7 +242,7 @@ def _load(layer: Any, found: StoredLayer, source: str) -> None:
     if not fits:
         raise ModelError(
             f"model.initial_weights {source!r}: layer {layer.name!r} has weights of {_shapes_text(own)}, but"
-            f" {_shapes_text(found.shapes)} are given; set section model to the network of these weights, or choose other"
+            f" {_shapes_text(found.shapes)} are given; set section model to their network, or choose other"
             " weights"
         )
 
