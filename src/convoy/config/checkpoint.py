@@ -7,7 +7,7 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are saved, from which training resumes after a failure; always after each epoch."""
+    """Checkpoints, from which training resumes after a failure. One is always saved after each epoch."""
 
     folder: str = "work/checkpoints"
     """Folder with one subfolder per run; on a cluster, it must be shared by all workers."""

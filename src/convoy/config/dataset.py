@@ -44,7 +44,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """How images are stored in the Petastorm dataset."""
+    """Storage of images in the Petastorm dataset."""
 
     codec: Codec = "raw"
     """`raw` stores pixels uncompressed, so that a row group is read as one array without decoding; `png` and `jpeg`

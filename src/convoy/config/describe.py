@@ -9,7 +9,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class DescribeArguments:
-    """What `jobs/describe.py` describes, and the form of its output."""
+    """Input of `jobs/describe.py`, and the form of its output."""
 
     num_classes: int | None = None
     """Number of classes; null takes it, and the shape of the samples, from the dataset."""

@@ -9,7 +9,7 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class EarlyStoppingConfig:
-    """When to stop before the last epoch; all ranks make the same decision, since they have the same metrics."""
+    """Early stopping. All ranks make the same decision, since they have the same metrics."""
 
     patience: int | None = None
     """Epochs without progress after which training stops; null never stops early."""

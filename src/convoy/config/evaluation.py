@@ -8,13 +8,13 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What `jobs/evaluate.py` measures."""
+    """Evaluation of a model by `jobs/evaluate.py`."""
 
     model: str | None = None
     """MLflow model URI, e.g. models:/digits/3, models:/digits@champion, runs:/<id>/model; null is the newest
     version of tracking.registered_model."""
     split: Literal["train", "validation", "test"] = "test"
-    """Split of the dataset to measure on."""
+    """Split of the dataset to evaluate on."""
     top_k: int = 5
     """k of the top-k accuracy."""
     bootstrap: int = 1000

@@ -11,7 +11,7 @@ _NAME = re.compile(r"\w[\w .:-]{0,59}")  # what MLflow accepts in the name of a 
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """What `jobs/experiment.py` compares."""
+    """Variants that `jobs/experiment.py` compares."""
 
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name of each variant -> the fields in which it differs from the rest of the file, named as on the command line,

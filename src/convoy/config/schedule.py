@@ -11,7 +11,7 @@ ScheduleName = Literal["constant", "cosine", "step", "exponential", "one_cycle",
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate changes with the updates."""
+    """Schedule of the learning rate."""
 
     name: ScheduleName = "constant"
     """`cosine` falls to final_fraction of the rate at the end of training; `step` is multiplied by decay_factor every

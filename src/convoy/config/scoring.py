@@ -9,7 +9,7 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What `jobs/score.py` reads and writes."""
+    """Input and output of `jobs/score.py`."""
 
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
@@ -23,7 +23,7 @@ class ScoringConfig:
     output: str = "work/scores"
     """Folder of Parquet files to write, or `table:<name>` for a table of Spark's catalog."""
     mode: Literal["overwrite", "append", "incremental"] | None = None
-    """What happens to an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
+    """Treatment of an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
     to it, `incremental` adds the rows that this model version has not scored there yet; null is overwrite, or append
     for a stream."""
     format: Literal["parquet", "delta"] = "parquet"

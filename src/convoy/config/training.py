@@ -16,7 +16,7 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained."""
+    """Training of the network."""
 
     num_workers: int = 2
     """Horovod ranks, one Spark task each; 0 trains in the driver's process, for debugging."""
@@ -50,7 +50,7 @@ class TrainingConfig:
     horovod: HorovodConfig = field(default_factory=HorovodConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     max_restarts: int = 2
-    """How many times training is restarted from the newest checkpoint after the loss of a rank."""
+    """Number of times that training is restarted from the newest checkpoint after the loss of a rank."""
     elastic: bool = False
     """Elastic training: use between min_workers and num_workers ranks, depending on free Spark slots. Shrinks after a
     failure, grows at epoch boundaries; the global batch size does not change."""

@@ -9,7 +9,7 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """What `jobs/tune.py` searches, and how."""
+    """Hyperparameter search of `jobs/tune.py`."""
 
     space: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Fields of `model` and `training`, named as on the command line -> what to try:

@@ -229,7 +229,7 @@ def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Ex
     for failure in failures:
         if failure["kind"]:
             raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
-    # When a rank dies, the others fail because it does not respond; those are not errors of their own.
+    # When a rank dies, the others fail because it does not respond; those errors are only consequences.
     own = [failure["text"] for failure in failures if not _PEER_LOST.search(failure["text"])]
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
