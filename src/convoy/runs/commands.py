@@ -134,7 +134,7 @@ def show_run(run: str, config: str | None = None, uri: str | None = None) -> dic
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
     """
     where = place(config, uri)
-    from convoy.runs import details  # MLflow is imported where it is needed: listing a SQLite store does without
+    from convoy.runs import details  # imports MLflow, which listing a SQLite store does not need
 
     return details.show(where.uri, run)
 

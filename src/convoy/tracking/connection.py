@@ -43,7 +43,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
             requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", 0)
-            if not 400 <= status < 500:  # a store may have no page at its root; a server that is down gives no status
+            if not 400 <= status < 500:  # 4xx: a store may have no page at its root
                 what = f"status {status}" if status else type(error).__name__
                 raise TrackingError(
                     f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"

@@ -12,7 +12,7 @@ from convoy.tracking.model_io import load_package
 
 CHAMPION, PREVIOUS = "champion", "previous"
 GATE_TAG = "evaluation.gate"
-_MOST_TAG = 5_000  # servers accept this length since tags may be longer than 250 characters
+_MOST_TAG = 5_000  # characters that all servers without a short limit accept in a tag
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def petastorm_batches(
         rank: 0 to ``world_size - 1``; it is also the number of the shard.
         world_size: Number of ranks.
         seed: Seed of the order of row groups.
-        threads: Petastorm's ``workers_count``, by default 1; rows arrive in the order in which they are decoded.
+        threads: Petastorm's ``workers_count``, by default 10 as there; rows arrive as they are decoded.
 
     Raises:
         DatasetError: There are fewer row groups than ranks, so Petastorm cannot shard them.

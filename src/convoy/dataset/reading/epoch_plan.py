@@ -71,8 +71,8 @@ def stored_order(group_rows: Sequence[int] | np.ndarray, window_rows: int) -> Ep
 def repetitions(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Return how often each sample is visited so that every class that is present has as many as the largest.
 
-    Samples of a class of n, where the largest class has m, are visited m // n times, and m % n of them, drawn anew
-    each epoch without replacement, once more.
+    Samples of a class of n, where the largest class has m, are visited m // n times, and m % n of them, drawn
+    again each epoch without replacement, once more.
 
     Args:
         labels: int (rows,).
