@@ -1,4 +1,4 @@
-"""What the user reads while a job runs. All of it goes to stderr; stdout is kept for the JSON line."""
+"""Output for the user while a job runs. All of it goes to stderr; stdout is reserved for the JSON line."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 _REDRAW_SECONDS = 0.2  # in a terminal
-_LINE_SECONDS = 10.0  # elsewhere: plain lines, rarely
+_LINE_SECONDS = 10.0  # elsewhere, between plain lines
 
 
 def say(text: str) -> None:
@@ -16,11 +16,11 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """A live progress line in a terminal; plain lines, seldom, when not in one.
+    """A live progress line in a terminal; a plain line every ten seconds elsewhere.
 
     Args:
-        label: What is going on, e.g. ``"ingest"``.
-        total: Units of work in all.
+        label: Name of the activity, e.g. ``"ingest"``.
+        total: Total number of units of work.
         unit: Name of a unit, e.g. ``"images"``.
         stream: Where to write; stderr by default.
     """
@@ -33,7 +33,7 @@ class Progress:
         self.width = 0
 
     def update(self, done: int, detail: str = "") -> None:
-        """Show that ``done`` of ``total`` units are done since the start, with more to say after them."""
+        """Show that ``done`` of ``total`` units are done, followed by ``detail``, the rate and the time left."""
         rate = done / max(1e-9, time.monotonic() - self.started)
         parts = [f"{done:,}/{self.total:,} {self.unit}"]
         if detail:
@@ -44,20 +44,20 @@ class Progress:
         self.note("  ".join(parts))
 
     def note(self, text: str) -> None:
-        """Show what goes on in the caller's own words; not every call is shown."""
+        """Show a text after the label; calls that follow each other too quickly are not shown."""
         now = time.monotonic()
         if now - self.shown >= (_REDRAW_SECONDS if self.live else _LINE_SECONDS):
             self.shown = now
             self._write(f"{self.label} {text}")
 
     def line(self, text: str) -> None:
-        """Print a lasting line above the live one."""
+        """Print a permanent line above the live one."""
         self._erase()
         self.stream.write(text + "\n")
         self.stream.flush()
 
     def close(self) -> None:
-        """Erase the live line; what is worth keeping was printed with ``line``."""
+        """Erase the live line; lines printed with ``line`` stay."""
         self._erase()
 
     def _write(self, text: str) -> None:
@@ -90,7 +90,7 @@ def clock(seconds: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> str:
-    """Lay rows of text out in aligned columns, the first left-aligned."""
+    """Format rows of text as left-aligned columns, with an optional header."""
     lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]

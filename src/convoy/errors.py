@@ -1,7 +1,7 @@
-"""What can go wrong that the user can mend.
+"""Errors that the user can fix.
 
 Every ``ConvoyError`` becomes one line on stderr and exit status 2 (see ``convoy.cli``). The message says
-what was given, what was expected and how to mend it; it never needs a traceback to be understood.
+what was given, what was expected and how to fix it; it can be understood without a traceback.
 """
 
 import difflib
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class ConvoyError(Exception):
-    """Base of everything that the user can mend."""
+    """Base class of all errors that the user can fix."""
 
 
 class ConfigError(ConvoyError):
-    """A field of the configuration is unknown, of the wrong type, or at odds with another."""
+    """A field of the configuration is unknown, has the wrong type, or conflicts with another."""
 
 
 class SourceError(ConvoyError):
-    """The images that were pointed at are missing, empty or unusable."""
+    """The configured source of images is missing, empty or unusable."""
 
 
 class DatasetError(ConvoyError):
@@ -30,23 +30,23 @@ class ModelError(ConvoyError):
 
 
 class ClusterError(ConvoyError):
-    """Spark cannot run what was asked for: no Java, or too few slots."""
+    """Spark cannot run the job: there is no Java, or there are too few slots."""
 
 
 class TrackingError(ConvoyError):
-    """MLflow does not answer, or does not hold what was asked for."""
+    """MLflow does not respond, or does not have the requested object."""
 
 
 class TrainingError(ConvoyError):
-    """Training cannot go on for a reason in the data or the settings."""
+    """Training cannot continue because of the data or the settings."""
 
 
 class GateFailure(Exception):
-    """A model was measured, and is not good enough: nothing to mend in what was given; exit status 3.
+    """A model was evaluated and fails its gates; the input is valid. Exit status 3.
 
     Args:
-        reasons: Why.
-        result: The fields of the job's JSON line, which is printed all the same.
+        reasons: The gates that failed, as text.
+        result: The fields of the job's JSON line, which is printed nevertheless.
     """
 
     def __init__(self, reasons: str, result: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class GateFailure(Exception):
 
 
 class TrainingStopped(Exception):
-    """A training was stopped on purpose, e.g. a pruned trial; this is not a failure."""
+    """Training was stopped on purpose, e.g. in a pruned trial; this is not a failure."""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

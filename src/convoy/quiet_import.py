@@ -1,4 +1,4 @@
-"""Import TensorFlow without its messages of level INFO, whoever imports it first."""
+"""Import hook that suppresses TensorFlow's messages of level INFO, regardless of which module imports it first."""
 
 import os
 import sys
@@ -14,10 +14,10 @@ _INFO = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog() is 
 
 @contextmanager
 def _without_messages() -> Iterator[None]:
-    """Leave out TensorFlow's messages of level INFO while it is imported, if ``TF_CPP_MIN_LOG_LEVEL`` asks for it.
+    """Suppress TensorFlow's messages of level INFO during its import, if ``TF_CPP_MIN_LOG_LEVEL`` is above 0.
 
-    TensorFlow 2.18 and later write those before its logging is set up, and so whatever that variable says:
-    https://github.com/tensorflow/tensorflow/issues/79029. Other lines are written when the import is over.
+    TensorFlow 2.18 and later write them before logging is set up, and therefore ignore that variable:
+    https://github.com/tensorflow/tensorflow/issues/79029. Other lines are written after the import.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") == "0":
         yield
@@ -38,7 +38,7 @@ def _without_messages() -> Iterator[None]:
 
 class _Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """Return the spec of TensorFlow, whose loader leaves the messages out; None for any other module."""
+        """Return TensorFlow's spec with a loader that suppresses the messages; None for any other module."""
         spec = PathFinder.find_spec(name, path) if name == "tensorflow" else None
         if spec is None or spec.loader is None:
             return None
@@ -53,6 +53,6 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """Leave the messages out from now on, in this process."""
+    """Install the import hook in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

@@ -84,7 +84,7 @@ def test_a_host_that_gives_others_its_loopback_address_is_refused_where_there_ar
     for others in ([at("two", "10.0.0.2")], [at("one", "10.0.0.2", "another network")]):
         error = first_problem(DRIVER, [at("one", address), *others], "/data/v/manifest.json")
         assert isinstance(error, ClusterError)
-        assert f"host one's own name stands for {address or 'nothing'} there" in line(error)
+        assert f"host one's own name resolves to {address or 'nothing'} there" in line(error)
         assert "/etc/hosts" in line(error)
     assert first_problem(DRIVER, [at("one", "10.0.0.1"), at("two", "10.0.0.2")], "/data/v/manifest.json") is None
 
@@ -98,7 +98,7 @@ def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
     unseen = first_problem(DRIVER, [machine(), machine("two", manifest=None)], "/data/v/manifest.json")
     assert isinstance(unseen, DatasetError)
     assert line(unseen).startswith(
-        "dataset.root must be a folder that every worker sees: host two cannot read /data/v/manifest.json (No such"
+        "dataset.root must be a folder that every worker can read: host two cannot read /data/v/manifest.json (No such"
     )
     other = first_problem(DRIVER, [machine("two", manifest="def")], "/data/v/manifest.json")
     assert isinstance(other, DatasetError)
@@ -113,7 +113,7 @@ def test_a_host_that_does_not_reach_the_driver_is_one_line_with_address_port_and
     cut_off = dataclasses.replace(machine("two"), unreached="the driver at 10.0.0.1:4242 (timed out)")
     error = first_problem(DRIVER, [machine(), cut_off], "/data/v/manifest.json")
     assert isinstance(error, ClusterError)
-    assert line(error).startswith("host two cannot reach the driver at 10.0.0.1:4242 (timed out), within 5 s; let")
+    assert line(error).startswith("host two cannot reach the driver at 10.0.0.1:4242 (timed out) within 5 s; set")
     assert "spark.driver.host" in line(error)
 
 
@@ -162,7 +162,7 @@ def test_a_driver_that_gives_executors_an_address_of_no_use_is_refused(spark, ve
     monkeypatch.setattr(connectivity, "SECONDS", 0.5)
     monkeypatch.setattr(preflight, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
     with pytest.raises(
-        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*, within 0\.5 s; "
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*\) within 0\.5 s; "
     ):
         check_executors(spark, 2, str(version / MANIFEST), None)
 

@@ -208,7 +208,7 @@ def test_hosts_that_give_others_their_loopback_address_are_named(tmp_path):
             said = findings(place.result("doctor", process, status=1), "executors")
         finally:
             place.end()
-    assert any("own name stands for 127.0.1.1 there" in finding for finding in said), said
+    assert any("own name resolves to 127.0.1.1 there" in finding for finding in said), said
 
 
 @needs_network
@@ -239,6 +239,6 @@ def test_a_worker_is_killed_while_training_and_the_job_finishes(place):
     result = place.result("train", process)
     text = place.printed("train")
     assert "warning: the ranks did not finish" in text, text[-5000:]
-    assert "going on from the checkpoint in epoch " in text, text[-5000:]
+    assert "resuming from the checkpoint in epoch " in text, text[-5000:]
     assert f"epoch {epochs}/{epochs}" in text
     assert result["run_id"]

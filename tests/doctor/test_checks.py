@@ -219,7 +219,7 @@ def test_a_host_that_others_cannot_reach_by_its_name_is_an_error():
         for name, address in (("one", "10.0.0.1"), ("two", "127.0.1.1"))
     )
     line = one(replace(FACTS, cluster=replace(FACTS.cluster, hosts=hosts)), "executors", "error")
-    assert "host two's own name stands for 127.0.1.1" in line
+    assert "host two's own name resolves to 127.0.1.1" in line
     assert "/etc/hosts" in line
 
 

@@ -60,18 +60,18 @@ def test_the_model_to_compare_with(space):
         ("f2[cat] >= 0.9", "there is no metric 'f2'"),
         ("f1[cot] >= 0.9", "no class 'cot'; it has cat, dog"),
         ("f1[cot] >= 0.9", "did you mean 'cat'?"),
-        ("f1 >= 0.9", "f1 is of a class; expected f1[cat] or macro_f1"),
-        ("accuracy[cat] >= 0.9", "accuracy is not of a class; expected it without [cat]"),
+        ("f1 >= 0.9", "f1 needs a class; expected f1[cat] or macro_f1"),
+        ("accuracy[cat] >= 0.9", "accuracy takes no class; expected it without [cat]"),
         ("accuracy >= 98", "the bound is '98'; expected a number from 0 to 1"),
         ("log_loss <= -1", "the bound is '-1'; expected a number from 0"),
         ("log_loss <= nan", "the bound is 'nan'; expected a number from 0"),
         ("log_loss <= inf", "the bound is 'inf'"),
         ("accuracy >= high", "the bound is 'high'"),
-        ("accuracy = 0.9", "is no gate; expected e.g. 'accuracy >= 0.98'"),
-        ("accuracy", "is no gate"),
-        ("", "is no gate"),
-        ("not worse than", "is no gate"),
-        ("better than models:/digits@champion", "is no gate"),
+        ("accuracy = 0.9", "is not a gate; expected e.g. 'accuracy >= 0.98'"),
+        ("accuracy", "is not a gate"),
+        ("", "is not a gate"),
+        ("not worse than", "is not a gate"),
+        ("better than models:/digits@champion", "is not a gate"),
     ],
 )
 def test_what_is_no_gate_is_refused_with_the_nearest(text, message):
@@ -113,7 +113,7 @@ def test_a_model_that_loses_too_many_samples_is_worse(lost, passed):
     gates = parse_gates(["not worse than models:/a/1"], ["a", "b", "c"], 2)
     (finding,) = judge(gates, evaluate(outcomes, 3, 2), outcomes, {"models:/a/1": other})
     assert finding.passed is passed
-    assert f"of {20 + lost} samples, {lost} are right with that one alone and 0 with this one alone" in finding.found
+    assert f"of {20 + lost} samples, only that model is right on {lost} and only this one on 0:" in finding.found
 
 
 def test_where_there_is_no_champion_yet_none_is_worse():

@@ -38,5 +38,5 @@ def test_every_column_says_the_same_of_every_row(rows, bad):
 def test_a_network_that_gives_nan_has_not_classified():
     probabilities = np.array([[0.1, np.nan, 0.2], [0.1, 0.2, 0.7]], np.float32)
     columns = result_columns(probabilities, np.empty((2, 0)), {}, PACKAGE, Outputs())
-    assert columns["error"].to_pylist() == ["not_finite: the network gives nan for it", None]
+    assert columns["error"].to_pylist() == ["not_finite: the network returns nan for it", None]
     assert columns["prediction"].to_pylist() == [None, "c"]

@@ -243,7 +243,7 @@ def test_sql_with_options_and_as_a_function_of_columns(spark, forms, images):
     np.testing.assert_allclose([row["scored"]["probabilities"] for row in rows], truth(images), atol=1e-5)
     assert [row["scored"]["top_k"][0]["prediction"] for row in rows] == [row["scored"]["prediction"] for row in rows]
     assert {len(row["scored"]["embedding"]) for row in rows} == {7}
-    with pytest.raises(ConfigError, match="'no name' is no name for a SQL function"):
+    with pytest.raises(ConfigError, match="'no name' is not a name for a SQL function"):
         convoy.register_udf(spark, "no name", package())
 
 

@@ -79,7 +79,7 @@ def test_what_is_not_there_is_said_before_spark_does_anything(tmp_path):
     (tmp_path / "empty").mkdir()
     for given, said in (
         (None, "scoring.input is missing"),
-        ("nowhere", "'nowhere' is no folder"),
+        ("nowhere", "'nowhere' is not a folder"),
         ("nowhere/*.png", "matches nothing"),
         (str(tmp_path / "empty"), "has no files"),
         ("table:", "expected table:<name>"),
@@ -91,7 +91,7 @@ def test_what_is_not_there_is_said_before_spark_does_anything(tmp_path):
 
 
 def test_files_for_a_model_that_takes_arrays(spark, folder):
-    with pytest.raises(ModelError, match=r"takes arrays, float32 \(12,\), and scoring.input"):
+    with pytest.raises(ModelError, match=r"takes arrays, float32 \(12,\), but scoring.input"):
         scored(spark, folder, signals())
 
 

@@ -94,7 +94,7 @@ def test_names_are_text_and_nothing_else(images):
 
 def test_a_class_that_validation_lacks_is_named_and_has_no_scores(images):
     page, _, _ = images
-    assert f"Not among the samples looked at: {NASTY[3]}." in page.words
+    assert f"Not among the evaluated samples: {NASTY[3]}." in page.words
     row = page.words[page.words.index("F1") :].index(NASTY[3])
     assert page.words[page.words.index("F1") :][row + 1 : row + 6] == ["–"] * 4 + ["0"]
 
@@ -131,7 +131,7 @@ def test_a_network_that_is_always_right_has_none_that_are_wrong(tmp_path):
     label = int(model.predict(samples[:1], verbose=0).argmax())
     trained = explained(tmp_path / "data", samples, np.full(10, label, np.int32), ["a", "b"])
     page, names = written(trained, model, tmp_path / "out")
-    assert "None: all of 10 samples are predicted rightly." in page.words
+    assert "None: all of 10 samples are predicted correctly." in page.words
     assert "most_wrong.png" not in names
 
 

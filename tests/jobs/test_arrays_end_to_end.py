@@ -84,4 +84,4 @@ def test_float_images_are_ingested_trained_on_evaluated_and_scored(place, start,
     status, _, said = start("score", "--scoring.input", f"{place}/pictures")
     assert status == 2
     (line,) = (line for line in said.splitlines() if line.startswith("error"))
-    assert line.startswith(f"error: {trained['model_uri']} takes arrays, float32 (32, 32, 3), and scoring.input")
+    assert line.startswith(f"error: {trained['model_uri']} takes arrays, float32 (32, 32, 3), but scoring.input")

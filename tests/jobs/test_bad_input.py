@@ -110,7 +110,7 @@ def test_unknown_model(refused, digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--model.layers", "[{conv: {filters: 3}}]"), "layer 1 of model.layers (conv) is no layer that is known"),
+        (("--model.layers", "[{conv: {filters: 3}}]"), "layer 1 of model.layers (conv) is not a known layer"),
         (
             ("--model.layers", "[flatten, {dense: {activation: rellu}}]"),
             "unknown activation 'rellu'; did you mean 'relu'?",
@@ -159,7 +159,7 @@ def test_fewer_samples_than_ranks_in_a_batch(refused):
 
 def test_a_reduction_that_this_horovod_does_not_have(refused, digits, tmp_path):
     line = refused("train", "--training.horovod.reduction", "adasum")
-    assert "training.horovod.reduction is 'adasum', which Horovod does over MPI alone" in line
+    assert "training.horovod.reduction is 'adasum', which Horovod supports with MPI only" in line
     assert not (tmp_path / "work" / "mlflow.db").exists()
 
 
@@ -227,7 +227,7 @@ def test_tracking_store_of_a_kind_that_mlflow_no_longer_takes(refused, digits):
 
 def test_tracking_file_that_is_no_database(refused, digits, tmp_path):
     (tmp_path / "notes.txt").write_text("these are my notes\n" * 100)
-    assert "is no MLflow store" in refused("train", "--tracking.uri", "sqlite:///notes.txt")
+    assert "is not a readable MLflow store" in refused("train", "--tracking.uri", "sqlite:///notes.txt")
 
 
 @pytest.mark.long
@@ -238,8 +238,8 @@ def test_tracking_file_that_is_no_database(refused, digits, tmp_path):
         ("models:/digits/1", "no model 'digits' is registered; none is registered yet"),
         ("models:/digits@champion", "no model 'digits' is registered"),
         ("runs:/0123456789abcdef/model", "there is no run '0123456789abcdef'"),
-        ("models:/it's/1", "is no model URI"),
-        ("my-model.keras", "is no model URI; expected models:/name/version"),
+        ("models:/it's/1", "is not a model URI"),
+        ("my-model.keras", "is not a model URI; expected models:/name/version"),
     ],
 )
 def test_model_that_does_not_exist(refused, digits, job, uri, said):
@@ -248,7 +248,7 @@ def test_model_that_does_not_exist(refused, digits, job, uri, said):
 
 
 def test_scoring_input_that_is_missing_or_empty(refused, tmp_path):
-    assert "scoring.input 'nowhere' is no folder" in refused("score", "--scoring.input", "nowhere")
+    assert "scoring.input 'nowhere' is not a folder" in refused("score", "--scoring.input", "nowhere")
     (tmp_path / "void").mkdir()
     assert "scoring.input 'void' has no files" in refused("score", "--scoring.input", "void")
 

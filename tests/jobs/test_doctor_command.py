@@ -45,8 +45,8 @@ def test_what_would_stop_a_job_is_an_error_and_the_status_is_1(command, tmp_path
     assert status == 1
     assert result["errors"] == len(errors) == 3
     assert "4 tasks at once, but training.num_workers is 9" in errors["spark"]["text"]
-    assert "which MLflow 3 no longer takes" in errors["tracking"]["text"]
-    assert errors["dataset"]["text"] == f"{tmp_path}/file/data is not there and cannot be made"
+    assert "which MLflow 3 does not take" in errors["tracking"]["text"]
+    assert errors["dataset"]["text"] == f"{tmp_path}/file/data does not exist and cannot be created"
     assert all(finding["mend"] for finding in errors.values())
     assert text == ""
 

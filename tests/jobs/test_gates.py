@@ -99,7 +99,7 @@ def test_from_the_first_champion_to_the_next(place, evaluate):
     status, result, text = evaluate("models:/digits/1", "accuracy >= 0.8", NOT_WORSE)
     assert (status, result["passed"], result["champion"], result["previous"]) == (0, True, "1", None)
     assert result["accuracy"] == pytest.approx(place.right("1").mean())
-    assert f"gate passed: {NOT_WORSE}: there is none yet" in text
+    assert f"gate passed: {NOT_WORSE}: that model does not exist yet" in text
     assert "all gates passed: champion of digits is version 1\n" in text
     assert place.tags("1") == ("passed", "passed")
 
@@ -109,7 +109,7 @@ def test_from_the_first_champion_to_the_next(place, evaluate):
     test = mcnemar(place.right("2"), place.right("1"))
     assert test.lost > 20
     assert (
-        f"of {len(place.test.labels)} samples, {test.lost} are right with that one alone and {test.won} with this one"
+        f"of {len(place.test.labels)} samples, only that model is right on {test.lost} and only this one on {test.won}:"
         in result["gates"][2]["found"]
     )
     reasons = f"f1[3] >= 0.5: it is 0; {NOT_WORSE}: {result['gates'][2]['found']}"
@@ -125,7 +125,7 @@ def test_from_the_first_champion_to_the_next(place, evaluate):
 
     status, result, _ = evaluate("models:/digits@champion", NOT_WORSE)
     assert (status, result["champion"], result["previous"]) == (0, "3", "1")
-    assert "0 are right with that one alone and 0 with this one alone: p = 1" in result["gates"][0]["found"]
+    assert "only that model is right on 0 and only this one on 0: p = 1" in result["gates"][0]["found"]
 
 
 def test_a_model_that_is_no_registered_version_moves_nothing(place, evaluate):
@@ -181,4 +181,4 @@ def test_a_model_to_compare_with_that_is_not_there_or_does_not_fit(place, evalua
     capsys.readouterr()
     options = ("--dataset.root", str(tmp_path / "datasets"))
     status, _, text = evaluate("models:/digits/1", "not worse than models:/digits/2", options=options)
-    assert (status, "models:/digits/2 knows the classes" in text) == (2, True)
+    assert (status, "models:/digits/2 has the classes" in text) == (2, True)

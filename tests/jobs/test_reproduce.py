@@ -79,7 +79,7 @@ def test_a_run_reproduces_itself_bit_by_bit(command, original, client):
     assert (result["job"], result["reproduces"], result["identical"]) == ("reproduce", run_id, True)
     assert result["weights_sha256"] == [original.data.tags["weights.sha256"]] * 2
     assert result["not_as_it_was"] == []
-    assert "identical, bit by bit" in text
+    assert "bitwise identical" in text
     new = client.get_run(result["run_id"])
     assert (new.data.tags[provenance.REPRODUCES], new.data.tags[provenance.IDENTICAL]) == (run_id, "true")
     assert new.data.params["training.seed"] == "3"
@@ -127,7 +127,7 @@ def test_other_data_is_refused(command, original, client, tmp_path):
     finally:
         client.set_tag(run_id, provenance.FINGERPRINT, original.data.tags[provenance.FINGERPRINT])
     assert status == 2
-    assert "expected 000000000000; say where the dataset is with --root" in text
+    assert "expected 000000000000; give the location of the dataset with --root" in text
 
 
 def test_a_run_without_a_record_names_what_it_lacks(command, original, client):
@@ -139,7 +139,7 @@ def test_a_run_without_a_record_names_what_it_lacks(command, original, client):
     assert f"the tag {provenance.WEIGHTS_SHA256}, the file {provenance.CONFIG}; it has no trained weights" in line
     for tag in (provenance.DATASET, provenance.VERSION, provenance.FINGERPRINT, provenance.WEIGHTS_SHA256):
         client.set_tag(bare, tag, "x")
-    assert f"it lacks the file {provenance.CONFIG}; an older Convoy made it" in command("bare")[2]
+    assert f"it lacks the file {provenance.CONFIG}; an older Convoy created it" in command("bare")[2]
 
 
 def test_a_configuration_of_another_convoy_is_one_line(command, original, client):
@@ -150,4 +150,4 @@ def test_a_configuration_of_another_convoy_is_one_line(command, original, client
     finally:
         client.log_text(run_id, text, provenance.CONFIG)
     assert status == 2
-    assert f"config.yaml of run {run_id} is not understood by this Convoy: unknown field" in said
+    assert f"config.yaml of run {run_id} cannot be read by this Convoy: unknown field" in said

@@ -42,7 +42,7 @@ def test_a_run_is_made_longer(train, tmp_path):
     assert status == 0, told
     second = json.loads(out.splitlines()[-1])
     assert second["run_id"] == first["run_id"]
-    assert "going on from the checkpoint in epoch 2, after step 0" in told
+    assert "resuming from the checkpoint in epoch 2, after step 0" in told
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = mlflow.MlflowClient(uri, uri)
     [run] = client.search_runs([first["experiment_id"]])

@@ -111,7 +111,7 @@ def test_diff_tells_only_what_differs(command, store):
     assert ["configuration", "training.seed", "2", "4"] in [line.split() for line in text.splitlines()]
     rows = list(csv.reader(io.StringIO(command("diff", "up", "peak", "--format", "csv")[1])))
     assert ["packages", "keras", "3.1", "3.2"] in rows
-    assert "packages: not known of both runs" in command("diff", "up", "low")[2]
+    assert "packages: not recorded by both runs" in command("diff", "up", "low")[2]
     assert "they do not differ" in command("diff", "up", "up")[2]
 
 
@@ -127,7 +127,7 @@ def test_compare_draws_the_curves_into_one_picture(command, store, tmp_path):
     [
         (["show", "nobody"], "there is no run 'nobody' in "),
         (["diff", "up"], "after"),
-        (["list", "--filter", "val_accuracy >"], "is no filter of runs"),
+        (["list", "--filter", "val_accuracy >"], "is not a valid filter"),
         (["list", "--sort", "val_acuracy"], "did you mean 'val_accuracy'?"),
         (["list", "--params", "training.sed"], "did you mean 'training.seed'?"),
         (["list", "--limit", "0"], "--limit is 0; expected 1 or more"),
@@ -153,5 +153,5 @@ def test_what_is_wrong_is_one_line(command, arguments, said):
 def test_a_store_that_is_not_there_is_not_made(command, tmp_path, arguments):
     status, out, text = command(*arguments, "--uri", f"sqlite:///{tmp_path}/folder/none.db")
     assert (status, out) == (2, "")
-    assert "none.db'; run jobs/train.py first, or say which with --config FILE or --uri" in text
+    assert "none.db'; run jobs/train.py first, or name one with --config FILE or --uri" in text
     assert list(tmp_path.iterdir()) == []

@@ -114,7 +114,7 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
 
     status, result, text = place.run(*own)
     assert status == 0, text
-    assert "going on with study 'digits'" in text
+    assert "resuming study 'digits'" in text
     assert (result["trials"], result["complete"], result["failed"], result["pruned"]) == (4, 3, 1, 0)
     assert result["best"]["fields"][RATE] in (0.01, 0.02, 0.05)
     assert (result["model_version"], result["model_uri"]) == ("1", "models:/digits/1")
@@ -143,7 +143,7 @@ def test_two_at_a_time_with_a_failure_and_a_killed_driver(place):
     assert len(place.children(result["run_id"])) == len(children)
     status, _, text = place.run(*own, "--training.epochs", "3")
     assert (status, text.count("\n")) == (2, 1)
-    assert "its training.epochs is 2, and here it is 3" in text
+    assert "its training.epochs is 2, but here it is 3" in text
 
 
 def artifact(place, result, name):

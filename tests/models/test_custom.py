@@ -73,15 +73,15 @@ def test_options_rewrite_own_layers_as_any_others():
     [
         (
             "[{conv2: {filters: 3}}]",
-            r"layer 1 of model\.layers \(conv2\) is no layer that is known; did you mean 'conv2d'",
+            r"layer 1 of model\.layers \(conv2\) is not a known layer; did you mean 'conv2d'",
         ),
-        ("[flatten, lambda]", r"layer 2 of model\.layers \(lambda\) is no layer that is known"),
-        ("[{add: {}}]", r"\(add\) is no layer that is known"),
+        ("[flatten, lambda]", r"layer 2 of model\.layers \(lambda\) is not a known layer"),
+        ("[{add: {}}]", r"\(add\) is not a known layer"),
         ("[{conv2d: {filter: 3, kernel_size: 3}}]", r"\(conv2d\) has no argument 'filter'; did you mean 'filters'"),
         ("[{conv2d: {kernel_size: 3}}]", r"\(conv2d\) lacks filters"),
         ("[{conv2d: {}}]", r"\(conv2d\) lacks filters and kernel_size"),
         ("[{dense: {units: 3, activation: rellu}}]", r"unknown activation 'rellu'; did you mean 'relu'"),
-        ("[{dense: {units: 3, activation: maxout}}]", r"unknown activation 'maxout'; maxout is a layer of its own"),
+        ("[{dense: {units: 3, activation: maxout}}]", r"unknown activation 'maxout'; maxout is a separate layer"),
         ("[{activation: {activation: swisch}}]", r"unknown activation 'swisch'; did you mean 'swish'|silu"),
         ("[{dense: {units: 3, kernel_initializer: he}}]", r"unknown kernel_initializer 'he'"),
         ("[{dense: {units: 3, kernel_regularizer: L3}}]", r"unknown kernel_regularizer 'L3'"),
@@ -91,12 +91,12 @@ def test_options_rewrite_own_layers_as_any_others():
         ("[{conv3d: {filters: 4, kernel_size: 3}}]", r"28x28x1|expected"),
         ("[{flatten: {name: a}}, {dense: {name: a}}]", r"layer 2 of model\.layers is named 'a', which is taken"),
         ("[{flatten: {name: normalise}}]", r"'normalise', which is taken"),
-        ("[flatten, dense]", r"the last layer, 'output', is no softmax; expected a softmax over the 10 classes"),
+        ("[flatten, dense]", r"the last layer, 'output', is not a softmax; expected a softmax over the 10 classes"),
         (
             "[flatten, {dense: {units: 9, activation: softmax}}]",
-            r"'output', gives \(9,\); expected a softmax over the 10",
+            r"'output', returns \(9,\); expected a softmax over the 10",
         ),
-        ("[{dense: {activation: softmax}}]", r"'output', gives \(28, 28, 10\); expected"),
+        ("[{dense: {activation: softmax}}]", r"'output', returns \(28, 28, 10\); expected"),
     ],
 )
 def test_layers_that_are_wrong_are_told_in_one_line(layers, said):

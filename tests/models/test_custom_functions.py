@@ -121,10 +121,10 @@ RETURN = "def build(input_shape, num_classes):\n    return "
         ("def build(:", r"usernets cannot be imported: SyntaxError"),
         (RETURN + "{}['key']", r"fails for samples of \(8, 8, 4\): KeyError: 'key' \(.*usernets\.py, line 4\)"),
         ("def build(input_shape): ...", r"fails for .* build\(\) takes 1 positional argument but 2 were given"),
-        (RETURN + "keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(9)])", r"gives \(9,\)"),
+        (RETURN + "keras.Sequential([keras.Input(input_shape), layers.Flatten(), layers.Dense(9)])", r"returns \(9,\)"),
         (
             RETURN + "keras.Sequential([layers.Flatten(), layers.Dense(num_classes, 'sigmoid')])",
-            r"'dense', is no softmax; expected a softmax over the 3 classes as the last layer, e\.g\. keras",
+            r"'dense', is not a softmax; expected a softmax over the 3 classes as the last layer, e\.g\. keras",
         ),
         (
             RETURN + "keras.Sequential([keras.Input((9, 9, 4)), layers.Flatten(), layers.Dense(3, 'softmax')])",
@@ -133,21 +133,21 @@ RETURN = "def build(input_shape, num_classes):\n    return "
         (RETURN + "keras.Sequential([layers.Conv2D(3, 11), layers.Flatten()])", r"samples of 8x8x4|11"),
         (
             RETURN + "keras.Sequential([layers.Flatten(), layers.Lambda(lambda x: x), layers.Dense(3, 'softmax')])",
-            r"layer 'lambda' is a Lambda, which evaluation and scoring could not load again",
+            r"layer 'lambda' is a Lambda, which evaluation and scoring could not load;",
         ),
         (
             "class Mine(layers.Layer):\n    def call(self, x): return x\n\n"
             + RETURN
             + "keras.Sequential([layers.Flatten(), Mine(), layers.Dense(3, 'softmax')])",
-            r"layer 'mine' is a Mine, which evaluation and scoring could not load again",
+            r"layer 'mine' is a Mine, which evaluation and scoring could not load;",
         ),
         (
             RETURN + "keras.Sequential([layers.Flatten(), layers.Dense(4, lambda x: x), layers.Dense(3, 'softmax')])",
-            r"layer 'dense' has an activation of its own",
+            r"layer 'dense' has a custom activation",
         ),
         (
             "class Mine(keras.Model):\n    def call(self, x): return x\n\n" + RETURN + "Mine()",
-            r"returns a Mine whose layers cannot be seen",
+            r"returns a Mine whose layers cannot be inspected",
         ),
         (
             "def build(input_shape, num_classes):\n    image = keras.Input(input_shape)\n"

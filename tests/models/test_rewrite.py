@@ -134,7 +134,7 @@ def test_maxout_is_the_maximum_over_successive_channels(pieces, units, places, s
 
 
 def test_maxout_of_channels_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(ValueError, match="a multiple of as many channels, not 7"):
+    with pytest.raises(ValueError, match="a multiple of 2 channels, not 7"):
         Maxout(2)(np.zeros((1, 7), np.float32))
 
 
@@ -259,7 +259,7 @@ def test_softmax_head_needs_places():
     image = keras.Input((8, 8, 1), name="image")
     x = keras.layers.Dense(4, name="hidden")(keras.layers.Flatten(name="flatten")(image))
     model = keras.Model(image, keras.layers.Dense(3, activation="softmax", name="output")(x), name="mlp")
-    with pytest.raises(ModelError, match="mlp has no layer whose output still has places"):
+    with pytest.raises(ModelError, match="mlp has no layer whose output has spatial axes"):
         rewritten(model, head="softmax")
 
 

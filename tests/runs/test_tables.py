@@ -75,7 +75,7 @@ def test_a_name_may_be_given_by_its_last_parts():
         "training.optimizer.learning_rate",
         "seed",
     ]
-    with pytest.raises(ConfigError, match=r"--params: 'path' may be source.columns.path or source.path"):
+    with pytest.raises(ConfigError, match=r"--params: 'path' is ambiguous: source.columns.path or source.path"):
         columns.chosen("path", known, "--params")
     with pytest.raises(ConfigError, match=r"no run has 'training.sed'; did you mean 'training.seed'\?"):
         columns.chosen("training.sed", known, "--params")

@@ -97,8 +97,8 @@ def test_a_token_that_has_expired_is_named_with_what_the_server_says(server, mon
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
     server.expired, server.asked = answer, 0
     text = line(lambda: connection.connect(server.uri))
-    assert text.startswith(f"tracking.uri '{server.uri}' refuses the credentials {said}")
-    assert "; renew MLFLOW_TRACKING_TOKEN, or have its user be given access" in text
+    assert text.startswith(f"tracking.uri '{server.uri}' rejects the credentials {said}")
+    assert "; renew MLFLOW_TRACKING_TOKEN, or give their user access" in text
     assert server.asked < 1 + int(connection._REQUESTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])  # it is not asked again
     assert line(lambda: connection.look(server.uri)) == text
 
@@ -111,7 +111,7 @@ def test_the_credentials_that_were_sent_are_the_ones_to_mend(server, monkeypatch
     connection.connect(server.uri)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "old")  # which MLflow sends rather than the token
-    assert "; mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD," in line(
+    assert "; correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD," in line(
         lambda: connection.connect(server.uri)
     )
 
@@ -123,7 +123,7 @@ def test_databricks_own_credentials(server, monkeypatch, tmp_path):
     connection.connect("databricks")
     server.expired = OF_DATABRICKS
     text = line(lambda: connection.connect("databricks"))
-    assert text.startswith("tracking.uri 'databricks' refuses the credentials (status 403: ")
+    assert text.startswith("tracking.uri 'databricks' rejects the credentials (status 403: ")
     assert "Invalid access token" in text
     assert "; renew DATABRICKS_TOKEN" in text
 
@@ -133,7 +133,7 @@ def test_what_may_be_read_and_not_changed_is_told_of_likewise(server, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
     connection.connect(server.uri)
     server.expired = OF_DATABRICKS
-    assert "refuses the credentials (status 403: Invalid access token)" in line(lambda: call("digits"))
+    assert "rejects the credentials (status 403: Invalid access token)" in line(lambda: call("digits"))
 
 
 def test_what_is_no_refusal_passes_as_it_is():
@@ -149,7 +149,7 @@ def test_a_token_that_expires_while_training_lets_it_finish_and_is_told_of_at_on
     monkeypatch.setattr(metric_queue, "_REFUSED_WAIT_SECONDS", 0.5)
     connection.connect(server.uri)
     run = TrainingRun("abc", "0")
-    run.then = ", and go on with --resume abc"
+    run.then = ", then continue with --resume abc"
     run.log_epoch(0, {"loss": 1.0})
     run.flush()
     assert server.metrics == [1]
@@ -171,14 +171,14 @@ def test_a_token_that_expires_while_training_lets_it_finish_and_is_told_of_at_on
     text = line(end)
     assert time.monotonic() - began < run_module._FLUSH_SECONDS  # as long as a server that is away is waited for
     assert text.startswith(
-        f"39 metrics are not logged: tracking.uri '{server.uri}' refuses the credentials (status 403"
+        f"39 metrics are not logged: tracking.uri '{server.uri}' rejects the credentials (status 403"
     )
-    assert text.endswith("; renew MLFLOW_TRACKING_TOKEN, or have its user be given access, and go on with --resume abc")
+    assert text.endswith("; renew MLFLOW_TRACKING_TOKEN, or give their user access, then continue with --resume abc")
     warnings = [one for one in capsys.readouterr().err.splitlines() if one.startswith("warning: ")]
     assert len(warnings) == 2, warnings
     assert "renew MLFLOW_TRACKING_TOKEN" in warnings[0]
-    assert warnings[0].endswith("; training goes on, metrics are sent later")
-    assert warnings[1].startswith("warning: MLflow does not take the end of run abc")
+    assert warnings[0].endswith("; training continues, metrics are sent later")
+    assert warnings[1].startswith("warning: MLflow did not accept the end of run abc")
 
 
 def test_access_that_comes_back_before_the_end_loses_nothing(server, monkeypatch):

@@ -8,7 +8,7 @@ from convoy.tracking import connection
 
 
 def test_a_store_that_is_not_there_yet_is_not_made(tmp_path):
-    assert connection.look(f"sqlite:///{tmp_path}/a/b/mlflow.db") == "will be made by the first run"
+    assert connection.look(f"sqlite:///{tmp_path}/a/b/mlflow.db") == "will be created by the first run"
     assert not list(tmp_path.iterdir())
 
 
@@ -20,9 +20,9 @@ def test_a_store_that_is_there_answers(tmp_path):
 
 def test_a_store_that_cannot_be_made_or_read_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database")
-    with pytest.raises(TrackingError, match=rf"cannot be made in {tmp_path}/file; mend it"):
+    with pytest.raises(TrackingError, match=rf"cannot be created in {tmp_path}/file; fix it"):
         connection.look(f"sqlite:///{tmp_path}/file/mlflow.db")
-    with pytest.raises(TrackingError, match="is no MLflow store that can be read"):
+    with pytest.raises(TrackingError, match="is not a readable MLflow store"):
         connection.look(f"sqlite:///{tmp_path}/file")
 
 

@@ -56,11 +56,11 @@ def test_while_the_store_is_away_nobody_waits_and_later_all_of_it_arrives_once()
     while store.refusals < 3:
         time.sleep(0.01)
     sent.put(metrics(2, 153))
-    assert warnings == ["warning: MLflow does not take metrics (refused); they are sent later"]
+    assert warnings == ["warning: MLflow does not accept metrics (refused); they are sent later"]
     store.open.set()
     sent.finish(60)
     assert [metric.step for metric in store.taken] == list(range(155))
-    assert warnings[1:] == ["MLflow takes metrics again"]
+    assert warnings[1:] == ["MLflow accepts metrics again"]
 
 
 def test_a_store_that_hangs_holds_up_neither_put_nor_the_end_beyond_its_bound():
@@ -80,5 +80,5 @@ def test_the_error_at_the_end_says_what_the_store_said():
     sent.put(metrics(1))
     while store.refusals < 2:  # what came of the first is known then
         time.sleep(0.01)
-    with pytest.raises(TrackingError, match=r"\(refused\); mend it, and go on with --resume"):
+    with pytest.raises(TrackingError, match=r"\(refused\); fix it, and continue with --resume"):
         sent.finish(0.1)

@@ -133,7 +133,7 @@ def test_what_a_foreign_model_does_not_say_may_be_given(animals):
     names, geometry = ["a", "b", "c", "d"], Geometry(5, 4, 1, "letterbox")
     package = load_package(uri, names, geometry)
     assert (package.classes, package.geometry, package.spec) == (names, geometry, geometry.spec)
-    with pytest.raises(ModelError, match="tells 4 classes apart, and 2 names were given"):
+    with pytest.raises(ModelError, match="has 4 classes, but 2 names were given"):
         load_package(uri, ["a", "b"], geometry)
     with pytest.raises(ModelError, match=r"\(None, None, 1\), which images of \(5, 4, 3\) do not fit"):
         load_package(uri, names, Geometry(5, 4, 3, "letterbox"))
@@ -147,8 +147,8 @@ def test_a_foreign_model_of_something_else_takes_arrays(animals):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (lambda: classifier((8, 6, 3), None), "no probabilities of one class; expected .* softmax"),
-        (lambda: classifier((8, 6, 3), "sigmoid", 1), r"gives \(None, 1\), expected \(None, K\)"),
+        (lambda: classifier((8, 6, 3), None), "not class probabilities; expected .* softmax"),
+        (lambda: classifier((8, 6, 3), "sigmoid", 1), r"returns \(None, 1\), expected \(None, K\)"),
         (lambda: _two_inputs(), "has 2 inputs; expected a network with one input"),
     ],
 )

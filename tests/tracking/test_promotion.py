@@ -60,9 +60,9 @@ def test_other_aliases_stay(client):
         (lambda run: promote("models:/digit/1"), "no model 'digit' is registered; there are digits; did you mean"),
         (
             lambda run: promote(f"runs:/{run}/model"),
-            "is no version of a registered model; expected e.g. models:/digits/3",
+            "is not a version of a registered model; expected e.g. models:/digits/3",
         ),
-        (lambda run: promote("digits"), "is no model URI"),
+        (lambda run: promote("digits"), "is not a model URI"),
         (lambda run: rollback("digit"), "no model 'digit' is registered; there are digits; did you mean 'digits'?"),
         (lambda run: rollback("it's"), "is registered; there are digits"),
         (lambda run: rollback("digits"), "it needs the aliases champion and previous, and has none"),

@@ -125,8 +125,8 @@ def test_summary_has_the_last_metrics_and_the_rate_over_all_epochs(rates, rows):
 @pytest.mark.parametrize(
     ("best", "stopped", "kept", "line"),
     [
-        (1, 2, 0.1, "stopped early: val_loss no longer gets better; the weights are those of epoch 2"),
-        (None, 2, 0.2, "stopped early: val_loss no longer gets better"),
+        (1, 2, 0.1, "stopped early: val_loss no longer improves; the weights are those of epoch 2"),
+        (None, 2, 0.2, "stopped early: val_loss no longer improves"),
         (0, None, 0.0, None),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_parameter_comes_after_the_one_it_depends_on(space):
         ),
         (
             f"{{{OPTIMIZER}: {{choices: [sgd]}}, {RATE}: {{low: 1, high: 2, when: {{{OPTIMIZER}: adam}}}}}}",
-            f"depends on {OPTIMIZER} being 'adam'; expected of its choices ['sgd']",
+            f"depends on {OPTIMIZER} being 'adam'; expected one of its choices ['sgd']",
         ),
         (
             "{training.epochs: {choices: [1], when: {training.seed: 1}}, training.seed: {choices: [1], when:"
@@ -104,7 +104,7 @@ def test_what_is_wrong_with_a_space_is_one_line(space, text, said):
 
 
 def test_a_grid_needs_an_end_of_values(space):
-    with pytest.raises(ConfigError, match="learning_rate has no end of values; a grid needs a step, or choices"):
+    with pytest.raises(ConfigError, match="learning_rate has infinitely many values; a grid needs a step, or choices"):
         space(f"{{{RATE}: {{low: 1, high: 2}}}}", "--tune.sampler", "grid")
     (rate,) = space(f"{{{RATE}: {{low: 0.1, high: 0.45, step: 0.1}}}}", "--tune.sampler", "grid")
     assert rate.grid == (0.1, 0.2, 0.3, 0.4)

@@ -119,9 +119,9 @@ def test_choices_may_be_lists_and_nothing_at_all(opened):
             "its tune.space of training.optimizer.learning_rate",
         ),
         ({"parameters": (NAME, RATE)}, "its tune.space of training.optimizer.momentum is"),
-        ({"metric": "val_loss"}, "its tune.metric is 'val_accuracy', and here it is 'val_loss'"),
+        ({"metric": "val_loss"}, "its tune.metric is 'val_accuracy', but here it is 'val_loss'"),
         ({"fingerprint": "def"}, "its dataset.fingerprint is 'abc'"),
-        ({"epochs": 7}, "its training.epochs is 5, and here it is 7"),
+        ({"epochs": 7}, "its training.epochs is 5, but here it is 7"),
     ],
 )
 def test_a_study_of_something_else_is_refused_in_one_line(opened, changes, said):
@@ -154,7 +154,7 @@ def test_a_study_that_another_process_works_on_is_refused(opened, tmp_path):
     code = hold + "print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        with pytest.raises(ConfigError, match="is being worked on by another process"), opened():
+        with pytest.raises(ConfigError, match="is in use by another process"), opened():
             pass
         with opened(study="another"):
             pass

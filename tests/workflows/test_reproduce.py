@@ -36,11 +36,11 @@ def test_secrets_that_were_not_logged_are_left_out_and_named(capsys):
     conf = {"spark.hadoop.fs.s3a.secret.key": "hunter2", "spark.executor.memory": "1g"}
     found = again(replace(Config(), spark=SparkConfig(conf=conf)))
     assert found.spark.conf == {"spark.executor.memory": "1g"}
-    assert "without spark.conf spark.hadoop.fs.s3a.secret.key" in capsys.readouterr().err
+    assert "spark.conf lacks spark.hadoop.fs.s3a.secret.key" in capsys.readouterr().err
 
 
 def test_a_configuration_that_is_not_known_here():
-    with pytest.raises(ConfigError, match=f"config.yaml of run {'a' * 32} is not understood .* 'training.sed'"):
+    with pytest.raises(ConfigError, match=f"config.yaml of run {'a' * 32} cannot be read .* 'training.sed'"):
         configuration(RUN, "training: {sed: 1}\n", URI, Overrides())
 
 
@@ -72,4 +72,4 @@ def test_what_is_not_as_it_was_is_told(monkeypatch, capsys):
     assert environment_mismatches(replace(run, tags={provenance.COMMIT: "c0"}), same) == ["code c0, here c1-dirty"]
     (changed,) = environment_mismatches(replace(run, tags={**run.tags, provenance.CHANGES_SHA256: "d0"}), same)
     assert changed == "uncommitted changes are not those of environment/uncommitted.diff"
-    assert "which the run does not tell" in environment_mismatches(run, Environment())[0]
+    assert "which the run did not record" in environment_mismatches(run, Environment())[0]

@@ -35,12 +35,12 @@ def test_everything_is_compared_with_what_the_model_carries():
     found = compare_with_training(told, one, {"brightness": counted["brightness"]})
     assert found["class mix"].drifted
     assert (found["class mix"].most, found["class mix"].before, found["class mix"].after) == ("cat", 0.2, 1.0)
-    assert found["height"].reason == "the images do not come in their own size"
+    assert found["height"].reason == "the images do not have their original size"
 
 
 def test_what_the_model_does_not_carry_cannot_be_judged():
     found = compare_with_training(package(), EVEN, {})
-    assert {each.reason for each in found.values()} == {"the model does not tell what it was trained on"}
+    assert {each.reason for each in found.values()} == {"the model has no record of its training data"}
     earlier = replace(package(), training=replace(TRAINING, profile=None))
     found = compare_with_training(earlier, EVEN, {})
     assert found["class mix"].psi == pytest.approx(0, abs=1e-3)

@@ -104,7 +104,7 @@ class Training:
 
     def resumed(self) -> str:
         """Say where it went on; raise ``Broken`` unless it did from a checkpoint."""
-        found = re.search(r"going on from the checkpoint in (epoch \d+, after step \d+)", self.text())
+        found = re.search(r"resuming from the checkpoint in (epoch \d+, after step \d+)", self.text())
         if not found:
             raise Broken("it did not go on from a checkpoint")
         return f"went on in {found[1]}"

@@ -1,1 +1,1 @@
-"""Cluster."""
+"""Spark sessions, and checks of the machines of a cluster."""

@@ -1,4 +1,4 @@
-"""Which versions work together: Pythons, Java for each Spark, and pairs of packages. Pure."""
+"""Compatible versions: of Python, of Java for each version of Spark, and of pairs of packages. Pure functions."""
 
 import sys
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _PAIRS = (
     ("pandas<2.2.2", "numpy<2", "wheels of pandas before 2.2.2 were compiled for NumPy 1"),
     ("tensorflow<2.18", "numpy<2", "wheels of TensorFlow before 2.18 were compiled for NumPy 1"),
     ("tensorflow<2.20", "python<3.13", "TensorFlow has wheels for Python 3.13 since 2.20"),
-    ("opencv-python-headless>=4.12", "numpy>=2", "OpenCV's wheels ask for NumPy 2 since 4.12"),
+    ("opencv-python-headless>=4.12", "numpy>=2", "OpenCV's wheels require NumPy 2 since 4.12"),
 )
 
 
 def java_versions(spark: str) -> tuple[int, ...]:
-    """Return the major versions of Java that a version of Spark runs on, of those that Convoy is tested with.
+    """Return the major versions of Java that a version of Spark supports and Convoy is tested with.
 
     Source: "Downloading" in https://spark.apache.org/docs/3.5.0/ and https://spark.apache.org/docs/4.0.0/.
 
@@ -38,10 +38,10 @@ def java_versions(spark: str) -> tuple[int, ...]:
 
 
 def conflicts(versions: Mapping[str, str | None]) -> list[str]:
-    """Return one text for each pair of installed packages that do not work together.
+    """Return one text for each pair of installed packages that are incompatible.
 
     Args:
-        versions: Name -> version, of Python (as ``python``) and of packages; None where one is missing.
+        versions: Name -> version, of Python (as ``python``) and of packages; None for a missing package.
 
     Returns:
         Texts such as ``pyspark 4.2.1 needs pyarrow>=18, found 14.0.2``.
@@ -59,13 +59,13 @@ def conflicts(versions: Mapping[str, str | None]) -> list[str]:
 
 
 def installed() -> dict[str, str | None]:
-    """Return the versions of what ``conflicts`` compares, as they are installed for this Python."""
+    """Return the installed versions of the packages that ``conflicts`` compares, and this version of Python."""
     names = {Requirement(text).name for pair in _PAIRS for text in pair[:2]} - {"python"}
     return {"python": f"{sys.version_info[0]}.{sys.version_info[1]}"} | {name: version_of(name) for name in names}
 
 
 def version_of(name: str) -> str | None:
-    """Return the installed version of a distribution, under any name that it has; None if it is missing."""
+    """Return the installed version of a distribution, under any of its names; None if it is missing."""
     for known in (name, *_OTHER_NAMES.get(name, ())):
         try:
             return metadata.version(known)
@@ -77,5 +77,5 @@ def version_of(name: str) -> str | None:
 def _parsed(version: str | None) -> Version | None:
     try:
         return None if version is None else Version(version)
-    except InvalidVersion:  # of a vendor's own build
+    except InvalidVersion:  # e.g. of a vendor's build
         return None

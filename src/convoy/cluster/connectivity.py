@@ -1,4 +1,4 @@
-"""Do the machines of ranks reach the driver, and each other? They meet, and report, on whichever ports are free."""
+"""Check that the machines of the ranks can connect to the driver and to each other, on any free ports."""
 
 import contextlib
 import json
@@ -15,22 +15,22 @@ Meeting = tuple[str, int]
 Address = tuple[str, int]
 
 SECONDS = 5.0  # for a connection within a cluster
-_GATHER_SECONDS = 10.0  # that tasks which begin sooner wait for the others
+_GATHER_SECONDS = 10.0  # for which the first tasks wait for the others
 _MEND = (
-    "let spark.driver.host be an address of the driver that workers reach (spark.driver.bindAddress: where it listens),"
-    " and let no firewall close the TCP ports between driver and workers, or among workers"
+    "set spark.driver.host to an address of the driver that workers can reach (spark.driver.bindAddress: where it"
+    " listens), and open the TCP ports between driver and workers, and among workers, in every firewall"
 )
 _PRINTED = re.compile(r"ClusterError: (host \S+ cannot reach [^\n]*)")
 
 
 @contextmanager
 def listening(bind: str, host: str, tasks: int) -> Iterator[Meeting]:
-    """Listen on a free port, as the driver does for its ranks, and let tasks that ``question`` try each other there.
+    """Listen on a free port of the driver, where tasks that run ``question`` exchange addresses.
 
     Args:
         bind: Address to listen on.
-        host: Name or address by which ranks reach it.
-        tasks: Number of tasks that are to come; those that come late are not waited for.
+        host: Name or address by which ranks reach the driver.
+        tasks: Expected number of tasks; late ones are not waited for.
     """
     with socket.create_server((bind, 0), backlog=128) as server:
         threading.Thread(target=_let_in, args=(server, _Ring(tasks)), name="meeting", daemon=True).start()
@@ -41,14 +41,14 @@ def listening(bind: str, host: str, tasks: int) -> Iterator[Meeting]:
 
 
 class _Ring:
-    """Who is there, and who tries whom: each the next, so that every machine tries one other, as Horovod does."""
+    """The tasks that have connected, as a ring: each connects to the next, as Horovod's ranks do."""
 
     def __init__(self, tasks: int) -> None:
         self._tasks, self._changed = tasks, threading.Condition()
         self._there, self._closed, self._done = list[Address](), False, 0
 
     def join(self, own: Address) -> Address | None:
-        """Wait for the others; return the next one, None for who is alone or late."""
+        """Wait for the other tasks, and return the address of the next one; None for a task that is alone or late."""
         with self._changed:
             if self._closed:
                 return None
@@ -60,7 +60,7 @@ class _Ring:
             return ring[(ring.index(own) + 1) % len(ring)] if len(ring) > 1 else None
 
     def leave(self) -> None:
-        """Wait until all have tried."""
+        """Wait until all tasks have tried to connect."""
         with self._changed:
             self._done += 1
             self._changed.notify_all()
@@ -88,7 +88,7 @@ def _host(connection: socket.socket, ring: _Ring) -> None:
 
 
 def question(meeting: Meeting | None) -> Callable[[], str | None]:
-    """Return what a task runs: None, or whom it does not reach, and why not. It is sent as code, as its caller is."""
+    """Return the function that a task runs, sent as code. It returns None, or the address it cannot reach, and why."""
     seconds, patience = SECONDS, _GATHER_SECONDS + 2 * SECONDS
 
     def attempt() -> str | None:
@@ -107,7 +107,7 @@ def question(meeting: Meeting | None) -> Callable[[], str | None]:
         if isinstance(driver, str):
             return driver
         try:
-            # On the interface that leads to the driver, and by its own name: what the driver sees may be a gateway's.
+            # Send the address of the interface that leads to the driver: the driver may see a gateway's address.
             interface = driver.getsockname()[0]
             with (
                 driver,
@@ -121,8 +121,8 @@ def question(meeting: Meeting | None) -> Callable[[], str | None]:
                 reached = to("another worker", tuple(other)) if other else None
                 stream.write("done\n")
                 stream.flush()
-                stream.readline()  # its end: all have tried
-        except (OSError, ValueError):  # the driver has ended the meeting
+                stream.readline()  # end of file: all tasks have tried
+        except (OSError, ValueError):  # the driver has closed the connection
             return None
         if isinstance(reached, str):
             return reached
@@ -134,16 +134,16 @@ def question(meeting: Meeting | None) -> Callable[[], str | None]:
 
 
 def problem(host: str, unreached: str) -> str:
-    """One line about a host that does not reach the driver, or another.
+    """Return a one-line message about a host that cannot reach the driver or another worker.
 
     Args:
-        host: Its name.
-        unreached: Whom, at which address and port, and why not.
+        host: Name of the host.
+        unreached: What it cannot reach, at which address and port, and why.
     """
-    return f"host {host} cannot reach {unreached}, within {SECONDS:g} s; {_MEND}"
+    return f"host {host} cannot reach {unreached} within {SECONDS:g} s; {_MEND}"
 
 
 def told(output: str) -> ClusterError | None:
-    """Return what a process that could not report to the driver has printed; None where it ended for another reason."""
+    """Return the error that a process printed because it could not reach the driver; None if it printed none."""
     found = _PRINTED.search(output)
     return ClusterError(found[1].strip()) if found else None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work in progress is told to stop, then the main thread gets ``KeyboardInterrupt``."""
+"""Handling of Ctrl-C and SIGTERM: stop the work in progress, then raise ``KeyboardInterrupt`` in the main thread."""
 
 import os
 import signal
@@ -12,15 +12,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible(stop: Callable[[], object], patience: float = 0.0, last_resort: float = 60.0) -> Iterator[None]:
-    """Call ``stop`` at the first signal, in a thread of its own, and then raise ``KeyboardInterrupt`` here.
+    """Call ``stop`` at the first signal, in a separate thread, and then raise ``KeyboardInterrupt`` here.
 
     Args:
-        stop: Tells the work to stop; it may block, and what it raises is ignored.
-        patience: Seconds that the work has to end by itself before the exception is raised; at the second signal it
-            is raised at once. With 0 the exception comes as soon as ``stop`` has returned, or after five seconds.
-        last_resort: Seconds after the first signal at which the process ends, whatever holds it up.
+        stop: Stops the work; it may block, and its exceptions are ignored.
+        patience: Seconds that the work has to end before the exception is raised; a second signal raises it at once.
+            With 0 the exception is raised as soon as ``stop`` has returned, or after five seconds.
+        last_resort: Seconds after the first signal after which the process exits unconditionally.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    Outside the main thread, where Python delivers no signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -42,7 +42,7 @@ def interruptible(stop: Callable[[], object], patience: float = 0.0, last_resort
     previous = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield
-        if timers:  # the work has ended by itself, because it was told to
+        if timers:  # ``stop`` has ended the work
             raise KeyboardInterrupt
     except Exception:
         if timers:
@@ -65,5 +65,5 @@ def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
 def _quietly(stop: Callable[[], object]) -> None:
     try:
         stop()
-    except Exception:  # what is being stopped may be gone already
+    except Exception:  # the work may have ended already
         return

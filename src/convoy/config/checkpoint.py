@@ -7,16 +7,16 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When training is saved, so that it can go on after a failure; always after each epoch."""
+    """Checkpoints, from which training resumes after a failure. One is always saved after each epoch."""
 
     folder: str = "work/checkpoints"
-    """Folder with one folder per run; on a cluster, one that every worker sees."""
+    """Folder with one subfolder per run; on a cluster, it must be shared by all workers."""
     every_steps: int | None = None
-    """Save within an epoch too, after every so many steps."""
+    """Also save within an epoch, every this many steps."""
     every_seconds: float | None = None
-    """Save within an epoch too, once so many seconds have passed since the last time."""
+    """Also save within an epoch, this many seconds after the last checkpoint."""
     keep: int = 2
-    """How many of the newest are kept, beside the best."""
+    """Number of newest checkpoints that are kept, in addition to the best one."""
 
     def __post_init__(self) -> None:
         steps, seconds = self.every_steps, self.every_seconds

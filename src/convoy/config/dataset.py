@@ -10,12 +10,12 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 Codec = Literal["raw", "png", "jpeg", "keep"]
 
 MAX_SIDE = 1 << 14
-"""Height and width of a stored image, at most: one of that size takes 768 MiB in RGB."""
+"""Largest height and width of a stored image: one of that size takes 768 MiB in RGB."""
 
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Target geometry of every stored image; arrays that are no 8-bit images are stored as they are."""
+    """Target geometry of every stored image; arrays that are not 8-bit images are stored unchanged."""
 
     height: int = 32
     """Height in pixels, at most 16,384."""
@@ -24,11 +24,11 @@ class ImageConfig:
     channels: int = 3
     """1 (grey) or 3 (RGB); images are converted."""
     resize: ResizePolicy = "stretch"
-    """How other sizes are brought to the target: `stretch` ignores the aspect ratio, `letterbox` keeps it and
-    pads with zeros, `center_crop` keeps it and cuts, `none` refuses (quarantines) them; `auto` proposes height, width,
-    channels and policy from a sample of the images, and says why."""
+    """How images of other sizes are resized: `stretch` ignores the aspect ratio, `letterbox` keeps it and pads with
+    zeros, `center_crop` keeps it and crops, `none` rejects (quarantines) them; `auto` proposes height, width, channels
+    and policy from a sample of the images, and prints the reason."""
     interpolation: Interpolation = "bilinear"
-    """How pixels are interpolated; all but `nearest` with antialiasing when images are made smaller."""
+    """Interpolation of pixels; all methods except `nearest` use antialiasing when images are reduced in size."""
 
     def __post_init__(self) -> None:
         expected = f"a number of pixels from 1 to {MAX_SIDE:,}"
@@ -38,17 +38,17 @@ class ImageConfig:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
+        """Return (height, width, channels)."""
         return (self.height, self.width, self.channels)
 
 
 @dataclass(frozen=True)
 class StorageConfig:
-    """How images are stored in the Petastorm dataset."""
+    """Storage of images in the Petastorm dataset."""
 
     codec: Codec = "raw"
-    """`raw` stores pixels uncompressed, so that a row group is viewed as one array, without decoding; `png` and `jpeg`
-    compress each image; `keep` stores the original file where it fits the geometry already, else as `png`."""
+    """`raw` stores pixels uncompressed, so that a row group is read as one array without decoding; `png` and `jpeg`
+    compress each image; `keep` stores the original file if it already has the target geometry, otherwise `png`."""
     jpeg_quality: int = 95
     """Quality of codec `jpeg`, 1 to 100."""
     row_group_mb: float = 8.0
@@ -62,10 +62,10 @@ class StorageConfig:
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """Which dataset, and how ingest makes it."""
+    """The dataset, and how ingest creates it."""
 
     root: str = "work/datasets"
-    """Folder that holds all datasets; on a cluster, one that every worker sees."""
+    """Folder that holds all datasets; on a cluster, it must be shared by all workers."""
     name: str = "images"
     """Name of the dataset: a folder under the root."""
     version: str = "latest"
@@ -73,17 +73,17 @@ class DatasetConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)
     validation_fraction: float = 0.1
-    """Share of the training images that is held out for validation, where the source has no such split."""
+    """Share of the training images that is held out for validation if the source has no validation split."""
     test_fraction: float = 0.1
-    """Share that is held out for the test, where the source has no splits at all."""
+    """Share of the images that is held out for the test split if the source has no splits at all."""
     max_bad_fraction: float = 0.01
-    """Ingest stops, and publishes nothing, when more than this share of the images cannot be used."""
+    """Ingest fails and publishes nothing if more than this share of the images is unusable."""
     class_fractions: dict[str, float] = field(default_factory=dict)
-    """Class -> share of its training images that are kept, e.g. `{"0": 0.01}`, to make classes rarer than they are;
-    which ones depends on their content alone. Validation and test keep all."""
+    """Class -> share of its training images that are kept, e.g. `{"0": 0.01}`, to make classes rarer; the choice of
+    images depends only on their content. Validation and test splits keep all images."""
     on_leakage: Literal["report", "drop", "fail"] = "report"
-    """What to do about images that stand in more than one of the given splits: `report` counts them, `drop` leaves the
-    copies out of the training split (or of validation, where the other is in the test split), `fail` stops."""
+    """What to do about images that occur in more than one of the given splits: `report` counts them, `drop` removes the
+    copies from the training split (or from validation, if the other copy is in the test split), `fail` stops."""
 
     def __post_init__(self) -> None:
         bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name

@@ -9,22 +9,22 @@ PICTURES = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True)
 class DescribeArguments:
-    """What `jobs/describe.py` describes, and how it tells it."""
+    """Input of `jobs/describe.py`, and the form of its output."""
 
     num_classes: int | None = None
     """Number of classes; null takes it, and the shape of the samples, from the dataset."""
     shape: tuple[int, ...] | None = None
-    """Shape of a sample, the channels last, instead of dataset.image: e.g. [500,2] for signals."""
+    """Shape of a sample, channels last, instead of dataset.image, e.g. [500,2] for signals."""
     json: bool = False
-    """Put all layers into the JSON line on stdout, instead of a table on stderr."""
+    """Print all layers in the JSON line on stdout, instead of a table on stderr."""
     picture: str | None = None
-    """File to draw the network into: .png, .svg or .pdf."""
+    """File for a picture of the network: .png, .svg or .pdf."""
 
     def __post_init__(self) -> None:
         require(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")
         sides = self.shape is None or (len(self.shape) > 0 and min(self.shape) >= 1)
         require(sides, "shape", self.shape, "sides of at least 1, e.g. [500,2]")
         given = self.shape is None or self.num_classes is not None
-        require(given, "num_classes", self.num_classes, "a number, with a shape that is no dataset's")
+        require(given, "num_classes", self.num_classes, "a number if shape is given")
         known = self.picture is None or self.picture.lower().endswith(PICTURES)
         require(known, "picture", self.picture, f"a file that ends in {', '.join(PICTURES)}")

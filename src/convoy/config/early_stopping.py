@@ -9,16 +9,16 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class EarlyStoppingConfig:
-    """When to stop before the last epoch; all ranks decide alike, since they see the same metrics."""
+    """Early stopping. All ranks make the same decision, since they have the same metrics."""
 
     patience: int | None = None
     """Epochs without progress after which training stops; null never stops early."""
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
-    """What has to get better: a falling val_loss, or a rising val_accuracy."""
+    """Metric that has to improve: a falling val_loss, or a rising val_accuracy."""
     min_delta: float = 0.0
-    """Least change that counts as progress."""
+    """Smallest change that counts as progress."""
     restore_best: bool = True
-    """The trained model has the weights of the best epoch, rather than those of the last."""
+    """Whether the trained model has the weights of the best epoch instead of those of the last one."""
 
     def __post_init__(self) -> None:
         patience, delta = self.patience, self.min_delta

@@ -6,19 +6,19 @@ from typing import Any
 
 from convoy.config.validation import require
 
-_NAME = re.compile(r"\w[\w .:-]{0,59}")  # what MLflow takes in the name of a parameter
+_NAME = re.compile(r"\w[\w .:-]{0,59}")  # what MLflow accepts in the name of a parameter
 
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """What `jobs/experiment.py` compares."""
+    """Variants that `jobs/experiment.py` compares."""
 
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name of each variant -> the fields in which it differs from the rest of the file, named as on the command line,
     e.g. `{slow: {training.optimizer.learning_rate: 0.001}, fast: {training.optimizer.learning_rate: 0.1}}`; `{}` is the
     file as it is. Fields of `model` and `training` can differ."""
     repetitions: int = 1
-    """Trainings of each variant: with training.seed, training.seed + 1 and so on; more than one show the spread."""
+    """Number of trainings of each variant, with training.seed, training.seed + 1 and so on, to measure the spread."""
 
     def __post_init__(self) -> None:
         # YAML reads names such as 64 and 0.1 as numbers.

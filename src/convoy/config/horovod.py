@@ -9,18 +9,18 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class HorovodConfig:
-    """How ranks exchange gradients."""
+    """Exchange of gradients between ranks."""
 
     compression: Literal["none", "fp16"] = "none"
     """`fp16` sends gradients in 16 bits: half the bytes, rounded; values beyond 65,504 become infinite."""
     reduction: Literal["average", "adasum"] = "average"
-    """`adasum` adds what is orthogonal and averages what is parallel; it needs Horovod built with MPI and a number of
-    ranks that is a power of two."""
+    """`adasum` adds the orthogonal components of gradients and averages the parallel ones; it needs Horovod built with
+    MPI and a number of ranks that is a power of two."""
     fusion_threshold_mb: float | None = None
-    """Gradients are sent together in buffers of up to this many MiB; null is Horovod's own choice."""
+    """Gradients are fused into buffers of up to this many MiB; null is Horovod's default."""
     cycle_time_ms: float | None = 1.0
-    """Milliseconds between two rounds of communication; null is Horovod's own choice, which in 0.28.1 is no pause at
-    all: its threads then take half of a core from each rank, to ask whether there is anything to do."""
+    """Milliseconds between two rounds of communication; null is Horovod's default, which in 0.28.1 means no pause: its
+    threads then use half of a core of each rank for polling."""
     timeline: str | None = None
     """File, on the machine of rank 0, for Horovod's timeline (open it at chrome://tracing); null writes none."""
 

@@ -1,4 +1,4 @@
-"""The learning rate that each optimizer has where nobody chose one. Pure: the pages of runs name it too."""
+"""The default learning rate of each optimizer. Pure: the run pages show it too."""
 
 from convoy.config import OptimizerConfig
 
@@ -16,5 +16,5 @@ USUAL_RATES: dict[str, float] = {
 
 
 def configured_rate(config: OptimizerConfig) -> float:
-    """The configured or usual rate, before any scaling."""
+    """Return the configured learning rate, or the optimizer's default, before any scaling."""
     return USUAL_RATES[config.name] if config.learning_rate is None else config.learning_rate

@@ -1,4 +1,4 @@
-"""Load a configuration: a YAML file, then ``--section.field value`` arguments, then every check of the sections."""
+"""Loading of the configuration: a YAML file, then ``--section.field value`` arguments, then the sections' checks."""
 
 import dataclasses
 import functools
@@ -21,7 +21,8 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
     """Parse ``--config FILE`` and ``--section.field value`` into a checked configuration.
 
     Raises:
-        ConfigError: An unknown field (the nearest known one is named), a wrong type or value, a missing file.
+        ConfigError: A field is unknown (the message names the nearest known one), a type or value is wrong, or a file
+            is missing.
         SystemExit: After ``--help`` or ``--print_config``.
     """
     config: Config = parse_all(name, description, argv, (Config,))[0]
@@ -29,7 +30,7 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
 
 
 def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Sequence[type]) -> list[Any]:
-    """Parse as ``parse`` does, into one object of each of the dataclasses."""
+    """Parse as ``parse`` does, and return one object of each of the dataclasses."""
     parser = _parser(name, description, tuple(kinds))
     flags = [f"--{name}" for kind in kinds for name, type_ in get_type_hints(kind).items() if type_ is bool]
     arguments = _in_full(sys.argv[1:] if argv is None else argv, flags)
@@ -45,8 +46,8 @@ def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = N
     """Load a configuration from a YAML file, with the same checks as the command line.
 
     Args:
-        path: The YAML file, e.g. ``conf/digits.yaml``; None takes the defaults of all fields.
-        overrides: Field name as on the command line, e.g. ``{"training.epochs": 3}`` -> value; wins over the file.
+        path: The YAML file, e.g. ``conf/digits.yaml``; None uses the defaults of all fields.
+        overrides: Field name as on the command line -> value, e.g. ``{"training.epochs": 3}``; overrides the file.
 
     Returns:
         The configuration, frozen.
@@ -60,14 +61,14 @@ def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = N
 
 
 def with_overrides(config: Config, fields: Mapping[str, Any]) -> Config:
-    """Return a configuration with some fields changed, after the checks that the command line has.
+    """Return a configuration with some fields changed, with the same checks as the command line.
 
     Args:
         config: The configuration.
-        fields: Name as on the command line, e.g. ``training.epochs`` -> its value, as a YAML file has it.
+        fields: Name as on the command line, e.g. ``training.epochs`` -> its value, as in a YAML file.
 
     Raises:
-        ConfigError: An unknown field (the nearest known one is named), a wrong type or value.
+        ConfigError: A field is unknown (the message names the nearest known one), or a type or value is wrong.
     """
     parser = _parser("", "", (Config,))
     known = _fields(parser)
@@ -99,7 +100,7 @@ def _parser(name: str, description: str, kinds: tuple[type, ...]) -> ArgumentPar
 
 
 def _checked(parser: ArgumentParser, read: Callable[[], Any], kinds: Sequence[type]) -> list[Any]:
-    """Make one object of each kind from what was read; what is wrong with it becomes ``ConfigError``."""
+    """Create one object of each kind from the parsed values; any error is raised as ``ConfigError``."""
     try:
         namespace = read()
         for kind in kinds:
@@ -116,7 +117,7 @@ def _checked(parser: ArgumentParser, read: Callable[[], Any], kinds: Sequence[ty
 
 
 def _in_full(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Spell out the arguments that have a short form, and flags without a value."""
+    """Expand the arguments that have a short form, and flags without a value."""
     full = []
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -127,7 +128,7 @@ def _in_full(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
 
 
 def _check_files(arguments: Sequence[str]) -> None:
-    """Raise ``ConfigError`` for a ``--config`` file that is no mapping of sections."""
+    """Raise ``ConfigError`` for a ``--config`` file that is not a mapping of sections."""
     sections = {field.name for field in dataclasses.fields(Config)}
     for i, argument in enumerate(arguments):
         name, _, path = argument.partition("=")
@@ -140,7 +141,7 @@ def _check_files(arguments: Sequence[str]) -> None:
         except OSError as error:
             raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--config {path} is no YAML file: {error}") from None
+            raise ConfigError(f"--config {path} is not a YAML file: {error}") from None
         if repeated := _repeated(yaml.compose(text, yaml.SafeLoader)):
             raise ConfigError(f"--config {path} has {repeated}; keep one")
         if not isinstance(values, dict):
@@ -153,7 +154,7 @@ def _check_files(arguments: Sequence[str]) -> None:
 
 
 def _repeated(node: yaml.Node | None) -> str:
-    """Say which name stands twice in one mapping, if any: YAML would keep the last one without a word."""
+    """Return a message about a name that occurs twice in one mapping, or ``""``: YAML would silently keep the last."""
     if isinstance(node, yaml.SequenceNode):
         return next(filter(None, map(_repeated, node.value)), "")
     if not isinstance(node, yaml.MappingNode):
@@ -170,7 +171,7 @@ def _repeated(node: yaml.Node | None) -> str:
 
 
 def _check_nulls(section: type, values: Any, prefix: str) -> None:
-    """Raise ``ConfigError`` for a null where the field does not take one (the parser lets it through from files)."""
+    """Raise ``ConfigError`` for a null in a field that does not accept it (the parser accepts nulls from files)."""
     for name, kind in get_type_hints(section).items():
         value = values[name]
         if dataclasses.is_dataclass(kind):

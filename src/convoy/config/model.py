@@ -22,42 +22,42 @@ class ModelConfig:
     `resnet34`, `resnet50`, `resnet20`, `resnet56`, `mnist_cnn`, `mlp`, `cnn1d` of signals, `cnn3d` of volumes), or
     `package.module:function`: a function of the input shape and the number of classes that returns a Keras model."""
     layers: list[dict[str, Any] | str] | None = None
-    """An own network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`, or the layer alone where
-    it needs no arguments; `name` is then only what it is called, `own` by default. The last is a softmax over the
-    classes, `{dense: {activation: softmax}}`; its units may be left out."""
+    """A custom network: its layers, first to last, each `{<Keras layer>: {<argument>: value}}`, or only the layer if
+    it needs no arguments; `name` is then just a label, `own` by default. The last layer is a softmax over the
+    classes, `{dense: {activation: softmax}}`; its units can be omitted."""
     variant: Literal["auto", "paper", "small"] = "auto"
-    """`paper` is the network as published, `small` its variant for images of about 32x32, without early pooling; `auto`
-    takes `small`, where there is such a variant, for sides of up to 64 pixels, and for sides too short for `paper`."""
+    """`paper` is the published network, `small` its variant for images of about 32x32, without early pooling; `auto`
+    uses `small`, if there is such a variant, for sides of up to 64 pixels, and for sides too short for `paper`."""
     activation: Activation | None = None
-    """Of the hidden layers, instead of the network's own."""
+    """Activation of the hidden layers, instead of the network's own."""
     dropout: float | None = None
-    """Share of the values that are dropped while training, instead of the network's own; a network without dropout
-    gets it before its last layer."""
+    """Dropout rate, instead of the network's own; in a network without dropout it is added before the last layer."""
     batch_norm: bool | None = None
-    """true puts batch normalisation between each hidden layer and its activation where there is none, false takes it
-    out; null leaves the network as it is."""
+    """true adds batch normalisation between each hidden layer and its activation if there is none, false removes it;
+    null does not change the network."""
     initialiser: str | None = None
     """Keras initialiser of the hidden layers' weights, e.g. `he_normal`, instead of the network's own."""
     l2: float = 0.0
     """L2 penalty on the weights of convolutions and dense layers: this times the sum of their squares is added to the
     loss."""
     head: Literal["paper", "softmax"] = "paper"
-    """`softmax` replaces the network's own classifier by an average over all places and one softmax layer."""
+    """`softmax` replaces the network's own classifier by global average pooling and one softmax layer."""
     grouped: bool = False
-    """`alexnet`: in two groups, as in its paper, which had two GPUs."""
+    """`alexnet`: use two groups, as in its paper, which used two GPUs."""
     auxiliary_heads: bool = False
-    """`googlenet`: trains with the paper's two auxiliary classifiers; the saved network does not have them."""
+    """`googlenet`: train with the paper's two auxiliary classifiers; the saved network does not have them."""
     strict_geometry: bool = True
-    """Of own networks: refuse filters and strides that leave a rest at the border, which Keras would not look at."""
+    """Custom networks: raise an error if a filter and stride do not tile the input exactly (Keras silently drops the
+    remainder)."""
     preprocessing: Literal["dataset", "imagenet"] = "dataset"
-    """What the network does with pixels first: `dataset` brings each channel to the dataset's mean 0 and deviation 1,
-    `imagenet` does what `keras.applications` does for this architecture, as its published weights expect."""
+    """Preprocessing of pixels in the network: `dataset` normalises each channel with the dataset's mean and standard
+    deviation, `imagenet` does what `keras.applications` does for this architecture, as its published weights expect."""
     initial_weights: str | None = None
     """Weights to start from: a model URI (runs:/<id>/model, models:/name/3, models:/name@champion), or a `.keras` or
-    `.weights.h5` file, `keras.applications`' own included. Layers whose shapes differ are refused, except for the last
-    one where the classes differ: it starts anew."""
+    `.weights.h5` file, including those of `keras.applications`. Layers with other shapes are an error, except for the
+    last one if the classes differ: it is initialised randomly."""
     freeze_to: str | None = None
-    """Name of the last layer that is not trained: it and all before it keep their initial weights."""
+    """Name of the last frozen layer: it and all layers before it keep their initial weights."""
 
     def __post_init__(self) -> None:
         name, layers, dropout = self.name, self.layers, self.dropout
@@ -94,7 +94,7 @@ class ModelConfig:
 
 
 def _is_layer(layer: Any) -> bool:
-    """Whether it is a layer's name, or a mapping of one name to arguments or null."""
+    """Return whether it is a layer's name, or a mapping of one name to arguments or null."""
     if isinstance(layer, str):
         return bool(layer)
     ((kind, arguments),) = layer.items() if len(layer) == 1 else [(None, None)]

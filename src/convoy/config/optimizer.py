@@ -18,25 +18,25 @@ class OptimizerConfig:
     name: OptimizerName = "adam"
     """Update rule; `momentum` and `nesterov` are sgd with momentum 0.9, plain and Nesterov's."""
     learning_rate: float | None = None
-    """Step size; null is the optimizer's usual one: 0.01 for sgd, momentum, nesterov and adagrad, 0.001 for adam,
+    """Step size; null is the optimizer's default: 0.01 for sgd, momentum, nesterov and adagrad, 0.001 for adam,
     adamw and rmsprop, 1.0 for adadelta, 0.0001 for lion. It is not scaled with the number of ranks, since the batch
     size is global."""
     scale_with_batch: int | None = None
-    """Linear scaling rule: samples per update for which the learning rate is meant, e.g. 256; the rate is multiplied by
-    (samples per update / this). null leaves the rate as it is."""
+    """Linear scaling rule: the number of samples per update that the learning rate is chosen for, e.g. 256; the rate
+    is multiplied by (samples per update / this). null does not scale the rate."""
     momentum: float | None = None
-    """Momentum of sgd, momentum and nesterov, 0 to less than 1; null is 0 for sgd, else 0.9."""
+    """Momentum of sgd, momentum and nesterov, 0 to less than 1; null is 0 for sgd, otherwise 0.9."""
     weight_decay: float | None = None
     """Decoupled weight decay: each update subtracts learning rate x this x weight, from all trainable variables; null
-    is 0.004 for adamw, else none."""
+    is 0.004 for adamw, otherwise none."""
     clip_norm: float | None = None
-    """Largest global norm of the gradient (of all variables, averaged over the samples of all ranks); null is no
-    limit."""
+    """Largest global norm of the gradient (of all variables, averaged over the samples of all ranks); null sets
+    no limit."""
     clip_value: float | None = None
-    """Largest absolute value of each component of that gradient; null is no limit. Not together with clip_norm."""
+    """Largest absolute value of each component of that gradient; null sets no limit. Excludes clip_norm."""
     ema_momentum: float | None = None
-    """Validates and saves an exponential moving average of the weights, with this momentum (e.g. 0.999); null is
-    off."""
+    """Momentum (e.g. 0.999) of an exponential moving average of the weights, which is validated and saved instead of
+    the weights; null is off."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm", "clip_value"):
@@ -77,5 +77,5 @@ USUAL_RATES: dict[str, float] = {
 
 
 def configured_rate(config: OptimizerConfig) -> float:
-    """The configured or usual rate, before any scaling."""
+    """Return the configured learning rate, or the optimizer's default, before any scaling."""
     return USUAL_RATES[config.name] if config.learning_rate is None else config.learning_rate

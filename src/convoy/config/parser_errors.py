@@ -1,4 +1,4 @@
-"""The parser's messages in the words of somebody who writes YAML."""
+"""Translation of the parser's messages into terms of the YAML file."""
 
 import dataclasses
 import re
@@ -15,7 +15,7 @@ _UNKNOWN_SECTION = re.compile(r"Option '(?P<key>[\w.]+)' is not accepted")
 
 
 def explained(message: str, fields: list[str], kinds: Sequence[type]) -> str:
-    """Turn the parser's message into one line that names the field, and what it takes or the nearest known one."""
+    """Return the parser's message as one line with the field, and its expected value or the nearest known field."""
     unknown = None
     if match := _UNKNOWN_ARGUMENT.search(message):
         unknown = match[1]
@@ -31,7 +31,7 @@ def explained(message: str, fields: list[str], kinds: Sequence[type]) -> str:
 
 
 def type_of(field: str, kinds: Sequence[type]) -> Any:
-    """The type of a field, e.g. of ``training.epochs``; None where there is none of that name."""
+    """Return the type of a field, e.g. of ``training.epochs``; None if there is no such field."""
     for kind in kinds:
         inner: Any = kind
         for name in field.split("."):
@@ -42,7 +42,7 @@ def type_of(field: str, kinds: Sequence[type]) -> Any:
 
 
 def in_words(kind: Any) -> str:
-    """What a value of a type is, for somebody who writes YAML."""
+    """Return a description of a type's values in terms of YAML."""
     plain = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
     if kind in plain:
         return plain[kind]
@@ -59,5 +59,5 @@ def in_words(kind: Any) -> str:
 
 
 def unknown_field(field: str, fields: list[str]) -> str:
-    """Say that there is no such field, and which one is nearest."""
+    """Return a message about an unknown field that names the nearest known one."""
     return f"unknown field {field!r}{did_you_mean(field, fields) or '; --help lists all of them'}"

@@ -11,7 +11,7 @@ ScheduleName = Literal["constant", "cosine", "step", "exponential", "one_cycle",
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How the learning rate changes with the updates."""
+    """Schedule of the learning rate."""
 
     name: ScheduleName = "constant"
     """`cosine` falls to final_fraction of the rate at the end of training; `step` is multiplied by decay_factor every
@@ -19,15 +19,15 @@ class ScheduleConfig:
     it over 30 % of training and falls to 1/250000; `plateau` is multiplied by decay_factor when val_loss has not fallen
     for `patience` epochs."""
     warmup_epochs: float = 0.0
-    """Epochs (also a fraction) over which the rate rises linearly from near 0; the schedule begins after them."""
+    """Epochs (may be a fraction) over which the rate rises linearly from near 0; the schedule begins after them."""
     final_fraction: float = 0.0
-    """Of `cosine`: where it ends, as a share of the learning rate."""
+    """`cosine`: final rate, as a share of the learning rate."""
     decay_factor: float = 0.1
-    """Of `step`, `exponential` and `plateau`: the factor."""
+    """`step`, `exponential` and `plateau`: factor of each decay."""
     decay_epochs: float = 30.0
-    """Of `step`: epochs between two decays."""
+    """`step`: epochs between two decays."""
     patience: int = 10
-    """Of `plateau`: epochs without progress before a decay."""
+    """`plateau`: epochs without progress before a decay."""
 
     def __post_init__(self) -> None:
         epochs = self.warmup_epochs

@@ -9,45 +9,45 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class ScoringConfig:
-    """What `jobs/score.py` reads and writes."""
+    """Input and output of `jobs/score.py`."""
 
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
     input: str | None = None
-    """A folder of images (searched recursively), a glob, Parquet files, `table:<name>` for a table that Spark knows, or
-    `dataset:<split>` for a split of the configured dataset."""
+    """A folder of images (searched recursively), a glob, Parquet files, `table:<name>` for a table of Spark's catalog,
+    or `dataset:<split>` for a split of the configured dataset."""
     image_column: str | None = None
-    """Of Parquet files or a table: the column with the images; null is the first of content, image and path."""
+    """Column with the images of Parquet files or a table; null is the first of content, image and path."""
     columns: list[str] | None = None
-    """Of Parquet files or a table: the columns to keep beside the predictions; null keeps all, the images too."""
+    """Columns of Parquet files or a table to keep beside the predictions; null keeps all, including the images."""
     output: str = "work/scores"
     """Folder of Parquet files to write, or `table:<name>` for a table of Spark's catalog."""
     mode: Literal["overwrite", "append", "incremental"] | None = None
-    """What happens to an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
-    to it, `incremental` adds those that this model version has not scored there yet; null is overwrite, or append for
-    a stream."""
+    """Treatment of an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
+    to it, `incremental` adds the rows that this model version has not scored there yet; null is overwrite, or append
+    for a stream."""
     format: Literal["parquet", "delta"] = "parquet"
-    """Format of a table that is made; delta needs its jar (spark.jars.packages in spark.conf)."""
+    """Format of a new table; delta needs its jar (spark.jars.packages in spark.conf)."""
     key: str = "path"
-    """For mode incremental: the column that tells rows apart."""
+    """Column that identifies rows, for mode incremental."""
     stream: bool = False
-    """Score the files of a folder that have not been scored before, with Structured Streaming; what is known of them is
-    kept in `<scoring.output>.checkpoint`."""
+    """Score the files of a folder that have not been scored before, with Structured Streaming, whose state is kept in
+    `<scoring.output>.checkpoint`."""
     stream_interval: float | None = None
-    """Seconds between looks for new files in a stream that goes on until it is stopped; null ends it once all files
-    that are there are scored."""
+    """Trigger interval in seconds of a stream that runs until it is stopped; null ends the stream once all existing
+    files are scored."""
     batch_size: int = 256
-    """Most images per call of the network; of large images fewer are taken."""
+    """Largest number of images per call of the network; fewer are used if the images are large."""
     top_k: int | None = None
-    """Add a column `top_k` with so many most probable classes."""
+    """Add a column `top_k` with this many most probable classes."""
     probabilities: bool = False
-    """Add a column `probabilities` with those of all classes."""
+    """Add a column `probabilities` with the probabilities of all classes."""
     embeddings: bool = False
-    """Add a column `embedding`: what reaches the last layer that has weights."""
+    """Add a column `embedding` with the input of the last layer that has weights."""
     half_precision: bool = False
     """Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU."""
     max_error_fraction: float = 0.5
-    """Share of rows that may have an error; with more of them nothing is published, and the job fails."""
+    """Share of rows that may have an error; if more rows have one, nothing is published and the job fails."""
     log_run: bool = False
     """Log the summary and the histograms to an MLflow run, linked to the model, in tracking.experiment."""
 
@@ -67,5 +67,5 @@ class ScoringConfig:
 
     @property
     def write_mode(self) -> Literal["overwrite", "append", "incremental"]:
-        """``mode``, or what null means."""
+        """Return ``mode``, or the mode that null stands for."""
         return self.mode or ("append" if self.stream else "overwrite")

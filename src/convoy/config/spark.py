@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class SparkConfig:
-    """Spark, when not started by `spark-submit` (whose own settings win)."""
+    """Spark, if not started by `spark-submit` (whose own settings take precedence)."""
 
     master: str = "local[*]"
     """Master URL."""
     conf: dict[str, str] = field(default_factory=dict)
-    """Any Spark properties."""
+    """Spark properties, by name."""

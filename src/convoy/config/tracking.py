@@ -12,13 +12,13 @@ class TrackingConfig:
     uri: str = "sqlite:///mlflow.db"
     """Tracking URI: a SQLite file, http(s)://server, or `databricks`."""
     experiment: str = "convoy"
-    """Experiment that collects the runs."""
+    """MLflow experiment of the runs."""
     report: bool = True
-    """Log `report.html` and the pictures in it to each training run: where the network errs, what it looks at."""
+    """Log `report.html` with its pictures to each training run: the network's errors, and the regions it relies on."""
     registered_model: str | None = None
     """Name under which each trained model is registered as a new version; null registers none."""
     registry_uri: str | None = None
-    """Where models are registered, when that is not the tracking URI; e.g. `databricks-uc`, Unity Catalog."""
+    """Registry URI, if it is not the tracking URI; e.g. `databricks-uc` for Unity Catalog."""
 
     def __post_init__(self) -> None:
         name = self.registered_model

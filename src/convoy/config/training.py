@@ -16,7 +16,7 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How the network is trained."""
+    """Training of the network."""
 
     num_workers: int = 2
     """Horovod ranks, one Spark task each; 0 trains in the driver's process, for debugging."""
@@ -25,23 +25,24 @@ class TrainingConfig:
     global_batch_size: int = 128
     """Samples per step, summed over all ranks."""
     accumulation_steps: int = 1
-    """Steps whose gradients are summed up into one update: the same as a batch that many times larger, in less
+    """Steps whose gradients are summed into one update: equivalent to a batch that many times larger, with less
     memory."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     cache: Literal["auto", "memory", "none"] = "auto"
     """`memory` keeps the decoded split in memory, `none` reads it from its files in every epoch; `auto` keeps splits
-    of at most 4 GiB. The order of samples depends on it."""
+    of at most 4 GiB in memory. The order of samples depends on this setting."""
     shuffle_window_mb: float = 256.0
-    """MiB of decoded samples that are shuffled together where the split is not kept in memory."""
+    """MiB of decoded samples that are shuffled together if the split is not kept in memory."""
     class_balance: Literal["none", "weights", "oversample"] = "none"
-    """`weights` weighs samples by the dataset's class weights; `oversample` repeats samples of the smaller classes,
-    so that an epoch has exactly as many of each."""
+    """`weights` weights samples by the dataset's class weights; `oversample` repeats samples of the smaller classes,
+    so that an epoch has the same number of samples of each class."""
     reader: Literal["convoy", "petastorm"] = "convoy"
-    """`petastorm` reads as its tutorials do, for comparison: slower, and samples are not seen exactly once."""
+    """`petastorm` reads as in Petastorm's tutorials, for comparison: slower, and an epoch does not contain each sample
+    exactly once."""
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     label_smoothing: float = 0.0
-    """Share of each label that is spread evenly over all classes, 0 to less than 1; validation's loss has it too."""
+    """Share of each label that is spread evenly over all classes, 0 to less than 1; also used in validation's loss."""
     precision: Precision = "float32"
     """`mixed_*` computes in 16 bits and keeps the weights, the last layer and the saved model in float32;
     `mixed_float16` scales the loss and skips steps whose gradients are not finite."""
@@ -49,20 +50,20 @@ class TrainingConfig:
     horovod: HorovodConfig = field(default_factory=HorovodConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     max_restarts: int = 2
-    """How often training is started again, from the newest checkpoint, after a rank was lost."""
+    """Number of times that training is restarted from the newest checkpoint after the loss of a rank."""
     elastic: bool = False
-    """Start, and go on after a loss, with as many ranks as Spark has slots, from min_workers to num_workers; take more
-    after an epoch when slots are back. The batch stays the same."""
+    """Elastic training: use between min_workers and num_workers ranks, depending on free Spark slots. Shrinks after a
+    failure, grows at epoch boundaries; the global batch size does not change."""
     min_workers: int = 1
-    """With elastic, the fewest ranks to train with."""
+    """Smallest number of ranks of elastic training."""
     stall_timeout: float = 300.0
-    """Seconds without any progress, counted from the first step, after which the ranks are ended (and started again,
-    while max_restarts lasts)."""
+    """Seconds without progress, counted from the first step, after which the ranks are stopped (and restarted, up to
+    max_restarts times)."""
     find_learning_rate: bool = False
-    """Instead of training, sweep the learning rate upwards over an epoch (100 to 300 updates), and log the curve with a
-    proposal."""
+    """Instead of training, increase the learning rate over an epoch (100 to 300 updates), and log the loss curve with a
+    proposed rate."""
     resume: str | None = None
-    """MLflow run to go on with, from its newest checkpoint; `--resume <run id>` is the same."""
+    """MLflow run to resume from its newest checkpoint; `--resume <run id>` is the same."""
     seed: int = 0
     """Seed of the initial weights, the order of samples, augmentation and dropout."""
 

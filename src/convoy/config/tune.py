@@ -9,36 +9,36 @@ from convoy.config.validation import require
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """What `jobs/tune.py` searches, and how."""
+    """Hyperparameter search of `jobs/tune.py`."""
 
     space: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Fields of `model` and `training`, named as on the command line -> what to try:
     `{low: 1e-4, high: 1e-1, log: true}`, `{low: 2, high: 6, step: 2}` or `{choices: [relu, tanh]}`;
     `when: {training.optimizer.name: sgd}` tries the field only with that choice, or list of choices, of another one."""
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """What has to get better: a rising val_accuracy, or a falling val_loss, of the weights that are kept."""
+    """Metric that has to improve: a rising val_accuracy, or a falling val_loss, of the weights that are kept."""
     sampler: Literal["tpe", "random", "grid", "cmaes"] = "tpe"
     """`tpe` (tree-structured Parzen estimator) learns from earlier trials; so does `cmaes` for ranges, while it draws
-    choices at random; `grid` tries all there is, so that ranges need a step."""
+    choices at random; `grid` tries all combinations, so that ranges need a step."""
     pruner: Literal["none", "median", "halving", "hyperband"] = "median"
-    """Ends trials that look bad after an epoch: `median` what is worse than half of the others (once five are
-    complete), `halving` all but a quarter of those that got as far, `hyperband` in several brackets."""
+    """Stops unpromising trials after an epoch: `median` those worse than half of the others (once five are complete),
+    `halving` all but a quarter of those that reached the same epoch, `hyperband` in several brackets."""
     trials: int | None = 20
-    """Trials of the study, those before a restart among them; null does not limit them."""
+    """Number of trials of the study, including those before a restart; null sets no limit."""
     minutes: float | None = None
-    """No trial begins later than this after the job did; null does not limit the time."""
+    """No trial starts later than this many minutes after the job; null sets no limit."""
     patience: int | None = None
-    """Trials without a new best after which no other begins; null goes on."""
+    """Trials without a new best after which no further trial starts; null sets no limit."""
     parallel: int | None = None
-    """Trials at a time, each on one Spark task as a single process; null trains one at a time, over
+    """Number of trials at a time, each in a single process on one Spark task; null trains one at a time, on
     training.num_workers ranks."""
     study: str | None = None
-    """The study's name; one of that name in `storage` goes on. null is tracking.experiment."""
+    """Name of the study; an existing study of that name in `storage` is continued. null is tracking.experiment."""
     storage: str = "sqlite:///work/studies.db"
-    """Where studies are kept: a SQLite file, or any other database as SQLAlchemy writes it."""
+    """Storage of studies: a SQLite file, or the SQLAlchemy URL of another database."""
     best: Literal["keep", "register", "retrain"] = "keep"
-    """At the end, `register` makes the best trial's model a version of tracking.registered_model; `retrain` trains its
-    configuration once more, over training.num_workers ranks, and registers that."""
+    """At the end, `register` registers the best trial's model as a version of tracking.registered_model; `retrain`
+    trains its configuration again, on training.num_workers ranks, and registers the result."""
     seed: int = 0
     """Seed of the sampler."""
 

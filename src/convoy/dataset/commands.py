@@ -1,4 +1,4 @@
-"""What ``convoy datasets`` does: text for people on stderr, the same as values for the JSON line."""
+"""The ``convoy datasets`` commands: text for people on stderr, and the same results as values for the JSON line."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ _ROOT = DatasetConfig.root
 
 
 def list_versions(root: str = _ROOT, name: str | None = None) -> dict[str, Any]:
-    """List versions, oldest first, with what they hold.
+    """List the versions, oldest first, with their contents.
 
     Args:
         root: Folder that holds all datasets.
@@ -35,7 +35,7 @@ def show_version(root: str = _ROOT, name: str | None = None, version: str = "lat
 
     Args:
         root: Folder that holds all datasets.
-        name: Name of the dataset; not needed where there is one only.
+        name: Name of the dataset; not needed if there is only one.
         version: A version id, or ``latest``.
     """
     path = catalog.find(root, _only(root, name), version)
@@ -45,15 +45,15 @@ def show_version(root: str = _ROOT, name: str | None = None, version: str = "lat
 
 
 def diff_versions(before: str, after: str, root: str = _ROOT, name: str | None = None) -> dict[str, Any]:
-    """Tell what changed from a version to another: samples added, removed or changed, and settings.
+    """Show what changed between two versions: samples added, removed or changed, and settings.
 
-    Holds paths and digests of both versions in memory: half a gigabyte for a million images.
+    Keeps the paths and digests of both versions in memory: half a gigabyte for a million images.
 
     Args:
         before: A version id, or ``latest``.
         after: A version id, or ``latest``.
         root: Folder that holds all datasets.
-        name: Name of the dataset; not needed where there is one only.
+        name: Name of the dataset; not needed if there is only one.
     """
     dataset = _only(root, name)
     first, second = catalog.find(root, dataset, before), catalog.find(root, dataset, after)
@@ -63,7 +63,7 @@ def diff_versions(before: str, after: str, root: str = _ROOT, name: str | None =
 
 
 def verify_versions(root: str = _ROOT, name: str | None = None, version: str | None = None) -> dict[str, Any]:
-    """Read every file again and compare it with the manifest; exit status 1 if anything is wrong.
+    """Read every file again and compare it with the manifest; exit with status 1 if anything is wrong.
 
     Args:
         root: Folder that holds all datasets.
@@ -83,7 +83,7 @@ def verify_versions(root: str = _ROOT, name: str | None = None, version: str | N
 
 
 def _paths(root: str, name: str | None, version: str | None) -> list[Path]:
-    """Folders of the versions that were asked for: at least one."""
+    """Return the folders of the requested versions: at least one."""
     if version:
         return [catalog.find(root, _only(root, name), version)]
     datasets = [name] if name else catalog.names(root)
@@ -92,12 +92,12 @@ def _paths(root: str, name: str | None, version: str | None) -> list[Path]:
     return [
         catalog.find(root, dataset, found)
         for dataset in datasets
-        for found in catalog.versions(root, dataset) or ["latest"]  # which explains that there is no such dataset
+        for found in catalog.versions(root, dataset) or ["latest"]  # "latest" raises the error for a missing dataset
     ]
 
 
 def _only(root: str, name: str | None) -> str:
-    """The dataset that was named, or the only one that there is."""
+    """Return the dataset that was named, or the only one that exists."""
     there = catalog.names(root)
     if name is None and len(there) > 1:
         raise DatasetError(f"{root!r} holds {', '.join(there)}; say which with --name")

@@ -1,1 +1,1 @@
-"""Would a job run here? Facts are gathered (`gather`, `probe`), then judged by pure functions (`checks`)."""
+"""Checks of the environment. `gather` and `probe` collect facts; pure functions in `checks` evaluate them."""

@@ -1,4 +1,4 @@
-"""What the facts mean for a job: pure functions, one finding or more each."""
+"""Checks of the gathered facts: pure functions that return one or more findings each."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,13 +24,13 @@ _SETUP = "make setup installs the tested versions"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the answer.
+    """One line of the report.
 
     Attributes:
-        check: What was looked at.
-        level: ``error`` where a job would stop, ``warning`` where it may.
-        text: What is so.
-        mend: What to do about it; empty where there is nothing to do.
+        check: Name of the check.
+        level: ``error`` if a job would fail, ``warning`` if it may fail.
+        text: What was found.
+        mend: How to fix it; empty if there is nothing to fix.
     """
 
     check: str
@@ -39,12 +39,12 @@ class Finding:
     mend: str = ""
 
     def line(self) -> str:
-        """As text."""
+        """Return the finding as one line of text."""
         return f"{self.level:<7}  {self.check:<11}  {self.text}{'; ' if self.mend else ''}{self.mend}"
 
 
 def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
-    """Judge everything, in the order in which it should be mended."""
+    """Run all checks and return the findings, in the order in which they should be fixed."""
     return [
         check_python(facts.driver.python),
         Finding("convoy", "ok", facts.convoy),
@@ -60,7 +60,7 @@ def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
 
 
 def check_python(version: str) -> Finding:
-    """Report whether this Python is one that Convoy supports."""
+    """Return whether Convoy supports this version of Python."""
     if version.rpartition(".")[0] in PYTHONS:
         return Finding("python", "ok", version)
     supported = ", ".join(PYTHONS)
@@ -70,7 +70,7 @@ def check_python(version: str) -> Finding:
 
 
 def check_packages(packages: dict[str, str | None], pins: Pins) -> list[Finding]:
-    """Report packages that are missing, outside their range, newer than tested, or do not fit each other."""
+    """Return the packages that are missing, outside their range, newer than tested, or incompatible."""
     missing = [name for name in pins.tested if packages.get(name) is None]
     outside, newer = [], []
     for name, tested in pins.tested.items():
@@ -95,7 +95,7 @@ def check_packages(packages: dict[str, str | None], pins: Pins) -> list[Finding]
 
 
 def check_tools(host: Host, config: Config) -> list[Finding]:
-    """TensorFlow's devices, and how Horovod was built."""
+    """Return TensorFlow's devices, and how Horovod was built."""
     tools = host.toolkit
     if tools is None:
         return []
@@ -105,11 +105,11 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
     onednn = "" if tools.onednn is None else f", oneDNN {'on' if tools.onednn else 'off'}"
     findings = [Finding("tensorflow", "ok", f"devices {', '.join(tools.devices)}{onednn}")]
     if host.gpu and not gpus:
-        mend = "install convoy-ml[gpu], and a driver that its CUDA works with"
+        mend = "install convoy-ml[gpu], and a driver that supports its CUDA version"
         findings = [Finding("tensorflow", "warning", "this machine has a GPU that TensorFlow does not see", mend)]
     built = "with " + ", ".join(name for name, there in tools.built.items() if there)
     if not tools.built:
-        rebuild = "build it again, with this TensorFlow (tools/setup.sh shows how)"
+        rebuild = "rebuild it with this TensorFlow (tools/setup.sh shows how)"
         findings.append(Finding("horovod", "error", f"does not load: {tools.problem}", rebuild))
     elif not (tools.built.get("gloo") or tools.built.get("mpi")):
         findings.append(Finding("horovod", "error", "built without Gloo and MPI", "build it with HOROVOD_WITH_GLOO=1"))
@@ -118,7 +118,7 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
         findings.append(Finding("horovod", "error", text, "build it with HOROVOD_WITH_MPI=1, or use reduction average"))
     elif gpus and not tools.built.get("nccl"):
         text, mend = (
-            f"built {built}: gradients go through the host's memory",
+            f"built {built}: gradients are copied through host memory",
             "build it with HOROVOD_GPU_OPERATIONS=NCCL",
         )
         findings.append(Finding("horovod", "warning", text, mend))
@@ -128,7 +128,7 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
 
 
 def check_machine(facts: Facts, config: Config) -> Finding:
-    """Cores and memory; with a local master they are those of the ranks."""
+    """Return cores and memory; with a local master, compare them with the number of ranks."""
     driver, ranks = facts.driver, config.training.num_workers
     text = f"{driver.cores} cores, {driver.memory_mb / 1024:.1f} GiB of memory"
     if not facts.cluster.master.startswith("local") or not ranks:
@@ -144,36 +144,38 @@ def check_machine(facts: Facts, config: Config) -> Finding:
 
 
 def check_dataset(folder: Folder, version_path: str | None) -> Finding:
-    """The datasets' folder as the driver sees it."""
+    """Return the state of the datasets' folder on the driver."""
     space = f"{folder.free_mb / 1024:.1f} GiB free"
     if not folder.exists:
         if folder.writable:
-            return Finding("dataset", "ok", f"{folder.path} is not there yet: ingest makes it; {space}")
-        return Finding("dataset", "error", f"{folder.path} is not there and cannot be made", "mend dataset.root")
+            return Finding("dataset", "ok", f"{folder.path} does not exist yet; ingest creates it; {space}")
+        return Finding("dataset", "error", f"{folder.path} does not exist and cannot be created", "fix dataset.root")
     if not folder.readable:
-        return Finding("dataset", "error", f"{folder.path} cannot be read", "mend its permissions, or dataset.root")
-    found = version_path or f"{folder.path}, without the configured version yet: ingest makes it"
+        return Finding("dataset", "error", f"{folder.path} cannot be read", "fix its permissions, or dataset.root")
+    found = version_path or f"{folder.path}, without the configured version yet; ingest creates it"
     if not folder.writable:
-        mend = "choose another dataset.root to ingest; training only reads it"
+        mend = "choose another dataset.root for ingest; training only reads it"
         level: Level = "warning" if version_path else "error"
         return Finding("dataset", level, f"{found}; it cannot be written to", mend)
     if folder.free_mb < _LITTLE_MB:
-        return Finding("dataset", "warning", f"{found}; only {folder.free_mb} MiB free", "make room before an ingest")
+        return Finding(
+            "dataset", "warning", f"{found}; only {folder.free_mb} MiB free", "free disk space before an ingest"
+        )
     return Finding("dataset", "ok", f"{found}; {space}")
 
 
 def check_checkpoints(folder: Folder) -> Finding:
-    """The folder that rank 0 writes to."""
+    """Return the state of the checkpoint folder, which rank 0 writes to."""
     if not folder.writable:
         text = f"{folder.path} cannot be written to"
-        return Finding("checkpoints", "error", text, "mend training.checkpoint.folder, or its permissions")
+        return Finding("checkpoints", "error", text, "fix training.checkpoint.folder, or its permissions")
     if folder.free_mb < _LITTLE_MB:
-        return Finding("checkpoints", "warning", f"{folder.path}: only {folder.free_mb} MiB free", "make room")
+        return Finding("checkpoints", "warning", f"{folder.path}: only {folder.free_mb} MiB free", "free disk space")
     return Finding("checkpoints", "ok", f"{folder.path}; {folder.free_mb / 1024:.1f} GiB free")
 
 
 def check_tracking(facts: Facts, config: Config) -> Finding:
-    """MLflow's store."""
+    """Return the state of MLflow's tracking store."""
     if facts.tracking_problem is not None:
         text, _, mend = facts.tracking_problem.partition("; ")
         return Finding("tracking", "error", text, mend)
@@ -181,7 +183,7 @@ def check_tracking(facts: Facts, config: Config) -> Finding:
 
 
 def check_spark(facts: Facts, config: Config) -> list[Finding]:
-    """Whether it starts, and has a slot for each rank."""
+    """Return whether Spark starts, and has a slot for each rank."""
     cluster, training = facts.cluster, config.training
     if cluster.java is None:
         text, _, mend = (cluster.problem or "Spark does not start").partition("; ")
@@ -199,11 +201,11 @@ def check_spark(facts: Facts, config: Config) -> list[Finding]:
 
 
 def check_executors(facts: Facts) -> list[Finding]:
-    """The machines of the executors beside the driver's."""
+    """Compare the executors' machines with the driver's."""
     cluster, driver = facts.cluster, facts.driver
     if cluster.java is not None and cluster.problem is not None:
         text, _, mend = cluster.problem.partition("; ")
-        return [Finding("executors", "error", text, mend or "look at their logs")]
+        return [Finding("executors", "error", text, mend or "check their logs")]
     if not cluster.hosts:
         return []
     hosts = {host.machine.host: host for host in cluster.hosts}
@@ -214,12 +216,12 @@ def check_executors(facts: Facts) -> list[Finding]:
     if not findings:
         names = sorted(hosts)
         shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        findings.append(Finding("executors", "ok", f"on {shown}: as the driver, and they see its folders"))
+        findings.append(Finding("executors", "ok", f"on {shown}: same versions as the driver, same folders"))
     return findings
 
 
 def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Finding]:
-    """What is wrong with one of them."""
+    """Return what is wrong with one executor's machine."""
     name, findings = f"host {host.machine.host}", []
     if found := differences(driver.machine, host.machine):
         findings.append(Finding("executors", "error", f"{name} has {found}", _SHIP))
@@ -230,10 +232,10 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     if tools is not None and tools.problem is not None and not found:
         findings.append(Finding("executors", "error", f"on {name} TensorFlow or Horovod fails: {tools.problem}", _SHIP))
     elif tools is not None and own is not None and tools.built and own.built and tools.built != own.built:
-        findings.append(Finding("executors", "error", f"{name} has Horovod built otherwise: {tools.built}", _SHIP))
+        findings.append(Finding("executors", "error", f"{name} has another build of Horovod: {tools.built}", _SHIP))
     shared = "put it on a shared file system, mounted at the same path everywhere"
     if version_path is not None and host.machine.manifest != driver.machine.manifest:
-        alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # those are told of above
+        alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # reported above
         problem = first_problem(driver.machine, [alike], str(Path(version_path) / MANIFEST))
         text, _, mend = str(problem).partition("; ")
         findings.append(Finding("executors", "error", text, mend))

@@ -1,4 +1,4 @@
-"""What is known of the machines before it is judged."""
+"""Facts about the machines, the input of the checks."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from convoy.training.distributed.toolkit import Toolkit
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, or where it is missing the nearest one above it, in which it would be made.
+    """A folder, or if it is missing, its nearest existing parent.
 
     Attributes:
-        path: Absolute, as asked for.
-        exists: Whether it is there.
+        path: Absolute path of the requested folder.
+        exists: Whether it exists.
         readable: Whether its entries can be listed.
-        writable: Whether files can be made in it.
+        writable: Whether files can be created in it.
         free_mb: Free space, in MiB.
     """
 
@@ -27,15 +27,15 @@ class Folder:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine as a Python process on it sees it.
+    """A machine, as seen by a Python process that runs on it.
 
     Attributes:
-        machine: What jobs ask for before they start.
-        python: Its version, ``3.11.7``.
-        cores: That this process may use.
-        memory_mb: Of the machine, or of the container it runs in, in MiB.
+        machine: The facts that jobs check before they start.
+        python: Version of Python, e.g. ``3.11.7``.
+        cores: Number of cores that this process may use.
+        memory_mb: Memory of the machine, or of the container that the process runs in, in MiB.
         gpu: Whether there is an NVIDIA device.
-        toolkit: TensorFlow and Horovod; None where they were not asked.
+        toolkit: TensorFlow and Horovod; None if they were not loaded.
         dataset: ``dataset.root``.
         checkpoints: ``training.checkpoint.folder``.
     """
@@ -52,14 +52,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Spark, as it was started for this.
+    """Spark, as started for the checks.
 
     Attributes:
-        master: Its URL.
-        java: Version of the Java that the driver runs on; None where Spark does not start.
-        slots: Tasks that it can run at once.
-        hosts: What the executors answered; a host may come several times.
-        problem: Why it does not start, or its executors do not answer; None where they do.
+        master: The master URL.
+        java: Version of the Java that the driver runs on; None if Spark does not start.
+        slots: Number of tasks that Spark can run at once.
+        hosts: Facts from the executors; a host may occur several times.
+        problem: Why Spark does not start, or its executors do not respond; None if there is no problem.
     """
 
     master: str
@@ -71,15 +71,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Facts:
-    """All of it.
+    """All gathered facts.
 
     Attributes:
-        convoy: Version, and the folder that it is imported from.
-        packages: Installed versions, by name; None where one is missing.
-        driver: The machine that this runs on.
-        version_path: Folder of the dataset version that is configured; None where there is none yet.
-        tracking: What there is to say of the tracking store that works.
-        tracking_problem: Why it does not; None where it does.
+        convoy: Convoy's version, and the folder that it is imported from.
+        packages: Installed versions, by name; None for a missing package.
+        driver: The driver's machine.
+        version_path: Folder of the configured dataset version; None if it does not exist yet.
+        tracking: Description of a working tracking store.
+        tracking_problem: Why the tracking store does not work; None if it does.
         cluster: Spark.
     """
 

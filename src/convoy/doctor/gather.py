@@ -1,4 +1,4 @@
-"""Looks around: this machine, the tracking store, Spark and its executors. All waits are bounded."""
+"""Collection of facts about this machine, the tracking store, Spark and its executors. All waits are bounded."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ _MOST_TASKS = 512
 
 
 def gather(config: Config, pins: Pins) -> Facts:
-    """Gather what ``checks`` judges; some ten seconds, most of them for TensorFlow, MLflow and Spark."""
+    """Gather the facts for ``checks``; takes about ten seconds, mostly to load TensorFlow, MLflow and Spark."""
     version_path = _version_path(config)
     manifest = "" if version_path is None else str(Path(version_path) / MANIFEST)
     folders = os.path.abspath(os.path.expanduser(config.dataset.root)), checkpoint_folder(config.training, "")
@@ -49,7 +49,7 @@ def gather(config: Config, pins: Pins) -> Facts:
 def _version_path(config: Config) -> str | None:
     try:
         return str(catalog.find(config.dataset.root, config.dataset.name, config.dataset.version))
-    except (DatasetError, OSError):  # a root that cannot be read has a check of its own
+    except (DatasetError, OSError):  # an unreadable root has its own check
         return None
 
 
@@ -73,10 +73,10 @@ def _cluster(config: Config, manifest: str, dataset: str, checkpoints: str) -> C
                     answers = ask(spark, tasks, probe)
             except ClusterError as error:
                 late = not limit.is_alive()
-                problem = f"the executors do not answer within {_ANSWER_SECONDS:g} s" if late else str(error)
+                problem = f"the executors do not respond within {_ANSWER_SECONDS:g} s" if late else str(error)
                 return Cluster(master, java, available, problem=problem)
             finally:
                 limit.cancel()
             return Cluster(master, java, available, tuple(host_of(answer) for answer in answers))
-    except Exception as error:  # whatever Spark says when it goes: the other findings are worth showing all the same
+    except Exception as error:  # any failure of Spark: the other findings are still worth showing
         return Cluster(master, java, problem=first_line(error))

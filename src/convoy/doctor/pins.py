@@ -1,4 +1,4 @@
-"""The versions that are tested together, and the supported ranges: what installed packages are compared with."""
+"""Tested versions and supported ranges of packages, with which installed packages are compared."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ import convoy
 
 @dataclass(frozen=True)
 class Pins:
-    """Versions of the packages that Convoy itself imports, by name of the distribution.
+    """Versions of the packages that Convoy imports, by name of the distribution.
 
     Attributes:
-        tested: The newest versions that it is tested with.
-        ranges: What is supported, as in setup.py (``>=3,<4``); empty where Convoy is not installed.
+        tested: The newest tested versions.
+        ranges: The supported ranges, as in setup.py (``>=3,<4``); empty if Convoy is not installed.
     """
 
     tested: dict[str, str]
@@ -25,11 +25,11 @@ class Pins:
 
 
 def parse(constraints: str, requirements: list[str]) -> Pins:
-    """Return the pins of the packages that Convoy asks for.
+    """Return the pins of the packages that Convoy requires.
 
     Args:
-        constraints: Text of constraints.txt; lines for other Pythons than this one are left out.
-        requirements: Those in the installed metadata.
+        constraints: Text of constraints.txt; lines for other versions of Python are ignored.
+        requirements: The requirements in the installed metadata.
     """
     ranges: dict[str, str] = {}
     for text in requirements:
@@ -49,7 +49,7 @@ def parse(constraints: str, requirements: list[str]) -> Pins:
 
 
 def load() -> Pins:
-    """Read those of this Convoy: its own copy of constraints.txt, and the metadata it was installed with."""
+    """Load the pins of this Convoy from its copy of constraints.txt and its installed metadata."""
     try:
         requirements = metadata.requires("convoy-ml") or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The question to a machine: sent to executors as code, and put to the driver too."""
+"""Probe of a machine: sent to executors as code, and run on the driver too."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -13,14 +13,14 @@ from convoy.training.distributed import toolkit
 def probe_of(
     manifest: str, dataset: str, checkpoints: str, *, thorough: bool, meeting: Meeting | None = None
 ) -> Callable[[Iterable[int]], Iterator[str]]:
-    """Return the function that a task runs. Being local, it is sent as code: it needs no Convoy where it runs.
+    """Return the function that a task runs. It is local, so Spark pickles its code: executors do not need Convoy.
 
     Args:
-        manifest: File of the configured dataset version; an empty text for none.
+        manifest: Manifest of the configured dataset version; an empty string for none.
         dataset: Folder of the datasets, absolute.
         checkpoints: Folder of the checkpoints, absolute.
         thorough: Whether TensorFlow and Horovod are loaded, which takes seconds.
-        meeting: Address and port of the driver to try; None for none.
+        meeting: Address and port of the driver to connect to; None for none.
     """
     quick, tools = preflight.probe_of(manifest, None, meeting), toolkit.question()
 
@@ -67,7 +67,7 @@ def probe_of(
 
 
 def host_of(answer: str) -> Host:
-    """Read what a probe has answered."""
+    """Parse the answer of a probe."""
     fields = json.loads(answer)
     tools = fields.pop("toolkit")
     return Host(

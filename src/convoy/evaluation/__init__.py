@@ -1,1 +1,1 @@
-"""How good a model is on a split, exactly."""
+"""Exact evaluation of a model on a split."""

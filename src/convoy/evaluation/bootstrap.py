@@ -1,4 +1,4 @@
-"""How far metrics would move, had other samples been drawn: percentile intervals of the bootstrap. Pure NumPy."""
+"""Uncertainty of metrics from sampling: percentile intervals of the bootstrap. Pure NumPy."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from convoy.evaluation.calibration import BINS, bin_of
 from convoy.evaluation.metrics import PER_CLASS, Outcomes, class_metrics, class_summary
 
 LEVEL = 0.95
-_SEED = 0  # the same samples have the same intervals
+_SEED = 0  # the same samples give the same intervals
 _MOST_CELLS = 2_000
 _CHUNK_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals that have the true value of a metric in 95 of 100 cases.
+    """Intervals that contain the true value of a metric in 95 of 100 cases.
 
     Attributes:
-        resamples: Of the bootstrap.
+        resamples: Resamples of the bootstrap.
         overall: Name -> (low, high).
         per_class: Name -> float (2, K), low and high.
     """
@@ -30,18 +30,18 @@ class Intervals:
 
 
 def bootstrap(outcomes: Outcomes, num_classes: int, top_k: int, resamples: int) -> Intervals:
-    """Percentile intervals of all metrics.
+    """Compute percentile intervals of all metrics.
 
     B. Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979; the percentile interval of B. Efron and R.
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. N samples drawn with replacement are drawn as
-    counts: how often a kind of sample comes is multinomial, and a metric needs no more than the counts of some kinds.
-    So the cost of a resample does not grow with N.
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. N samples with replacement are drawn as
+    counts: the frequency of each kind of sample is multinomial, and a metric only needs the counts of some kinds.
+    So the time for a resample does not grow with N.
 
     Args:
-        outcomes: Of N samples, in any order.
+        outcomes: Outcomes of N samples, in any order.
         num_classes: K.
         top_k: k.
-        resamples: How often to draw, at least 1.
+        resamples: Number of resamples, at least 1.
     """
     generator = np.random.default_rng(_SEED)
     among_best = generator.binomial(len(outcomes), (outcomes.rank_of_true < top_k).mean(), resamples) / len(outcomes)
@@ -68,7 +68,7 @@ def bootstrap(outcomes: Outcomes, num_classes: int, top_k: int, resamples: int) 
 def _class_resamples(
     generator: np.random.Generator, outcomes: Outcomes, num_classes: int, resamples: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What follows from the confusion matrix: its cells that are not empty are the kinds of samples.
+    """Resample the metrics of the confusion matrix, whose non-empty cells are the kinds of samples.
 
     Returns:
         (name -> (resamples,), name -> (resamples, K)).
@@ -95,10 +95,10 @@ def _class_resamples(
 def _probability_resamples(
     generator: np.random.Generator, outcomes: Outcomes, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss and expected calibration error: (resamples,) each.
+    """Resample log loss and expected calibration error: (resamples,) each.
 
-    Samples of one bin of the confidence, all right or all wrong, are kinds of their own. Past 2,000 samples, those with
-    neighbouring losses are one kind, with the mean of their losses: as many kinds, whatever N is.
+    Samples in the same bin of the confidence that are all right or all wrong form one kind. Beyond 2,000 samples, those
+    with neighbouring losses form one kind, with the mean of their losses: the number of kinds does not depend on N.
     """
     losses = outcomes.losses
     gaps: np.ndarray = outcomes.right - outcomes.confidence.astype(np.float64)
@@ -117,7 +117,7 @@ def _probability_resamples(
 
 
 def _draws(generator: np.random.Generator, counts: np.ndarray, resamples: int, width: int = 1) -> Iterator[np.ndarray]:
-    """Yield int (some resamples, kinds): how often each kind is drawn, as many times as there are samples."""
+    """Yield int (some resamples, kinds): how often each kind is drawn, with as many draws as there are samples."""
     total = counts.sum()
     most = max(1, _CHUNK_VALUES // max(len(counts), width))
     for start in range(0, resamples, most):
@@ -125,7 +125,7 @@ def _draws(generator: np.random.Generator, counts: np.ndarray, resamples: int, w
 
 
 def _sums(values: np.ndarray, groups: np.ndarray, num_groups: int) -> np.ndarray:
-    """Add columns up by their groups: (B, kinds) -> (B, groups)."""
+    """Sum columns by group: (B, kinds) -> (B, groups)."""
     order = np.argsort(groups, kind="stable")
     present, starts = np.unique(groups[order], return_index=True)
     found = np.zeros((len(values), num_groups), values.dtype)

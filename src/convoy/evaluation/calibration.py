@@ -1,4 +1,4 @@
-"""Does a network that says 80% come true 80 times in 100? Pure."""
+"""Calibration: whether the confidence of a network matches its accuracy. Pure."""
 
 from dataclasses import dataclass
 
@@ -29,13 +29,13 @@ class Reliability:
 
 
 def bin_of(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Which of M bins of equal width, (m / M, (m + 1) / M], a confidence is in: int (N,); 0 is in the first."""
+    """Return which of M equal bins, (m / M, (m + 1) / M], each confidence is in: int (N,); 0 is in the first."""
     edges = np.linspace(0, 1, bins + 1)
     return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> Reliability:
-    """Compare what a network is confident of with what is right.
+    """Compare the confidence of a network with its accuracy.
 
     C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks", 2017, equations 2 to 5,
     with the paper's 15 bins.

@@ -1,4 +1,4 @@
-"""What a model has to reach: a line of text each, checked against its evaluation. Pure."""
+"""Acceptance criteria of a model: a line of text each, checked against its evaluation. Pure."""
 
 import math
 import operator
@@ -18,7 +18,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-# Names of classes may hold anything, brackets and signs too: the last comparison is the one.
+# Names of classes may contain brackets and comparison signs: the last comparison in the text counts.
 _THRESHOLD = re.compile(
     r"\s*(?P<metric>\w+)\s*(?:\[(?P<name>.*)\])?\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[^\s<>=]+)\s*", re.S
 )
@@ -28,12 +28,12 @@ _EXPECTED = "expected e.g. 'accuracy >= 0.98', 'f1[<class>] >= 0.95' or 'not wor
 
 @dataclass(frozen=True)
 class Threshold:
-    """A metric is to be on one side of a bound.
+    """A metric has to be on one side of a bound.
 
     Attributes:
-        text: As it was written.
-        metric: Its name.
-        class_index: Of which class; None for metrics of the whole split.
+        text: The gate as written.
+        metric: Name of the metric.
+        class_index: Index of the class; None for metrics of the whole split.
         sign: ``>=``, ``<=``, ``>`` or ``<``.
         bound: The bound.
     """
@@ -47,10 +47,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class NotWorse:
-    """The model is not to be worse than another on the same samples, by McNemar's test.
+    """The model must not be worse than another on the same samples, by McNemar's test.
 
     Attributes:
-        text: As it was written.
+        text: The gate as written.
         uri: The other model.
     """
 
@@ -63,12 +63,12 @@ Gate = Threshold | NotWorse
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a gate.
+    """Result of a gate.
 
     Attributes:
-        gate: As it was written.
-        passed: Whether the model reached it.
-        found: What was measured, in words.
+        gate: The gate as written.
+        passed: Whether the model passed it.
+        found: The measured value, in words.
     """
 
     gate: str
@@ -77,7 +77,7 @@ class Finding:
 
 
 def parse_gates(texts: Sequence[str] | None, classes: Sequence[str], top_k: int) -> list[Gate]:
-    """Read ``evaluation.gates``.
+    """Parse ``evaluation.gates``.
 
     Args:
         texts: The gates; None is none.
@@ -85,7 +85,7 @@ def parse_gates(texts: Sequence[str] | None, classes: Sequence[str], top_k: int)
         top_k: k of the top-k accuracy.
 
     Raises:
-        ConfigError: No gate, or one with a metric or class that there is not; the nearest is named.
+        ConfigError: A text is not a gate, or has an unknown metric or class; the message names the nearest one.
     """
     return [_parse(text, classes, overall_names(top_k)) for text in texts or ()]
 
@@ -95,7 +95,7 @@ def _parse(text: str, classes: Sequence[str], overall: Sequence[str]) -> Gate:
         return NotWorse(text.strip(), match["uri"])
     match = _THRESHOLD.fullmatch(text)
     if match is None:
-        raise ConfigError(f"evaluation.gates: {text!r} is no gate; {_EXPECTED}")
+        raise ConfigError(f"evaluation.gates: {text!r} is not a gate; {_EXPECTED}")
     metric, name = match["metric"], match["name"]
     if metric not in overall and metric not in PER_CLASS:
         raise ConfigError(
@@ -105,10 +105,10 @@ def _parse(text: str, classes: Sequence[str], overall: Sequence[str]) -> Gate:
         )
     if metric in PER_CLASS and name is None:
         raise ConfigError(
-            f"evaluation.gates: {text!r}: {metric} is of a class; expected {metric}[{classes[0]}] or macro_{metric}"
+            f"evaluation.gates: {text!r}: {metric} needs a class; expected {metric}[{classes[0]}] or macro_{metric}"
         )
     if metric in overall and name is not None:
-        raise ConfigError(f"evaluation.gates: {text!r}: {metric} is not of a class; expected it without [{name}]")
+        raise ConfigError(f"evaluation.gates: {text!r}: {metric} takes no class; expected it without [{name}]")
     if name is not None and name not in classes:
         known = f"; it has {', '.join(classes)}" if len(classes) <= 20 else ""
         nearest = did_you_mean(name, classes)
@@ -135,11 +135,11 @@ def judge(
     """Check a model against the gates.
 
     Args:
-        gates: What it has to reach.
-        evaluation: Its metrics.
-        outcomes: What it said of N samples.
+        gates: The gates.
+        evaluation: The metrics of the model.
+        outcomes: The predictions of the model for N samples.
         others: For each ``NotWorse``, by its URI: int (N,), the other model's predictions for the same samples; None
-            where there is no such model yet.
+            if that model does not exist yet.
     """
     return [
         _reached(gate, evaluation) if isinstance(gate, Threshold) else _compared(gate, outcomes, others[gate.uri])
@@ -157,10 +157,10 @@ def _reached(gate: Threshold, evaluation: Evaluation) -> Finding:
 
 def _compared(gate: NotWorse, outcomes: Outcomes, other: np.ndarray | None) -> Finding:
     if other is None:
-        return Finding(gate.text, True, "there is none yet")
+        return Finding(gate.text, True, "that model does not exist yet")
     test = mcnemar(outcomes.right, other == outcomes.labels)
     found = (
-        f"of {len(outcomes):,} samples, {test.lost:,} are right with that one alone and {test.won:,} with this one"
-        f" alone: p = {test.p_value:.3g}, {'below' if test.worse else 'not below'} {ALPHA}"
+        f"of {len(outcomes):,} samples, only that model is right on {test.lost:,} and only this one on {test.won:,}:"
+        f" p = {test.p_value:.3g}, {'below' if test.worse else 'not below'} {ALPHA}"
     )
     return Finding(gate.text, not test.worse, found)

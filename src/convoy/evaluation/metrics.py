@@ -10,7 +10,7 @@ from convoy.evaluation.calibration import reliability
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a model said of N samples, and what was true.
+    """Predictions of a model for N samples, and the true classes.
 
     Attributes:
         labels: int (N,) true classes.
@@ -31,12 +31,12 @@ class Outcomes:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether the most probable class is the true one: bool (N,)."""
+        """Return whether the most probable class is the true one: bool (N,)."""
         return self.predictions == self.labels
 
     @property
     def losses(self) -> np.ndarray:
-        """-log(probability of the true class), natural logarithm, at most 87.4: float64 (N,)."""
+        """Return -log(probability of the true class), natural logarithm, at most 87.4: float64 (N,)."""
         return -np.log(np.maximum(self.probability_of_true.astype(np.float64), np.finfo(np.float32).tiny))
 
 
@@ -51,8 +51,8 @@ class Evaluation:
         top_k_accuracy: Share of samples with fewer than k classes more probable than the true one.
         log_loss: Mean of -log(probability of the true class), natural logarithm.
         expected_calibration_error: Mean distance of confidence and accuracy, in 15 bins of the confidence.
-        precision: float (K,): of the samples predicted as the class, the share that is; 0 where there are none.
-        recall: float (K,): of the class's samples, the share predicted as such; 0 where there are none.
+        precision: float (K,): of the samples predicted as the class, the share that belongs to it; 0 if there are none.
+        recall: float (K,): of the class's samples, the share predicted as such; 0 if there are none.
         f1: float (K,): harmonic mean of the two.
         support: int (K,): samples of each class.
         confusion: int (K, K): rows are true classes, columns predictions.
@@ -71,7 +71,7 @@ class Evaluation:
     confusion: np.ndarray
 
     def overall(self) -> dict[str, float]:
-        """The metrics of the whole split, by name, as ``overall_names`` has them."""
+        """Return the metrics of the whole split by name, as in ``overall_names``."""
         values = {
             "accuracy": self.accuracy,
             f"top{self.top_k}_accuracy": self.top_k_accuracy,
@@ -82,7 +82,7 @@ class Evaluation:
         return values | {name: float(value) for name, value in by_class.items()}
 
     def per_class(self) -> dict[str, list[float]]:
-        """The metrics of each class, by name: lists of K values."""
+        """Return the metrics of each class by name: lists of K values."""
         return {name: getattr(self, name).tolist() for name in (*PER_CLASS, "support")}
 
 
@@ -91,7 +91,7 @@ UNBOUNDED = ("log_loss",)  # the others are from 0 to 1
 
 
 def overall_names(top_k: int) -> list[str]:
-    """Names of the metrics of a whole split."""
+    """Return the names of the metrics of a whole split."""
     by_class = ("macro_precision", "macro_recall", "macro_f1", "min_recall")
     return ["accuracy", f"top{top_k}_accuracy", "log_loss", "expected_calibration_error", *by_class]
 
@@ -99,7 +99,7 @@ def overall_names(top_k: int) -> list[str]:
 def class_metrics(
     hits: np.ndarray, support: np.ndarray, predicted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each class, 0 where there is nothing to divide by.
+    """Compute precision, recall and F1 of each class, 0 if the denominator is 0.
 
     Args:
         hits: int (..., K) samples of the class that were predicted as such.
@@ -116,7 +116,7 @@ def class_metrics(
 def class_summary(
     precision: np.ndarray, recall: np.ndarray, f1: np.ndarray, support: np.ndarray
 ) -> Mapping[str, np.ndarray]:
-    """Means over the classes, and the lowest recall of a class that has samples: (..., K) -> (...)."""
+    """Compute means over the classes, and the lowest recall of a class that has samples: (..., K) -> (...)."""
     return {
         "macro_precision": precision.mean(axis=-1),
         "macro_recall": recall.mean(axis=-1),
@@ -129,7 +129,7 @@ def evaluate(outcomes: Outcomes, num_classes: int, top_k: int) -> Evaluation:
     """Compute the metrics.
 
     Args:
-        outcomes: Of all samples.
+        outcomes: Outcomes of all samples.
         num_classes: K.
         top_k: k.
     """

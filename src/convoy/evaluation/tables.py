@@ -12,7 +12,7 @@ _MOST_CLASSES = 50
 
 
 def as_text(found: Evaluation, intervals: Intervals | None, classes: Sequence[str], findings: Sequence[Finding]) -> str:
-    """The tables that people read: of the classes, of the whole split, of the gates."""
+    """Format tables for people: of the classes, of the whole split, of the gates."""
     return "\n".join(
         [
             table(_class_rows(found, intervals, classes), ["class", *PER_CLASS, "support"]),
@@ -48,13 +48,13 @@ def _class_rows(found: Evaluation, intervals: Intervals | None, classes: Sequenc
 
 
 def as_fields(found: Evaluation, intervals: Intervals | None) -> dict[str, Any]:
-    """Fields of the job's JSON line."""
+    """Return the fields of the job's JSON line."""
     ends = {} if intervals is None else {"intervals": {name: list(ends) for name, ends in intervals.overall.items()}}
     return {"rows": found.rows, **found.overall(), **ends}
 
 
 def as_documents(found: Evaluation, intervals: Intervals | None, findings: Sequence[Finding]) -> dict[str, Any]:
-    """What is logged as JSON beside the table of the classes: name of a file -> its content."""
+    """Return the JSON documents to log beside the table of the classes: name of a file -> its content."""
     metrics: dict[str, Any] = {"rows": found.rows, "metrics": found.overall()}
     if intervals is not None:
         metrics["intervals"] = {

@@ -1,1 +1,1 @@
-"""Several trainings that differ in a few fields: their configurations, and what compares them."""
+"""Experiments with several trainings that differ in a few fields: their configurations and their comparison."""

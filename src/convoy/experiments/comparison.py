@@ -1,4 +1,4 @@
-"""What an experiment says, as numbers: a row for each variant, in the texts that a run and a terminal show."""
+"""Results of an experiment as numbers: a row for each variant, in the texts for a run and a terminal."""
 
 import csv
 import functools
@@ -28,19 +28,19 @@ _HEADER = {
     "note": "",
 }
 _WHOLE = ("seconds", "images_per_second")
-_HUGE = 1e7  # where digits say less than the power of ten
+_HUGE = 1e7  # from here on, numbers are written with an exponent
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant's figures.
+    """Results of a variant.
 
     Attributes:
         variant: Its name.
-        trials: Its trainings, those that failed among them.
-        mean: Name -> mean over the trainings that have a model; empty where none has.
-        std: Name -> sample standard deviation over them; empty where there are fewer than two.
-        recall: Mean recall of each class on the test split; empty where it was not measured.
+        trials: Its trainings, including failed ones.
+        mean: Name -> mean over the trainings that have a model; empty if none has.
+        std: Name -> sample standard deviation over them; empty if there are fewer than two.
+        recall: Mean recall of each class on the test split; empty if it was not measured.
     """
 
     variant: str
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def failure(self) -> str:
-        """Why trainings have no model; empty where all have."""
+        """Return why trainings have no model; empty if all have one."""
         failed = [trial for trial in self.trials if trial.status != "FINISHED"]
         if not failed:
             return ""
@@ -59,7 +59,7 @@ class Row:
         return f"{many}{failed[0].status.lower()}: {failed[0].failure or 'it did not end'}"
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it; numbers that are not finite become null."""
+        """Return values for JSON; numbers that are not finite become null."""
         values = {"variant": self.variant, "trainings": len(self.trials), **self.mean}
         values |= {f"{name}_std": value for name, value in self.std.items()}
         values |= {"run_ids": [trial.run_id for trial in self.trials], "failure": self.failure or None}
@@ -67,7 +67,7 @@ class Row:
 
 
 def rows_of(trials: Sequence[ChildRun], variants: Sequence[str]) -> list[Row]:
-    """Return a row for each variant that was begun, in the order of the variants."""
+    """Return a row for each variant with at least one training, in the order of the variants."""
     rows = []
     for variant in variants:
         own = tuple(trial for trial in trials if trial.variant == variant)
@@ -83,11 +83,11 @@ def rows_of(trials: Sequence[ChildRun], variants: Sequence[str]) -> list[Row]:
 
 
 def _figures(trial: ChildRun) -> dict[str, float]:
-    """A training's figures: of its last and best epoch, of the test, and how long it took."""
+    """Return a training's results: of its last and best epoch, of the test, and its duration."""
     last = trial.history[-1]
     accuracies = [epoch["val_accuracy"] for epoch in trial.history]
     best = int(np.nanargmax(accuracies)) if np.isfinite(accuracies).any() else len(accuracies) - 1
-    # Epochs are of equal length: the rate over all of them is the harmonic mean of theirs.
+    # Epochs have equal length: the rate over all of them is the harmonic mean of their rates.
     rate = len(trial.history) / sum(1 / epoch["images_per_second"] for epoch in trial.history)
     return {
         "epochs": float(len(trial.history)),
@@ -104,7 +104,7 @@ def _figures(trial: ChildRun) -> dict[str, float]:
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
-    """Return (cells, header) of the table; columns that nothing is known for are left out."""
+    """Return (cells, header) of the table; columns without any value are left out."""
     written: dict[str, Callable[[Row], str]] = {"variant": lambda row: row.variant, "note": lambda row: row.failure}
     for name in _HEADER.keys() - written.keys():
         written[name] = functools.partial(_with_spread, name=name, digits=0 if name in _WHOLE else 4)
@@ -122,14 +122,14 @@ def _with_spread(row: Row, name: str, digits: int) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table in Markdown."""
+    """Format the table as Markdown."""
     table, header = cells(rows)
     lines = [header, ["---"] * len(header), *table]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """A line for each training."""
+    """Format the trainings as CSV, a line for each."""
     lines = []
     for row in rows:
         for trial in row.trials:
@@ -145,13 +145,13 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """All there is, with the epochs of every training."""
+    """Format all results as JSON, with the epochs of every training."""
     values = [{**row.plain(), "trials": [asdict(trial) for trial in row.trials]} for row in rows]
     return json.dumps(_finite({"variants": values}), indent=1)
 
 
 def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not have by null."""
+    """Replace numbers that JSON cannot represent by null."""
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The chart of an experiment: curves of all variants over the epochs, and where each ended."""
+"""The chart of an experiment: curves of all variants over the epochs, and their final accuracies."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 
 from convoy.experiments.comparison import Row
 
-# After Paul Tol's "bright" and "vibrant" colours; the first seven are the furthest apart.
+# After Paul Tol's "bright" and "vibrant" colours; the first seven are the easiest to distinguish.
 _COLOURS = (
     "#4477aa",
     "#cc3311",
@@ -28,24 +28,24 @@ _COLOURS = (
 _LINES = ("-", "--", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 _SHARES = (0.001, 0.01, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9998)
-_EDGE = 1e-4  # nearest to 0 and 1 that a logit axis shows
-_LABEL_GAP = 0.062  # of an axes' height, between two labels
-_REASON = 52  # letters of a line
+_EDGE = 1e-4  # smallest distance from 0 and 1 that a logit axis shows
+_LABEL_GAP = 0.062  # between two labels, as a share of the axes' height
+_REASON = 52  # characters per line
 _FEW = 5
-_DIVERGED = 100  # times the usual first loss; one that stays at chance, where others learn fast, is far below
+_DIVERGED = 100  # times the usual first loss; a training that stays at chance is far below
 
 
 def comparison_picture(rows: Sequence[Row], title: str) -> Figure:
     """Draw loss and accuracy of training and validation, and the final accuracies.
 
-    Where trainings were repeated, lines are means over them and bands reach from the lowest to the highest.
+    If trainings were repeated, lines are means over them and bands reach from the lowest to the highest.
 
     Args:
-        rows: The variants; of those that failed the epochs that they have are drawn, and the reason stands in their
-            place among the final values.
-        title: Above the picture.
+        rows: The variants; of failed ones the existing epochs are drawn, and the reason takes the place of the final
+            value.
+        title: Title above the picture.
     """
-    apart = ConstrainedLayoutEngine(w_pad=0.12)  # inches: names at the curves' ends stand beside those of the bars
+    apart = ConstrainedLayoutEngine(w_pad=0.12)  # inches: names at the curves' ends are next to those of the bars
     figure = Figure(figsize=(15, 7.6), layout=apart)
     figure.suptitle(title, fontsize=13)
     grid = figure.add_gridspec(2, 3, width_ratios=(1, 1.25, 1.15))
@@ -77,7 +77,7 @@ def _style(index: int) -> dict[str, Any]:
 
 
 def _curve(axes: Axes, row: Row, name: str, style: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Draw one variant's curve; returns its end."""
+    """Draw one variant's curve; return its end."""
     longest = max((len(trial.history) for trial in row.trials), default=0)
     values = np.full((len(row.trials), longest), np.nan)
     for line, trial in zip(values, row.trials, strict=True):
@@ -97,7 +97,7 @@ def _curve(axes: Axes, row: Row, name: str, style: Mapping[str, Any]) -> tuple[f
 
 
 def _scale_loss(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric: str) -> None:
-    """Logarithmic where the values are positive; what diverges leaves at the top."""
+    """Use a logarithmic axis for positive values; curves that diverge leave it at the top."""
     values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
         return
@@ -113,7 +113,7 @@ def _scale_loss(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric: str
 
 
 def _scale_accuracy(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric: str) -> None:
-    """Logit where some come near 1, so that 98 % and 99 % are as far apart as 1 % and 2 %; else plain."""
+    """Use a logit axis for values near 1, so that 98 % and 99 % are as far apart as 1 % and 2 %; else a linear one."""
     values = values[np.isfinite(values)]
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     if not len(values):
@@ -138,7 +138,7 @@ def _scale_accuracy(axes: Axes, values: np.ndarray, rows: Sequence[Row], metric:
 def _label(
     axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]], ends: Sequence[tuple[float, float] | None]
 ) -> None:
-    """Name the curves at their ends, moved apart where they would lie on one another."""
+    """Label the curves at their ends, and move labels apart that would overlap."""
     to_axes = axes.transData + axes.transAxes.inverted()
     right = max((end[0] for end in ends if end), default=1.0)
     left = axes.get_xlim()[0]
@@ -171,7 +171,7 @@ def _label(
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Move sorted heights in 0 to 1 apart, so that neighbours are at least ``gap`` from one another.
 
-    There has to be room for all: ``gap`` times their number less one is at most 1.
+    There has to be room for all: ``gap`` times (their number - 1) is at most 1.
     """
     placed: list[float] = []
     for height in heights:
@@ -184,13 +184,13 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 
 
 def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]]) -> None:
-    """Bars of the accuracy on the test split, or else in validation, the best at the top."""
+    """Draw bars of the accuracy on the test split, or else in validation, the best at the top."""
     name = "test_accuracy" if any("test_accuracy" in row.mean for row in rows) else "val_accuracy"
     order = sorted(range(len(rows)), key=lambda i: rows[i].mean.get(name, -1.0))
     values = {i: [rows[i].mean[name], *_singles(rows[i], name)] for i in order if name in rows[i].mean}
     known = [value for of_row in values.values() for value in of_row]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    # Bars begin where they can be told apart; the axis says so.
+    # The axis begins where the bars can be distinguished, and its title says so.
     floor = 0.0 if low < 0.5 else max(0.0, low - max(0.6 * (high - low), 0.02))
     ceiling = floor + max(high - floor, 1e-6) * (1.5 if any(row.std for row in rows) else 1.28)
     for place, i in enumerate(order):
@@ -208,7 +208,7 @@ def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]])
             at = (floor, place - below)
             axes.annotate(text, at, (4, 0), textcoords="offset points", va="center", color=colour, fontsize=8.5)
     axes.set_xlim(floor, ceiling)
-    spare = max(0, _FEW - len(rows)) / 2  # few bars need not be thick
+    spare = max(0, _FEW - len(rows)) / 2  # keeps a small number of bars thin
     axes.set_ylim(-0.7 - spare, len(rows) - 0.3 + spare)
     axes.set_yticks(range(len(rows)), [_short(rows[i].variant, 22) for i in order])
     for label, i in zip(axes.get_yticklabels(), order, strict=True):
@@ -223,7 +223,7 @@ def _final(axes: Axes, rows: Sequence[Row], styles: Sequence[Mapping[str, Any]])
 
 
 def _singles(row: Row, name: str) -> list[float]:
-    """What each of several trainings reached."""
+    """Return the final value of each of several trainings."""
     done = [trial for trial in row.trials if trial.status == "FINISHED" and trial.history]
     if name == "test_accuracy":
         found = [trial.test.get("accuracy") for trial in done]
@@ -238,11 +238,11 @@ def _short(text: str, length: int) -> str:
 
 
 def recall_picture(rows: Sequence[Row], classes: Sequence[str]) -> Figure:
-    """Draw the share of each class's test images that each variant finds: variants down, classes across.
+    """Draw the recall of each variant for each class's test images: variants down, classes across.
 
     Args:
         rows: Variants with ``recall``.
-        classes: Their names, in its order.
+        classes: Their names, in the order of ``recall``.
     """
     recall = np.array([row.recall for row in rows])
     figure = Figure(figsize=(3 + 0.62 * len(classes), 1.9 + 0.42 * len(rows)), layout="constrained")

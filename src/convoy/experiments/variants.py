@@ -1,4 +1,4 @@
-"""Section ``experiment`` -> the configuration of every training."""
+"""Section ``experiment`` as the configurations of all trainings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ _SAME_FOR_ALL = ("training.resume", "training.find_learning_rate")
 
 @dataclass(frozen=True)
 class Variant:
-    """One side of a comparison.
+    """One variant of a comparison.
 
     Attributes:
-        name: As in the file.
-        changes: Field -> value, where it differs from the file.
-        configs: Of each repetition; they differ in ``training.seed`` alone.
+        name: Name as in the file.
+        changes: Field -> value that differs from the file.
+        configs: Configuration of each repetition; they differ only in ``training.seed``.
     """
 
     name: str
@@ -28,9 +28,9 @@ class Variant:
 
 
 def variants_of(config: Config) -> list[Variant]:
-    """Return the variants in the file's order, checked as if each were a file of its own.
+    """Return the variants in the file's order, checked as if each were a separate file.
 
-    Nothing is registered: of many models one would have to be chosen.
+    No model is registered, since only one of them could be used.
 
     Raises:
         ConfigError: There are none, one has an unknown or wrong field or one that has to be the same for all, or two
@@ -43,7 +43,7 @@ def variants_of(config: Config) -> list[Variant]:
         )
     for field in _SAME_FOR_ALL:
         if value := getattr(config.training, field.removeprefix("training.")):
-            raise ConfigError(f"{field} is {value!r}; an experiment takes none: use jobs/train.py")
+            raise ConfigError(f"{field} is {value!r}, which an experiment does not support: use jobs/train.py")
     tracking = replace(config.tracking, registered_model=None)
     base = replace(config, tracking=tracking, experiment=ExperimentConfig())
     variants: list[Variant] = []

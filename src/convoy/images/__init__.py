@@ -1,4 +1,4 @@
-"""Bytes -> uint8 images. Pure: shared by ingest and scoring, so that they cannot disagree."""
+"""Decoding and resizing of images to uint8. Pure: shared by ingest and scoring, so that their pixels are identical."""
 
 from convoy.images.array_spec import check_array, read_array
 from convoy.images.bad_image import REASONS, BadImage

@@ -1,4 +1,4 @@
-"""Samples that are no images but arrays: stored as they are, once they have been looked at."""
+"""Samples that are arrays instead of images: checked, and stored unchanged."""
 
 import math
 
@@ -18,7 +18,7 @@ def read_array(content: bytes) -> np.ndarray:
         BadImage: ``empty``, ``not_an_image``, ``corrupt``, ``truncated``, or ``unsupported`` for pickled objects.
     """
     if header.kind_of(content) != "npy":
-        raise BadImage("not_an_image", "no .npy file")
+        raise BadImage("not_an_image", "not a .npy file")
     shape, fortran, dtype, start = header.npy_layout(content)
     if dtype.hasobject:
         raise BadImage("unsupported", "a .npy of pickled objects")
@@ -33,11 +33,11 @@ def read_array(content: bytes) -> np.ndarray:
 
 
 def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
-    """Return a sample as it is, if it has the expected shape and type and a network can compute with its values.
+    """Return a sample unchanged, if it has the expected shape and type and values that are finite in float32.
 
     Raises:
-        BadImage: ``size`` for another shape or type; ``not_finite`` for NaN, infinity, or a float64 that a float32, in
-            which networks compute, cannot hold.
+        BadImage: ``size`` for another shape or type; ``not_finite`` for NaN, infinity, or a float64 outside the range
+            of float32, in which networks compute.
     """
     if sample.shape != spec.shape or sample.dtype != np.dtype(spec.dtype):
         raise BadImage("size", f"{ArraySpec(sample.shape, sample.dtype.name)}, {spec} expected")

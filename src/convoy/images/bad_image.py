@@ -1,17 +1,17 @@
-"""What is said of an image that cannot be used."""
+"""The exception for an unusable image, with its reason."""
 
 REASONS = (
     *("empty", "not_an_image", "truncated", "corrupt", "too_large", "unsupported", "size", "channels"),
     "not_finite",
 )
-"""Every reason that this package gives."""
+"""All reasons that this package uses."""
 
 
 class BadImage(Exception):
-    """An image that cannot be used.
+    """An image is unusable.
 
     Attributes:
-        reason: A short, fixed word for counting, one of ``REASONS``.
+        reason: A short, fixed word for statistics, one of ``REASONS``.
         detail: What exactly was found.
     """
 

@@ -1,10 +1,10 @@
-"""Encoded bytes -> pixels. The type is found from the content, never from a name.
+"""Decoding of encoded bytes to pixels. The type is detected from the content, never from a name.
 
-JPEGs are decoded by libjpeg-turbo through simplejpeg: it gives Pillow's very pixels, sooner, can decode at a reduced
-scale, and reports damage that Pillow hides. OpenCV decodes common PNGs, whose checksums are compared first. Pillow
-decodes everything else, and the JPEGs that simplejpeg does not know (CMYK, odd subsampling). The grey value of a colour
-JPEG is the luminance that the file stores; of any other colour image it is ITU-R 601's, rounded. The two differ by
-rounding, and where a colour was out of range.
+JPEGs are decoded by libjpeg-turbo through simplejpeg: it returns the same pixels as Pillow, is faster, can decode at a
+reduced scale, and reports damage that Pillow ignores. OpenCV decodes common PNGs, after their checksums are verified.
+Pillow decodes everything else, and JPEGs that simplejpeg does not support (CMYK, unusual subsampling). The grey value
+of a colour JPEG is the luminance that the file stores; of any other colour image it is ITU-R 601's, rounded. The two
+differ by rounding, and where a colour was out of range.
 """
 
 import struct
@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from convoy.images import header
 from convoy.images.bad_image import BadImage
 
-# How an image is brought upright: transposed, then flipped up-down, then left-right.
+# Operations that turn an image upright: transpose, then flip up-down, then flip left-right.
 _UPRIGHT = {
     2: (False, False, True),
     3: (False, True, True),
@@ -35,13 +35,13 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Picture:
-    """Decoded pixels, perhaps at a reduced scale.
+    """Decoded pixels, possibly at a reduced scale.
 
     Attributes:
         pixels: uint8 array of shape (rows, columns, channels), upright.
-        height: Of the image at full scale.
-        width: Of the image at full scale.
-        box: (left, top, right, bottom): where the image is within ``pixels``. A reduced scale ends within a pixel.
+        height: Height of the image at full scale.
+        width: Width of the image at full scale.
+        box: (left, top, right, bottom) of the image within ``pixels``. At a reduced scale it may end within a pixel.
     """
 
     pixels: np.ndarray
@@ -55,7 +55,8 @@ def decode(content: bytes, channels: int) -> np.ndarray:
 
     Args:
         content: The encoded file.
-        channels: 1 for grey, 3 for RGB; other kinds are converted: alpha is composed on black, 16 bits keep the high 8.
+        channels: 1 for grey, 3 for RGB. Other kinds are converted: alpha is composited on black, and of 16 bits the
+            upper 8 are kept.
 
     Returns:
         uint8 array of shape (height, width, channels), upright (EXIF orientation is applied).
@@ -68,12 +69,12 @@ def decode(content: bytes, channels: int) -> np.ndarray:
 
 
 def read(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> Picture:
-    """Decode as ``decode`` does, a JPEG at a reduced scale where that is enough.
+    """Decode as ``decode`` does, but a JPEG at a reduced scale if that is sufficient.
 
     Args:
         content: The encoded file.
         channels: 1 or 3.
-        eighths: (height, width) of the upright image -> the scale that is enough, 1 to 8 eighths.
+        eighths: (height, width) of the upright image -> the sufficient scale, 1 to 8 eighths.
     """
     kind = header.kind_of(content)
     try:
@@ -87,7 +88,7 @@ def read(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> P
         raise
     except MemoryError:
         raise BadImage("too_large", f"the {kind} does not fit into memory") from None
-    except Exception as error:  # a decoder may fail on hostile bytes in any way; the job must go on
+    except Exception as error:  # a decoder may raise anything for malicious bytes; the job must continue
         text = str(error) or type(error).__name__
         early = isinstance(error, EOFError | IndexError) or "truncated" in text.lower() or "requires a buffer" in text
         raise BadImage("truncated" if early else "corrupt", f"the {kind}: {text.splitlines()[0]}") from None
@@ -103,12 +104,12 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
         header.check_size(width, height)
         if space in ("CMYK", "YCCK"):
-            simplejpeg.decode_jpeg(content, "CMYK", min_height=1, min_width=1)  # small and quick: is it damaged?
+            simplejpeg.decode_jpeg(content, "CMYK", min_height=1, min_width=1)  # a fast check for damage
             return _jpeg_by_pillow(content, channels)
         orientation = header.jpeg_orientation(content)
         upright_width, upright_height = header.upright(width, height, orientation)
         scale = eighths(upright_height, upright_width) if min(height, width) >= 8 else 8
-        # simplejpeg is asked for a size: the one that only this scale has (8 rows or more differ at every scale).
+        # simplejpeg takes a size: pass the one that only this scale has (8 rows or more differ at every scale).
         least = (-(-height * scale // 8), -(-width * scale // 8)) if scale < 8 else (0, 0)
         pixels = simplejpeg.decode_jpeg(
             content, "GRAY" if channels == 1 else "RGB", min_height=least[0], min_width=least[1]
@@ -119,9 +120,9 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
             raise BadImage("truncated", f"the jpeg: {text}") from None
         if text.startswith("Corrupt JPEG data"):
             raise BadImage("corrupt", f"the jpeg: {text}") from None
-        if _jpeg_header_is_cut(content):  # Pillow would call it corrupt where a segment has just ended
+        if _jpeg_header_is_cut(content):  # Pillow reports "corrupt" at the end of a segment
             raise BadImage("truncated", f"the jpeg ends after {len(content)} bytes, before its pixels") from None
-        return _jpeg_by_pillow(content, channels)  # a harmless oddity, or damage that Pillow finds as well
+        return _jpeg_by_pillow(content, channels)  # a harmless anomaly, or damage that Pillow finds too
     box = (0.0, 0.0, width * scale / 8, height * scale / 8)
     if orientation == 1:
         return Picture(pixels, height, width, box)
@@ -129,7 +130,7 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
 
 
 def _jpeg_header_is_cut(content: bytes) -> bool:
-    """Whether the JPEG ends before its pixels begin."""
+    """Return whether the JPEG ends before its pixels begin."""
     try:
         for _ in header.jpeg_segments(content):
             pass
@@ -158,7 +159,7 @@ def _png(content: bytes, channels: int) -> tuple[np.ndarray, int]:
         if name == b"eXIf":
             orientation = header.exif_orientation(bytes(payload))
     if bits == 8 and colour in (0, 2) and not names & {b"tRNS", b"acTL"}:
-        # Most PNGs are of this kind, and OpenCV takes half of Pillow's time for a small one.
+        # Most PNGs are of this kind, and OpenCV decodes small ones twice as fast as Pillow.
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise BadImage("corrupt", "the PNG's pixels cannot be decoded")
@@ -170,12 +171,12 @@ def _png(content: bytes, channels: int) -> tuple[np.ndarray, int]:
 
 
 def _scale_transparency(image: Image.Image, bits: int) -> None:
-    """Give the transparent grey or colour the range that Pillow gives the pixels."""
+    """Scale the transparent grey or colour to the range of Pillow's pixels."""
     transparent = image.info.get("transparency")
     if image.mode == "L" and isinstance(transparent, int) and bits < 8:
         image.info["transparency"] = transparent * 255 // (2**bits - 1)
     elif image.mode == "RGB" and isinstance(transparent, tuple) and bits == 16:
-        image.info["transparency"] = tuple(value >> 8 for value in transparent)  # the pixels' low bytes are gone
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)  # Pillow drops the pixels' low bytes
 
 
 def _other(kind: str, content: bytes, channels: int) -> tuple[np.ndarray, int]:
@@ -185,8 +186,8 @@ def _other(kind: str, content: bytes, channels: int) -> tuple[np.ndarray, int]:
     image = header.open_with(header.PLUGINS[kind], content)
     header.check_size(*image.size)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks on damaged metadata
-        image.load()  # brings a TIFF upright
+        warnings.simplefilter("ignore")  # warnings about damaged metadata
+        image.load()  # turns a TIFF upright
     if image.mode == "F":
         raise BadImage("unsupported", f"the {kind} has floating-point pixels, whose range is unknown")
     return _converted(image, channels), header.webp_orientation(content) if kind == "webp" else 1
@@ -203,7 +204,7 @@ def _npy(content: bytes, channels: int) -> np.ndarray:
 
 
 def convert(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Bring uint8 pixels of shape (H, W) or (H, W, 1 | 3) to 1 or 3 channels, as files are converted."""
+    """Convert uint8 pixels of shape (H, W) or (H, W, 1 | 3) to 1 or 3 channels, in the same way as files."""
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
@@ -216,7 +217,7 @@ def convert(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _converted(image: Image.Image, channels: int) -> np.ndarray:
-    """The pixels of an image in any of Pillow's modes, (H, W, channels)."""
+    """Return the pixels of an image in any of Pillow's modes, (H, W, channels)."""
     mode = "L" if channels == 1 else "RGB"
     transparent = image.info.get("transparency")
     if image.mode.startswith("I"):  # 16- and 32-bit grey: keep the high byte instead of clipping
@@ -234,7 +235,7 @@ def _converted(image: Image.Image, channels: int) -> np.ndarray:
 
 
 def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Bring pixels upright."""
+    """Turn pixels upright."""
     if orientation == 1:
         return pixels
     transposed, up_down, left_right = _UPRIGHT[orientation]
@@ -246,7 +247,7 @@ def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
 def _turn_box(
     box: tuple[float, float, float, float], pixels: np.ndarray, orientation: int
 ) -> tuple[float, float, float, float]:
-    """Where a box that begins at the top left is after ``_turn``."""
+    """Return the place of a box that begins at the top left, after ``_turn``."""
     transposed, up_down, left_right = _UPRIGHT[orientation]
     rows, columns, (_, _, right, bottom) = *pixels.shape[:2], box
     if transposed:

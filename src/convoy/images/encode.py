@@ -1,4 +1,4 @@
-"""Pixels -> files, for storage; and which files may be stored as they are."""
+"""Encoding of pixels for storage, and a check whether a file can be stored unchanged."""
 
 import struct
 import zlib
@@ -13,15 +13,15 @@ from convoy.images.header import ImageInfo
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode uint8 pixels (H, W, 1 | 3) as PNG.
 
-    Every row is stored as its difference from the one above, compressed at zlib's quickest level: about twice as fast
-    as Pillow's encoder at that level, files 2 % larger on photographs and 7 % on digits.
+    Every row is stored as its difference from the one above, compressed at zlib's fastest level: about twice as fast
+    as Pillow's encoder at that level, with files 2 % larger for photographs and 7 % larger for digits.
     """
     height, width, channels = pixels.shape
     flat = pixels.reshape(height, width * channels)
     rows = np.empty((height, 1 + width * channels), np.uint8)
     rows[:, 0] = 2  # PNG's filter "up"
     rows[0, 1:] = flat[0]
-    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])  # modulo 256, as PNG has it
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])  # modulo 256, as in PNG
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
     return b"".join(
         (
@@ -36,12 +36,12 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
     """Encode uint8 pixels (H, W, 1 | 3) as baseline JPEG.
 
-    Colour is stored at full resolution (4:4:4). What is stored is about as small as the network's input, where halved
-    colour costs most: at 32x32 pixels, 4:2:0 takes 0.92 of the bytes and 2 dB.
+    Colour is stored at full resolution (4:4:4). Stored images are about as small as the network's input, where
+    subsampled colour loses most: at 32x32 pixels, 4:2:0 needs 0.92 of the bytes and loses 2 dB.
 
     Args:
         pixels: The image.
-        quality: libjpeg's, 1 to 100.
+        quality: libjpeg's quality, 1 to 100.
     """
     pixels = np.ascontiguousarray(pixels)
     if pixels.shape[2] == 1:
@@ -50,9 +50,9 @@ def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
 
 
 def fits(info: ImageInfo, geometry: Geometry) -> bool:
-    """Whether a file can be stored as it is: any decoder makes of it what ``prepare`` does.
+    """Return whether a file can be stored unchanged: any decoder returns the same pixels as ``prepare``.
 
-    The header alone is judged: that the pixels can be decoded is for ``prepare`` to find out.
+    Only the header is checked; ``prepare`` checks whether the pixels can be decoded.
     """
     return (
         info.kind in ("png", "jpeg")

@@ -1,4 +1,4 @@
-"""The size that every image is brought to, and what a stored sample looks like as an array."""
+"""The target size of images, and the shape and type of a stored sample."""
 
 import math
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Shape and type that all samples of a dataset have.
+    """Shape and type of all samples of a dataset.
 
     Attributes:
-        shape: Of one sample; the last axis is that of the channels.
+        shape: Shape of one sample, channels last.
         dtype: NumPy's name of the type of its values, e.g. ``float32``.
     """
 
@@ -20,7 +20,7 @@ class ArraySpec:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one sample's values."""
+        """Return the number of bytes of one sample's values."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
@@ -29,11 +29,11 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Target geometry; it travels with the dataset and then inside the model.
+    """Target geometry of images; it is stored in the dataset and in the model.
 
     Attributes:
-        height: Pixels.
-        width: Pixels.
+        height: Height in pixels.
+        width: Width in pixels.
         channels: 1 (grey) or 3 (RGB).
         resize: ``stretch`` | ``letterbox`` | ``center_crop`` | ``none``.
         interpolation: ``nearest`` | ``bilinear`` | ``bicubic`` | ``lanczos`` | ``area``.
@@ -47,10 +47,10 @@ class Geometry:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
+        """Return (height, width, channels)."""
         return (self.height, self.width, self.channels)
 
     @property
     def spec(self) -> ArraySpec:
-        """Of an image that was brought to this geometry."""
+        """Return the shape and type of an image with this geometry."""
         return ArraySpec(self.shape, "uint8")

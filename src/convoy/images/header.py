@@ -1,4 +1,4 @@
-"""What a file's header says of its image, read without decoding a pixel. The type is found from the content."""
+"""Reading of image headers without decoding pixels. The type is detected from the content."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, TiffImagePlugin, WebP
 from convoy.images.bad_image import BadImage
 
 MAX_PIXELS = 100_000_000
-"""Larger images are refused from their header, before memory is spent on them."""
+"""Larger images are rejected by their header, before memory is allocated for them."""
 
 PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "webp": WebPImagePlugin.WebPImageFile,
@@ -22,23 +22,23 @@ PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "tiff": TiffImagePlugin.TiffImageFile,
 }
 _GREY_MODES = ("1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L")
-# The frames that libjpeg decodes and every other decoder does too: baseline, extended and progressive Huffman coding.
+# Frames that libjpeg and every other decoder support: baseline, extended and progressive Huffman coding.
 _COMMON_FRAMES = (0xC0, 0xC1, 0xC2)
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a header says.
+    """The content of an image's header.
 
     Attributes:
         kind: ``jpeg`` | ``png`` | ``webp`` | ``bmp`` | ``gif`` | ``tiff`` | ``npy``.
-        width: Pixels, after EXIF orientation.
-        height: Pixels, after EXIF orientation.
-        channels: 1 where the image is grey, else 3.
-        bits: Per sample, as stored (of a palette: per index).
-        plain: Pixels are stored upright, opaque, and as grey or colour values: every decoder gives the same ones.
-        orientation: EXIF's, 1 (upright) to 8.
+        width: Width in pixels, after EXIF orientation.
+        height: Height in pixels, after EXIF orientation.
+        channels: 1 if the image is grey, else 3.
+        bits: Bits per value, as stored (with a palette: per index).
+        plain: Whether pixels are stored upright, opaque, and as grey or colour values: every decoder returns the same.
+        orientation: EXIF orientation, 1 (upright) to 8.
     """
 
     kind: str
@@ -90,7 +90,7 @@ def identify(content: bytes) -> ImageInfo:
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise ``BadImage``: ``too_large`` or ``empty``, for a size that is not decoded."""
+    """Raise ``BadImage`` (``too_large`` or ``empty``) for a size that is not decoded."""
     if width < 1 or height < 1:
         raise BadImage("empty", f"{width}x{height} pixels")
     if width * height > MAX_PIXELS:
@@ -98,12 +98,12 @@ def check_size(width: int, height: int) -> None:
 
 
 def upright(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """(width, height) after EXIF orientation."""
+    """Return (width, height) after EXIF orientation."""
     return (height, width) if orientation >= 5 else (width, height)
 
 
 def exif_orientation(exif: bytes) -> int:
-    """EXIF's orientation, 1 to 8, from the TIFF structure that holds it; 1 where it is missing or makes no sense."""
+    """Return the EXIF orientation, 1 to 8, from its TIFF structure; 1 if it is missing or invalid."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -121,11 +121,11 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, payload) of every segment before the pixels."""
+    """Yield (marker, payload) of every segment before the pixels."""
     at = 2
     while True:
         if content[at] != 0xFF:
-            raise BadImage("corrupt", f"byte {at} of the JPEG is no marker")
+            raise BadImage("corrupt", f"byte {at} of the JPEG is not a marker")
         marker = content[at + 1]
         at += 1
         if marker == 0xFF:  # padding
@@ -141,20 +141,20 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def jpeg_orientation(content: bytes) -> int:
-    """The JPEG's EXIF orientation; 1 where there is none."""
-    if content.find(b"Exif\0\0", 0, 1 << 18) < 0:  # most files have none, and a search is quick
+    """Return the JPEG's EXIF orientation; 1 if there is none."""
+    if content.find(b"Exif\0\0", 0, 1 << 18) < 0:  # most files have none, and the search is fast
         return 1
     try:
         for marker, payload in jpeg_segments(content):
             if marker == 0xE1 and payload.startswith(b"Exif\0\0"):
                 return exif_orientation(payload)
     except (struct.error, IndexError, BadImage):
-        pass  # whether the file is damaged is for the decoder to say
+        pass  # the decoder reports damage
     return 1
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """(name, payload) of every chunk to the last, checksums checked: damage in pixels shows nowhere else."""
+    """Yield (name, payload) of every chunk, with checksums verified: nothing else reveals damaged pixels."""
     at, end, view = 8, len(content), memoryview(content)
     while True:
         if at + 12 > end:
@@ -167,7 +167,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if zlib.crc32(view[at + 4 : at + 8 + length]) != int.from_bytes(
             view[at + 8 + length : at + 12 + length], "big"
         ):
-            raise BadImage("corrupt", f"the checksum of the PNG's chunk {name!r} at byte {at} does not fit")
+            raise BadImage("corrupt", f"the checksum of the PNG's chunk {name!r} at byte {at} does not match")
         yield name, payload
         if name == b"IEND":
             return
@@ -175,7 +175,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def png_size(content: bytes) -> tuple[int, int, int, int]:
-    """(width, height, bits, colour type) of a PNG."""
+    """Return (width, height, bits, colour type) of a PNG."""
     if content[12:16] != b"IHDR":
         raise BadImage("truncated" if len(content) < 16 else "corrupt", "the PNG does not begin with its header")
     width, height, bits, colour = struct.unpack_from(">IIBB", content, 16)
@@ -183,7 +183,7 @@ def png_size(content: bytes) -> tuple[int, int, int, int]:
 
 
 def webp_size(content: bytes) -> tuple[int, int, bool]:
-    """(width, height, whether there may be alpha or animation) of a WebP."""
+    """Return (width, height, whether there may be alpha or animation) of a WebP."""
     form = content[12:16]
     if form == b"VP8X":
         flags, width, height = struct.unpack_from("<I3s3s", content, 20)
@@ -198,7 +198,7 @@ def webp_size(content: bytes) -> tuple[int, int, bool]:
 
 
 def webp_orientation(content: bytes) -> int:
-    """The WebP's EXIF orientation; 1 where there is none."""
+    """Return the WebP's EXIF orientation; 1 if there is none."""
     at = 12
     while at + 8 <= len(content):
         (length,) = struct.unpack_from("<I", content, at + 4)
@@ -209,7 +209,7 @@ def webp_orientation(content: bytes) -> int:
 
 
 def npy_layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """(shape, whether in Fortran's order, dtype, where the values begin) of a ``.npy`` file."""
+    """Return (shape, whether in Fortran order, dtype, offset of the values) of a ``.npy`` file."""
     file = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(file)
@@ -218,13 +218,13 @@ def npy_layout(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     except ValueError as error:
         reason = "truncated" if "EOF" in str(error) else "corrupt"
         raise BadImage(reason, f"the .npy header: {str(error).splitlines()[0]}") from None
-    except Exception as error:  # the header is a Python literal: anything may be written there
+    except Exception as error:  # the header is a Python literal with arbitrary content
         raise BadImage("corrupt", f"the .npy header: {type(error).__name__}") from None
     return shape, fortran, dtype, file.tell()
 
 
 def npy_header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """What ``npy_layout`` returns, of a uint8 image."""
+    """Return the same as ``npy_layout``, for a uint8 image."""
     shape, fortran, dtype, start = npy_layout(content)
     if dtype != np.uint8:
         raise BadImage("unsupported", f"a .npy of {dtype}, uint8 expected")
@@ -246,7 +246,7 @@ def _jpeg(content: bytes) -> ImageInfo:
 
 def _png(content: bytes) -> ImageInfo:
     width, height, bits, colour = png_size(content)
-    check_size(width, height)  # before the walk over what may be many chunks
+    check_size(width, height)  # before the loop over possibly many chunks
     orientation, grey, plain = 1, colour in (0, 4), colour in (0, 2)
     for name, payload in png_chunks(content):
         if name == b"eXIf":
@@ -275,7 +275,7 @@ def _by_pillow(content: bytes) -> ImageInfo:
     kind = kind_of(content)
     image = open_with(PLUGINS[kind], content)
     orientation = exif_orientation(content) if kind == "tiff" else 1
-    width, height = image.size  # Pillow has turned a TIFF's already, but for version 9
+    width, height = image.size  # Pillow has already turned a TIFF's, except in version 9
     if orientation >= 5 and isinstance(image, TiffImagePlugin.TiffImageFile) and width == image.tag_v2.get(256):
         width, height = height, width
     grey = image.mode in _GREY_MODES
@@ -285,13 +285,13 @@ def _by_pillow(content: bytes) -> ImageInfo:
 
 
 def open_with(plugin: type[ImageFile.ImageFile], content: bytes) -> ImageFile.ImageFile:
-    """Read a header by one of Pillow's plugins, or raise ``BadImage``."""
+    """Open an image with one of Pillow's plugins, or raise ``BadImage``."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on damaged files
-            # Not Image.open: that tries every plugin it knows, Ghostscript's among them, and has a limit of its own.
+            warnings.simplefilter("ignore")  # Pillow's warnings about damaged files
+            # Not Image.open: it tries every plugin, including Ghostscript's, and has its own limit.
             return plugin(io.BytesIO(content))
-    except Exception as error:  # a parser may fail on hostile bytes in any way; the job must go on
+    except Exception as error:  # a parser may raise anything for malicious bytes; the job must continue
         early = "truncated" in str(error).lower() or "requires a buffer" in str(error)
         raise BadImage("truncated" if early else "corrupt", f"{type(error).__name__}: {error}") from None
 

@@ -1,4 +1,4 @@
-"""An image brought to the geometry that the network takes."""
+"""Resizing of images to the geometry of the network's input."""
 
 import math
 
@@ -17,28 +17,28 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,
 }
-# Decoded pixels per target pixel that a JPEG decoded at a reduced scale must have at least: those with which each
-# filter comes equally close to its result on a full decode, 3 grey levels and 33 dB (tests/images/test_scaled.py).
-# Bilinear blurs more than the eighth that may be missing; area averages whole pixels, so it needs more; nearest picks.
+# Minimum number of decoded pixels per target pixel for a JPEG decoded at a reduced scale: with these, each filter's
+# result is equally close to that of a full decode, 3 grey levels and 33 dB (tests/images/test_scaled.py). Bilinear
+# blurs more than the eighth that may be missing; area averages whole pixels, so it needs more; nearest picks pixels.
 _PIXELS_NEEDED = {"bilinear": 0.85, "bicubic": 1.0, "lanczos": 1.0, "area": 2.0}
 _NEARLY = 0.75
-"""From so many target pixels per source pixel on bilinear scaling needs no antialiasing; OpenCV takes a quarter of
-Pillow's time for it."""
+"""Target pixels per source pixel from which bilinear scaling needs no antialiasing; OpenCV is four times as fast as
+Pillow there."""
 _SCALES = (1, 2, 3, 4, 5)  # eighths; 6 and 7 take longer than a full decode, whose inverse DCT is vectorised
 
 
 def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Bring an encoded or decoded image to the target geometry.
+    """Convert an encoded or decoded image to the target geometry.
 
-    A JPEG that will be made smaller may be decoded at a reduced scale: its pixels then differ a little from those of a
-    full decode followed by the same antialiased scaling (on photographs by 1 to 3 grey levels in the mean).
+    A JPEG that is reduced in size may be decoded at a reduced scale: its pixels then differ slightly from those of a
+    full decode followed by the same antialiased scaling (for photographs by 1 to 3 grey levels on average).
 
     Args:
         payload: Encoded bytes, or uint8 pixels of shape (H, W) or (H, W, 1 | 3).
         geometry: The target.
 
     Returns:
-        uint8 array of shape ``geometry.shape``; the very pixels of the source when the size fits.
+        uint8 array of shape ``geometry.shape``; the unchanged pixels of the source if the size matches.
 
     Raises:
         BadImage: The bytes cannot be decoded, or the policy is ``none`` and the size differs.
@@ -47,7 +47,7 @@ def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def prepare_measured(payload: bytes | np.ndarray, geometry: Geometry) -> tuple[np.ndarray, tuple[int, int]]:
-    """Bring an image to the target geometry, as ``prepare``; return it and its (height, width) before, upright."""
+    """Convert an image as ``prepare`` does; return it and its original (height, width), upright."""
     if isinstance(payload, np.ndarray):
         pixels = convert(payload, geometry.channels)
         height, width = pixels.shape[:2]
@@ -59,7 +59,7 @@ def prepare_measured(payload: bytes | np.ndarray, geometry: Geometry) -> tuple[n
 
 
 def _eighths(height: int, width: int, geometry: Geometry) -> int:
-    """The scale, in eighths, at which a JPEG of that size has enough pixels for the geometry."""
+    """Return the scale, in eighths, at which a JPEG of that size has enough pixels for the geometry."""
     if geometry.resize == "none" or geometry.interpolation not in _PIXELS_NEEDED:
         return 8
     sides = (height / geometry.height, width / geometry.width)
@@ -69,7 +69,7 @@ def _eighths(height: int, width: int, geometry: Geometry) -> int:
 
 
 def _fit(picture: Picture, geometry: Geometry) -> np.ndarray:
-    """Resize by the geometry's policy."""
+    """Resize according to the geometry's policy."""
     height, width = picture.height, picture.width
     target = (geometry.height, geometry.width)
     if (height, width) == target:
@@ -105,7 +105,7 @@ def _scale(
         across, down = width / (right - left), height / (bottom - top)
         if min(across, down) >= _NEARLY:
             cut = pixels[int(top) : math.ceil(bottom), int(left) : math.ceil(right)]
-            # Given factors and no size, OpenCV scales by these: the box may end within a pixel.
+            # With factors instead of a size, OpenCV scales exactly by these: the box may end within a pixel.
             scaled = cv2.resize(cut, None, fx=across, fy=down, interpolation=cv2.INTER_LINEAR)
             return scaled[:height, :width].reshape(height, width, pixels.shape[2])
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

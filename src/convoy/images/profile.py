@@ -1,6 +1,6 @@
-"""What the images of a collection look like, in few numbers: brightness and size, in bins. Pure.
+"""Profile of a collection of images: histograms of brightness and size. Pure.
 
-Ingest counts the training images, the model carries what it found, and scoring counts its own images in the same bins.
+Ingest counts the training images, the model stores the result, and scoring counts its images in the same bins.
 """
 
 import itertools
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 BINS = 10
-"""Bins that quantiles make: deciles, as is usual for the population stability index."""
+"""Number of quantile bins: deciles, as is usual for the population stability index."""
 
 
 @dataclass(frozen=True)
 class Bins:
-    """How often whole numbers were found, in bins.
+    """A histogram of whole numbers.
 
     Attributes:
         edges: Ascending. Bin i holds ``edges[i - 1] < value <= edges[i]``; the first and the last one are open.
-        counts: Of each bin, one more than edges.
+        counts: Count of each bin; there is one more bin than edges.
     """
 
     edges: list[int]
@@ -32,12 +32,12 @@ class Bins:
             raise ValueError(f"{len(self.counts)} counts for {len(self.edges)} edges")
 
     def count(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
-        """Count values (N,), each so many times (N,), once by default, in these bins; returns int64 (bins,)."""
+        """Return the counts, int64 (bins,), of values (N,); each counts ``times`` (N,), by default once."""
         found = np.searchsorted(np.asarray(self.edges, np.int64), values, side="left")
         return np.bincount(found, times, minlength=len(self.counts)).astype(np.int64)
 
     def labels(self) -> list[str]:
-        """Which values each bin holds, in words."""
+        """Return a text for the range of values of each bin."""
         if not self.edges:
             return ["any"]
         inner = [(before + 1, last) for before, last in itertools.pairwise(self.edges)]
@@ -47,12 +47,12 @@ class Bins:
 
 @dataclass(frozen=True)
 class ImageProfile:
-    """The images of a training split.
+    """Profile of the images of a training split.
 
     Attributes:
-        brightness: As ``brightness`` measures it, after resizing.
-        height: Pixels, before resizing, upright.
-        width: Pixels, before resizing, upright.
+        brightness: Brightness as returned by ``brightness``, after resizing.
+        height: Height in pixels, before resizing, upright.
+        width: Width in pixels, before resizing, upright.
     """
 
     brightness: Bins
@@ -61,18 +61,18 @@ class ImageProfile:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageProfile":
-        """From what ``dataclasses.asdict`` makes of a profile."""
+        """Return a profile from the result of ``dataclasses.asdict``."""
         return cls(**{name: Bins(list(bins["edges"]), list(bins["counts"])) for name, bins in values.items()})
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
-    """Measure the brightness of images.
+    """Return the brightness of images.
 
     Args:
         images: uint8 (N, H, W, C).
 
     Returns:
-        int64 (N,): the mean of each one's values, rounded down: 0 to 255.
+        int64 (N,): the mean of each image's values, rounded down: 0 to 255.
     """
     values = math.prod(images.shape[1:])
     # 32 bits are twice as fast, and hold the sum of 16 million values.
@@ -81,22 +81,22 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 
 def quantile_bins(counts: Mapping[int, int], bins: int = BINS) -> Bins:
-    """Choose bins that hold about as many values each.
+    """Return bins with about equal counts.
 
-    A value that fills a bin on its own gets one of its own, even at the ends: of images that all have one size, larger
-    and smaller ones fall into other bins.
+    A value that fills a bin by itself gets a separate bin, even at the ends: if all images have one size, larger and
+    smaller ones fall into other bins.
 
     Args:
-        counts: Value -> how often it was found.
-        bins: How many bins are wanted; there are fewer where few values differ, and more around frequent ones.
+        counts: Value -> how often it occurs.
+        bins: Requested number of bins; there are fewer if there are few distinct values, and more around frequent ones.
 
     Returns:
-        The bins; each holds less than twice its share of the values, or a single one.
+        The bins; each holds less than twice its share of the values, or a single value.
     """
     values = sorted(value for value, count in counts.items() if count)
     found = np.array([counts[value] for value in values], np.int64)
     total = int(found.sum())
-    reached = np.cumsum(found) * bins // max(1, total)  # how many quantiles lie at or below each value
+    reached = np.cumsum(found) * bins // max(1, total)  # number of quantiles at or below each value
     edges = set()
     for i, value in enumerate(values):
         if reached[i] > (reached[i - 1] if i else 0):

@@ -1,4 +1,4 @@
-"""A geometry for images of which nothing is known but a sample."""
+"""Proposal of a geometry from a sample of images."""
 
 from collections.abc import Iterable
 from statistics import median
@@ -8,20 +8,20 @@ from convoy.images.geometry import Geometry
 from convoy.images.header import ImageInfo
 
 _STEP, _LEAST, _MOST = 32, 32, 512
-_SAME_SHAPE = 1.2  # the widest aspect ratio over the narrowest, up to which stretching does little harm
+_SAME_SHAPE = 1.2  # largest ratio of aspect ratios for which stretching is acceptable
 
 
 def propose(infos: Iterable[ImageInfo]) -> tuple[Geometry, str]:
     """Propose a geometry from a sample of images.
 
-    Images of one size keep it. Others are brought to the median height and width, rounded to multiples of 32 between 32
-    and 512: stretched where they have about the same shape, with a border (``letterbox``) where they do not.
+    If all images have one size, it is kept. Otherwise the size is the median height and width, rounded to multiples of
+    32 between 32 and 512; images are stretched if they have about the same aspect ratio, else padded (``letterbox``).
 
     Returns:
-        The geometry, and one line that says why.
+        The geometry, and a one-line reason.
 
     Raises:
-        BadImage: ``empty``, when there is no image to judge by.
+        BadImage: ``empty``, if there is no image.
     """
     sample = list(infos)
     if not sample:

@@ -1,4 +1,4 @@
-"""Files of a dataset -> pixels, where they are wanted."""
+"""Decoding of a dataset's files into existing arrays."""
 
 import numpy as np
 import simplejpeg
@@ -7,18 +7,18 @@ from convoy.images import header
 from convoy.images.bad_image import BadImage
 from convoy.images.decode import decode
 
-_MAGIC = 12  # bytes by which kinds of files are known
+_MAGIC = 12  # bytes that identify the type of a file
 
 
 def decode_stored(content: bytes | memoryview, out: np.ndarray) -> None:
-    """Decode a file that ingest stored, so an upright one: the pixels that ``decode`` gives, without another copy.
+    """Decode a file stored by ingest, which is upright, into an array; the pixels are those of ``decode``.
 
     Args:
         content: The encoded file; a JPEG is not copied.
         out: uint8 (height, width, channels), contiguous; it is overwritten.
 
     Raises:
-        BadImage: As ``decode``, and ``corrupt`` where the image has another size.
+        BadImage: As ``decode``, and ``corrupt`` if the image has another size.
     """
     if header.kind_of(bytes(content[:_MAGIC])) == "jpeg":
         try:
@@ -27,7 +27,7 @@ def decode_stored(content: bytes | memoryview, out: np.ndarray) -> None:
                 simplejpeg.decode_jpeg(content, "GRAY" if out.shape[2] == 1 else "RGB", buffer=out)
                 return
         except ValueError:
-            pass  # ``decode`` says what is wrong, or reads it in another way
+            pass  # ``decode`` reports the error, or decodes it with Pillow
     image = decode(bytes(content), out.shape[2])
     if image.shape != out.shape:
         raise BadImage("corrupt", f"the image has shape {image.shape}, not {out.shape}")

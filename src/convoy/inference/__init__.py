@@ -1,1 +1,1 @@
-"""Images -> predictions, on Spark's workers."""
+"""Predictions for images, computed on Spark's workers."""

@@ -1,9 +1,9 @@
-"""Rows of any size through Arrow batches of bounded size.
+"""Rows of any size in Arrow batches of bounded size.
 
-Spark bounds an Arrow batch by its number of rows alone (``spark.sql.execution.arrow.maxRecordsPerBatch``), so that a
-thousand photographs of 5 MB would be sent to a Python worker at once. Here the JVM cuts large values into rows of
-their own, which follow each other; the worker puts them together again. In Arrow's memory pieces that follow each other
-are adjacent, so nothing is copied for it but where a batch ends between two.
+Spark bounds an Arrow batch only by its number of rows (``spark.sql.execution.arrow.maxRecordsPerBatch``), so that a
+thousand photographs of 5 MB would be sent to a Python worker at once. Here the JVM cuts large values into several
+consecutive rows, and the worker joins them. In Arrow's memory consecutive pieces are adjacent, so nothing is copied
+unless a batch ends between two pieces.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _LEAST = 4 << 10
 
 
 def piece_bytes(records: int) -> int:
-    """Bytes of a piece, with that many records per batch (0: no limit, as for Spark)."""
+    """Return the bytes of a piece for a number of records per batch (0: no limit, as for Spark)."""
     return max(_LEAST, _BATCH_BYTES // (records or 10_000))
 
 
@@ -32,7 +32,7 @@ def split(rows: DataFrame, name: str, size: int) -> DataFrame:
         size: Bytes of a piece.
 
     Returns:
-        The same columns and ``PIECE``, the piece's number from 0; columns but this one are null in further pieces.
+        The same columns and ``PIECE``, the piece's number from 0; other columns are null in further pieces.
     """
     struct = rows.schema[name].dataType.typeName() == "struct"
     whole = quoted(name)["data"] if struct else quoted(name)
@@ -53,13 +53,13 @@ def split(rows: DataFrame, name: str, size: int) -> DataFrame:
 
 
 def quoted(name: str) -> Column:
-    """The column of that name, whatever signs it has."""
+    """Return the column of that name, which may contain any characters."""
     return F.col("`" + name.replace("`", "``") + "`")
 
 
 def join(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Iterator[pa.RecordBatch]:
-    """Put the rows together that ``split`` has cut; batches hold whole rows, in order, without ``PIECE``."""
-    open_row: list[pa.RecordBatch] = []  # pieces of one row, whose last one may not have come yet
+    """Join the rows that ``split`` has cut; the batches hold whole rows, in order, without ``PIECE``."""
+    open_row: list[pa.RecordBatch] = []  # pieces of one row, whose last piece may not have arrived yet
     for batch in batches:
         if not batch.num_rows:
             continue
@@ -73,7 +73,7 @@ def join(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Iterator[pa
                 yield _one_row(open_row, name)
                 open_row = []
             end = batch.num_rows
-            if _length(_data(batch, name), end - 1) == size:  # a full piece: the row may go on in the next batch
+            if _length(_data(batch, name), end - 1) == size:  # a full piece: the row may continue in the next batch
                 end = int(starts[-1])
                 open_row = [batch.slice(end)]
             if end > begin:
@@ -83,7 +83,7 @@ def join(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Iterator[pa
 
 
 def _data(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """The binary values that were cut."""
+    """Return the binary values that were cut."""
     column = batch.column(batch.schema.get_field_index(name))
     if pa.types.is_struct(column.type):
         column = column.flatten()[column.type.get_field_index("data")]
@@ -96,7 +96,7 @@ def _length(data: pa.Array, row: int) -> int:
 
 
 def _whole_rows(batch: pa.RecordBatch, starts: np.ndarray, name: str) -> pa.RecordBatch:
-    """Rows that begin at these indices and end where the next begins."""
+    """Return the rows that begin at these indices and end where the next one begins."""
     if len(starts) == batch.num_rows:
         return _without_piece(batch)
     data = _data(batch, name)

@@ -1,4 +1,4 @@
-"""What runs on Spark's workers: Arrow batches in, Arrow batches with predictions out."""
+"""The functions that run on Spark's workers: Arrow batches in, Arrow batches with predictions out."""
 
 import os
 import sys
@@ -25,17 +25,17 @@ _MODELS_KEPT = 3  # per Python worker: a query may have several
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """What a worker needs to score.
+    """Settings of a worker that scores.
 
     Attributes:
         model: The package, broadcast once to every executor.
         batch_size: Most images per call of the network.
         threads: Threads for TensorFlow and for decoding, each.
-        outputs: Which columns to add.
+        outputs: Columns to add.
         half_precision: Compute in 16 bits.
         column: Name of the column with the images.
-        kind: What it holds.
-        kept: Names of the input's columns that stay.
+        kind: Kind of its values.
+        kept: Names of the input's columns to keep.
         gauge: Counts brightness and sizes; None counts nothing.
     """
 
@@ -54,9 +54,9 @@ _loaded: dict[tuple[int, int, bool, bool], Predictor] = {}
 
 
 def predictor(task: ScoreTask) -> Predictor:
-    """The task's predictor, loaded once per Python worker and kept between tasks."""
+    """Return the task's predictor, loaded once per Python worker and kept between tasks."""
     package = task.model.value
-    # Not the URI: another store may have the same one.
+    # Not by URI: the same URI may exist in another store.
     key = (hash(package.keras_file), task.batch_size, task.outputs.embeddings, task.half_precision)
     found = _loaded.pop(key, None)
     if found is None:
@@ -69,7 +69,7 @@ def predictor(task: ScoreTask) -> Predictor:
 
 
 def _claim_devices(threads: int) -> None:
-    """Before TensorFlow's first computation in this process: its threads, and the GPUs that Spark gave to the task."""
+    """Set TensorFlow's threads and the task's GPUs, before TensorFlow's first computation in this process."""
     context = TaskContext.get()
     gpus = context.resources().get("gpu") if context is not None else None
     if gpus is not None and "tensorflow" not in sys.modules:
@@ -80,15 +80,15 @@ def _claim_devices(threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         for device in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(device, True)  # other workers may share it
+            tf.config.experimental.set_memory_growth(device, True)  # other workers may share the device
     except RuntimeError:
-        pass  # it has computed already, for another query
+        pass  # TensorFlow has been initialised already, by another query
 
 
 def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.RecordBatch]:
-    """Add the predictions to batches of whole rows; one batch out for each in.
+    """Add the predictions to batches of whole rows; yield one batch for each.
 
-    While the network works on some images, threads decode the next.
+    While the network works on some images, threads decode the next ones.
     """
     package = task.model.value
     with Sampler(task.kind, package.geometry, package.spec, task.threads) as sampler:
@@ -98,7 +98,7 @@ def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.Rec
         count = 0
         current = next(started, None)
         while current is not None:
-            following = next(started, None)  # its threads begin before the network does
+            following = next(started, None)  # its threads start before the network does
             samples, batch = current
             answers.append(_answer(samples.wait(), task))
             if task.gauge is not None:
@@ -118,7 +118,7 @@ def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.Rec
 def _start(
     batches: Iterable[pa.RecordBatch], task: ScoreTask, sampler: Sampler
 ) -> Iterator[tuple[Samples, pa.RecordBatch | None]]:
-    """Cut batches into equal parts, one per call of the network; the batch comes with its last part."""
+    """Cut batches into equal parts, one per call of the network; the batch is yielded with its last part."""
     for batch in batches:
         most = predictor(task).batch_size
         column = batch.column(batch.schema.get_field_index(task.column))
@@ -129,7 +129,7 @@ def _start(
 
 
 def _answer(samples: Samples, task: ScoreTask) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and embeddings; what has an error is zero, and costs nothing where nothing else is there."""
+    """Return probabilities and embeddings; zeros for errors, without calling the network if all rows have errors."""
     network = predictor(task)
     if len(samples.errors) < len(samples.images):
         return network.predict_all(samples.images)
@@ -162,7 +162,7 @@ def _tables(batches: Iterable[pa.RecordBatch], columns: list[str]) -> Iterator[p
 def list_row_groups(
     batches: Iterable[pa.RecordBatch], row_groups: Sequence[tuple[str, int]]
 ) -> Iterator[pa.RecordBatch]:
-    """Turn rows (id) into the row groups of those indices."""
+    """Convert rows (id) to the row groups with those indices."""
     for batch in batches:
         files, indices = zip(*(row_groups[i] for i in batch.column("id").to_pylist()), strict=True)
         yield pa.RecordBatch.from_pydict({"file": list(files), "row_group": pa.array(indices, pa.int32())})
@@ -171,7 +171,7 @@ def list_row_groups(
 def measure_row_groups(
     batches: Iterable[pa.RecordBatch], task: ScoreTask, others: Sequence[ScoreTask], codec: str
 ) -> Iterator[pa.RecordBatch]:
-    """For every row of whole row groups: the columns of ``measure_columns``."""
+    """Yield the columns of ``measure_columns`` for every row of whole row groups."""
     spec = task.model.value.spec
     for table in _tables(batches, ["image", "label"]):
         images = np.concatenate(decode_column(table.column("image"), codec, spec.shape, dtype=spec.dtype))
@@ -191,6 +191,6 @@ def measure_row_groups(
 
 
 def measure_columns(others: int) -> str:
-    """Schema of what is measured of a row: of the model, and the predictions of so many other models."""
+    """Return the schema of a row's measurements: those of the model, and predictions of the given number of others."""
     own = "label int, prediction_index int, rank_of_true int, probability_of_true float, confidence float"
     return ", ".join([own, *(f"other_{i} int" for i in range(others))])

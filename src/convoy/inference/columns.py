@@ -1,4 +1,4 @@
-"""Which column of a DataFrame holds the images, and whether the model can take them."""
+"""The column of a DataFrame that holds the images, and whether the model accepts it."""
 
 import math
 
@@ -38,14 +38,14 @@ _EXPECTED = "expected image files (binary), their paths (string), Spark's image 
 
 
 def image_column(rows: DataFrame, given: str | None) -> tuple[str, Kind]:
-    """Return the name of the column with the images, and what it holds.
+    """Return the name of the column with the images, and the kind of its values.
 
     Args:
         rows: Any DataFrame.
-        given: Its name; None is the first of ``content``, ``image`` and ``path`` that there is.
+        given: Its name; None is the first of ``content``, ``image`` and ``path`` that exists.
 
     Raises:
-        ConfigError: There is no such column, or it cannot hold images; the message names the columns there are.
+        ConfigError: There is no such column, or it cannot hold images; the message names the existing columns.
     """
     types = {field.name: field.dataType for field in rows.schema}
     there = ", ".join(f"{name} ({kind.simpleString()[:40]})" for name, kind in types.items())
@@ -73,7 +73,7 @@ def _kind(found: DataType) -> Kind | None:
 
 
 def _elements(found: DataType) -> tuple[int, DataType]:
-    """(depth, type of the elements) of nested arrays."""
+    """Return (depth, type of the elements) of nested arrays."""
     depth = 0
     while isinstance(found, ArrayType):
         depth, found = depth + 1, found.elementType
@@ -81,17 +81,17 @@ def _elements(found: DataType) -> tuple[int, DataType]:
 
 
 def check_fits(rows: DataFrame, name: str, kind: Kind, package: ModelPackage) -> None:
-    """Raise where the model cannot take what a column holds, as far as its type tells.
+    """Raise an error if the model cannot take the values of a column, as far as its type shows.
 
     Raises:
-        ModelError: It cannot.
+        ModelError: The model cannot take them.
         ConfigError: Spark would send too many large arrays at once.
     """
     spec = package.spec
     if kind in ("path", "struct") and package.geometry is None:
         what = "paths of images" if kind == "path" else "images"
         raise ModelError(
-            f"{package.uri} takes arrays, {spec}, and column {name!r} holds {what}; give arrays of numbers"
+            f"{package.uri} takes arrays, {spec}, but column {name!r} holds {what}; give arrays of numbers"
         )
     if kind != "array":
         return
@@ -100,20 +100,20 @@ def check_fits(rows: DataFrame, name: str, kind: Kind, package: ModelPackage) ->
     depths = {1, len(spec.shape), *([len(spec.shape) - 1] if spec.shape[-1] == 1 and len(spec.shape) > 1 else [])}
     if depth not in depths:
         raise ModelError(
-            f"{package.uri} takes samples of {spec}, and column {name!r} is {found.simpleString()}; expected flat"
+            f"{package.uri} takes samples of {spec}, but column {name!r} is {found.simpleString()}; expected flat"
             f" arrays of {math.prod(spec.shape)} numbers, or arrays nested {len(spec.shape)} deep"
         )
     size = math.prod(spec.shape) * _NUMBER_BYTES[type(element)]
     records = int(str(rows.sparkSession.conf.get(_RECORDS))) or 10_000
     if size * records > _MOST_BATCH_BYTES:
         raise ConfigError(
-            f"{_RECORDS} is {records:,}, and so many arrays of {size:,} bytes do not fit into a worker; set it to"
+            f"{_RECORDS} is {records:,}, but that many arrays of {size:,} bytes do not fit into a worker; set it to"
             f" {max(1, _MOST_BATCH_BYTES // 4 // size):,} or less"
         )
 
 
 def check_names(rows: DataFrame, kept: tuple[str, ...], outputs: Outputs) -> None:
-    """Raise ``ConfigError`` for columns to keep that are not there, or have the name of one that is added."""
+    """Raise ``ConfigError`` for columns to keep that are missing, or that have the name of an added column."""
     added = {field.name for field in outputs.fields}
     missing = [name for name in kept if name not in rows.columns]
     if missing:

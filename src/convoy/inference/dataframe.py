@@ -36,29 +36,29 @@ def score_images(
 ) -> DataFrame:
     """Classify the images of a DataFrame, lazily, on Spark's workers.
 
-    Every row of the input is a row of the result; one that cannot be scored says why in ``error``.
+    Every row of the input is a row of the result; for a row that cannot be scored, ``error`` gives the reason.
 
     Args:
-        df: With a column of image files (binary; the codec ``raw`` of datasets too), of their paths (string), of
-            Spark's image structs, or of arrays of numbers that have the model's shape, flat or nested.
-        model: MLflow model URI, e.g. ``models:/digits@champion``, looked up at the tracking URI that MLflow is set to.
-        image_column: The column; None is the first of ``content``, ``image`` and ``path`` that there is.
-        columns: Columns of ``df`` to keep; None keeps all of them, the images too.
-        top_k: Add ``top_k``, array<struct<prediction, prediction_index, probability>>, the first one first.
+        df: DataFrame with a column of image files (binary; the codec ``raw`` of datasets too), of their paths (string),
+            of Spark's image structs, or of arrays of numbers that have the model's shape, flat or nested.
+        model: MLflow model URI, e.g. ``models:/digits@champion``, resolved at MLflow's current tracking URI.
+        image_column: The column; None is the first of ``content``, ``image`` and ``path`` that exists.
+        columns: Columns of ``df`` to keep; None keeps all of them, including the images.
+        top_k: Add ``top_k``, array<struct<prediction, prediction_index, probability>>, the most probable first.
         probabilities: Add ``probabilities``, array<float>, by class index.
-        embeddings: Add ``embedding``, array<float>: what reaches the last layer that has weights.
+        embeddings: Add ``embedding``, array<float>: the input of the last layer that has weights.
         half_precision: Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.
         batch_size: Most images per call of the network.
-        gauge: Counts what the images look like while they are scored; None counts nothing.
+        gauge: Counts brightness and sizes of the images while they are scored; None counts nothing.
 
     Returns:
         The columns kept, then ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``,
-        ``model_version``, then what was asked for.
+        ``model_version``, then the requested ones.
 
     Raises:
-        ConfigError: No such column, one of a type that is no image, one whose name scoring needs, or a bad option.
+        ConfigError: No such column, one of a type that cannot hold images, a reserved name, or an invalid option.
         ModelError: The model cannot take the column.
-        TrackingError: No such model; the message lists what there is.
+        TrackingError: There is no such model; the message lists the existing ones.
     """
     name, kind = checks.image_column(df, image_column)
     outputs = checked_outputs(top_k, probabilities, embeddings, batch_size)
@@ -79,7 +79,7 @@ def score_images(
 
 
 def checked_outputs(top_k: int | None, probabilities: bool, embeddings: bool, batch_size: int) -> Outputs:
-    """Return the outputs asked for; raises ``ConfigError`` where a number is below 1."""
+    """Return the requested outputs; raises ``ConfigError`` if a number is below 1."""
     for name, value in (("top_k", top_k), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} is {value}; expected at least 1")
@@ -93,7 +93,7 @@ def score_task(
     outputs: Outputs | None = None,
     half_precision: bool = False,
 ) -> ScoreTask:
-    """Send a model to the executors."""
+    """Broadcast a model to the executors, and return the task that scores with it."""
     threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
     return ScoreTask(spark.sparkContext.broadcast(package), batch_size, threads, outputs or Outputs(), half_precision)
 
@@ -115,10 +115,10 @@ def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: st
 
 
 def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: str, package: ModelPackage) -> DataFrame:
-    """One row (file, row_group) per row group of a split, spread over the workers.
+    """Return one row (file, row_group) per row group of a split, distributed over the workers.
 
     Raises:
-        DatasetError: No such split.
+        DatasetError: There is no such split.
         ModelError: The model takes samples of another shape or type, or has other classes.
     """
     entry = manifest.split(split)
@@ -137,4 +137,4 @@ def check_dataset(package: ModelPackage, manifest: Manifest) -> None:
             " model was trained on, or ingest with its geometry"
         )
     if manifest.classes != package.classes:
-        raise ModelError(f"{package.uri} knows the classes {package.classes}, {what} has {manifest.classes}")
+        raise ModelError(f"{package.uri} has the classes {package.classes}, {what} has {manifest.classes}")

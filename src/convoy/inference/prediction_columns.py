@@ -1,4 +1,4 @@
-"""What the network says, as columns: built from arrays, without a step per row."""
+"""Predictions as columns, built from arrays without a step per row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ _CLASS = [
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which columns are asked for, beside the five that always come.
+    """The requested columns, beside the five that are always present.
 
     Attributes:
-        top_k: Column ``top_k``: so many most probable classes, the first one first.
+        top_k: Column ``top_k``: the given number of most probable classes, the most probable first.
         probabilities: Column ``probabilities``: of all classes, by index.
-        embeddings: Column ``embedding``: what the last layer with weights takes.
+        embeddings: Column ``embedding``: the input of the last layer with weights.
     """
 
     top_k: int | None = None
@@ -33,7 +33,7 @@ class Outputs:
 
     @property
     def fields(self) -> list[StructField]:
-        """The columns' names and Spark types, in order."""
+        """Return the columns' names and Spark types, in order."""
         columns = [*_CLASS, StructField("error", StringType()), StructField("model_version", StringType())]
         columns += [StructField("top_k", ArrayType(StructType(_CLASS)))] if self.top_k else []
         columns += [StructField("probabilities", ArrayType(FloatType()))] if self.probabilities else []
@@ -53,9 +53,9 @@ def result_columns(
     Args:
         probabilities: float32 (N, K).
         embeddings: float32 (N, D), or (N, 0).
-        errors: Row -> why it cannot be scored; its other values do not count.
+        errors: Row -> why it cannot be scored; its other values are ignored.
         package: The model.
-        outputs: Which columns.
+        outputs: The requested columns.
 
     Returns:
         Name -> column of N values, in the order of ``Outputs.fields``.
@@ -87,7 +87,7 @@ def result_columns(
 
 
 def _top(probabilities: np.ndarray, k: int, names: pa.Array, mask: np.ndarray | None) -> pa.Array:
-    # Stable, so that the first of equal ones is the one that ``argmax`` gives.
+    # Stable, so that of equal values the first one comes first, as with ``argmax``.
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     values = np.take_along_axis(probabilities, order, axis=1)
     index = pa.array(order.ravel().astype(np.int32))
@@ -97,7 +97,7 @@ def _top(probabilities: np.ndarray, k: int, names: pa.Array, mask: np.ndarray | 
 
 
 def _lists(values: pa.Array, count: int, mask: np.ndarray | None) -> pa.Array:
-    """Lists of one length; null where the mask is set."""
+    """Return lists of equal length; null where the mask is set."""
     offsets = np.arange(count + 1, dtype=np.int32) * (len(values) // count if count else 0)
     null = None if mask is None else pa.array(mask)
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=null)

@@ -1,4 +1,4 @@
-"""A packaged model in this process: samples -> class probabilities. Knows nothing of Spark."""
+"""A packaged model in this process: samples -> class probabilities. Independent of Spark."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,18 +11,17 @@ from convoy.models.lazy_import import import_tensorflow
 from convoy.models.package import ModelPackage
 
 _BATCH_BYTES, _GPU_BATCH_BYTES = 8 << 20, 64 << 20
-"""Of the samples in one call of the network: more does not make it faster, and activations are many times larger."""
+"""Limit of the samples in one call of the network: more is not faster, and activations are many times larger."""
 
 
 class Predictor:
     """A loaded network.
 
-    It is traced once, for batches of any size. On a GPU, whose kernels are chosen anew for each size, the last batch is
-    padded.
+    It is traced once, for batches of any size. On a GPU, which selects kernels for each size, the last batch is padded.
 
     Args:
         package: The model.
-        batch_size: Most samples per call of the network; of large samples fewer are taken.
+        batch_size: Most samples per call of the network; fewer if samples are large.
         embeddings: Compute the embeddings too: the input of the last layer that has weights.
         half_precision: Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.
 
@@ -30,7 +29,7 @@ class Predictor:
         batch_size: Samples per call.
 
     Raises:
-        ModelError: The network is refused, or does not give one probability per class.
+        ModelError: The network is unsafe, or does not return one probability per class.
     """
 
     def __init__(
@@ -69,13 +68,13 @@ class Predictor:
         return self.predict_all(images)[0]
 
     def predict_all(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict.
+        """Return the probabilities and embeddings of samples.
 
         Args:
             images: (N, H, W, C), or (N, ...), of the model's shape and dtype; any N.
 
         Returns:
-            float32 (N, K) probabilities, and float32 (N, D) embeddings, D = 0 where none were asked for.
+            float32 (N, K) probabilities, and float32 (N, D) embeddings, D = 0 if they were not requested.
         """
         answers = list(self._batches(images))
         if len(answers) == 1:
@@ -98,7 +97,7 @@ class Predictor:
 def most_probable(
     probabilities: np.ndarray, errors: Mapping[int, str]
 ) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Choose the class of each sample.
+    """Return the most probable class of each sample.
 
     Args:
         probabilities: float32 (N, K).
@@ -111,14 +110,14 @@ def most_probable(
     index = probabilities.argmax(axis=1).astype(np.int32) if count else np.empty(0, np.int32)
     best = probabilities[np.arange(count), index]
     reasons = dict(errors)
-    # ``argmax`` finds NaN first: then the best one is it.
+    # ``argmax`` returns the index of the first NaN if there is one, so ``best`` is NaN then.
     for row in np.flatnonzero(~np.isfinite(best)):
-        reasons.setdefault(int(row), "not_finite: the network gives nan for it")
+        reasons.setdefault(int(row), "not_finite: the network returns nan for it")
     return index, best, reasons
 
 
 def _last_input(network: Any) -> Any:
-    """What the last layer with weights takes, the classifier."""
+    """Return the input of the last layer with weights, the classifier."""
     for layer in reversed(network.layers):
         if layer.weights:
             return layer.input

@@ -1,6 +1,6 @@
 """A logged model as MLflow serves it: image files in, class names and probabilities out.
 
-MLflow imports this module from the model's own copy of the source. Neither Spark nor MLflow is needed, nor what trains.
+MLflow imports this module from the model's own copy of the source. It needs no Spark, MLflow or training code.
 """
 
 import base64
@@ -22,7 +22,7 @@ _BATCH = 256
 
 
 class Classifier:
-    """What ``mlflow.pyfunc.load_model`` wraps.
+    """The object that ``mlflow.pyfunc.load_model`` wraps.
 
     Args:
         package: The model.
@@ -33,15 +33,15 @@ class Classifier:
         self._predictor = Predictor(package, _BATCH)
 
     def predict(self, data: Any) -> pd.DataFrame:
-        """Classify.
+        """Classify samples.
 
         Args:
             data: For a model of images: a DataFrame, or a dictionary, whose column ``image`` (or only column) has image
                 files, as bytes or as base64 text. For a model of arrays: (N, ...) of the model's shape and dtype.
 
         Returns:
-            A row per sample: ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``. Where there
-            is an error, the others are None; elsewhere it is None.
+            A row per sample: ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``. If there is
+            an error, the others are None; otherwise ``error`` is None.
         """
         package, predictor = self._package, self._predictor
         images = package.geometry is not None
@@ -57,7 +57,7 @@ class Classifier:
         return _table(np.concatenate(probabilities), errors, package, getattr(data, "index", None))
 
     def _image(self, value: Any, out: np.ndarray) -> str | None:
-        """Write the pixels of a file; returns why there are none."""
+        """Write the pixels of a file into an array; return the reason if that fails."""
         assert self._package.geometry is not None
         try:
             out[:] = prepare(_content(value), self._package.geometry)
@@ -106,7 +106,7 @@ def _content(value: Any) -> bytes:
         try:
             return base64.b64decode("".join(value.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise BadImage("not_an_image", "the text is no base64") from None
+            raise BadImage("not_an_image", "the text is not base64") from None
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
@@ -123,10 +123,10 @@ def _table(probabilities: np.ndarray, errors: dict[int, str], package: ModelPack
         "error": np.array([reasons.get(row) for row in range(len(index))], object),
     }
     if reasons:
-        # None is a null in JSON; NaN would be none.
+        # None becomes null in JSON; NaN does not.
         for name in ("prediction", "prediction_index", "probability"):
             columns[name] = columns[name].astype(object)
             columns[name][list(reasons)] = None
     labels = rows if rows is not None and len(rows) == len(index) else pd.RangeIndex(len(index))
-    # With its dtype given, pandas 3 leaves a column of text and None as it is; else it would turn None into NaN.
+    # With an explicit dtype, pandas 3 keeps None in a column of text; otherwise it would turn it into NaN.
     return pd.DataFrame({name: pd.Series(values, labels, values.dtype) for name, values in columns.items()})

@@ -1,4 +1,4 @@
-"""A column of images, in any of the forms that a DataFrame has them in -> samples as the network takes them."""
+"""A column of images, in any form that a DataFrame can hold, converted to samples for the network."""
 
 import math
 import os
@@ -18,21 +18,21 @@ from convoy.dataset.storage import raw
 from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
 
 Kind = Literal["bytes", "path", "struct", "array"]
-"""Of a column: encoded files, their paths, Spark's image structs, or arrays of numbers."""
+"""Kinds of columns: encoded files, their paths, Spark's image structs, or arrays of numbers."""
 
 _READERS = 4
-"""Threads that read files, at least: they wait for a disk or a network more than they compute."""
+"""Minimum of threads that read files: they wait for a disk or a network more than they compute."""
 _TASKS = 4  # per thread and batch, so that all threads end at about the same time
 
 
 @dataclass
 class Samples:
-    """Samples that threads may still be at work on.
+    """Samples that threads may still be writing.
 
     Attributes:
-        images: (N, ...) of the network's shape and dtype; zero where there is an error.
+        images: (N, ...) of the network's shape and dtype; zero for rows with an error.
         errors: Row -> why it cannot be scored.
-        sizes: int32 (N, 2), height and width of the images as they came; None where they are stored for the network.
+        sizes: int32 (N, 2), original height and width of the images; None if they are stored in the network's geometry.
     """
 
     images: np.ndarray
@@ -41,7 +41,7 @@ class Samples:
     futures: list[Future[None]] = field(default_factory=list)
 
     def wait(self) -> "Samples":
-        """Wait for the threads; returns itself."""
+        """Wait for the threads; return the object itself."""
         for future in self.futures:
             future.result()
         self.futures.clear()
@@ -49,13 +49,13 @@ class Samples:
 
 
 class Sampler:
-    """Threads that turn Arrow columns into samples.
+    """Threads that convert Arrow columns to samples.
 
     Args:
-        kind: What the columns hold.
-        geometry: What images are brought to; None where the samples are arrays.
+        kind: Kind of the columns.
+        geometry: Target geometry of images; None if the samples are arrays.
         spec: Shape and type of a sample.
-        threads: How many threads decode.
+        threads: Number of decoding threads.
     """
 
     def __init__(self, kind: Kind, geometry: Geometry | None, spec: ArraySpec, threads: int) -> None:
@@ -65,7 +65,7 @@ class Sampler:
         self._buffers = Buffers()
 
     def start(self, column: pa.Array) -> Samples:
-        """Begin to make samples of a column; one that cannot be used gets an error, and never raises."""
+        """Start to convert a column to samples; one that cannot be used gets an error, and nothing is raised."""
         if self._kind == "array":
             return arrays(column, self._spec)
         if self._kind == "bytes" and (images := _views(column, self._spec)) is not None:
@@ -108,7 +108,7 @@ class Sampler:
         if not content:
             raise BadImage("empty", "there are no bytes")
         if not content.startswith(prefix) or len(content) != len(prefix) + spec.nbytes:
-            raise BadImage("size", f"{len(content):,} bytes that are no .npy of {spec}")
+            raise BadImage("size", f"{len(content):,} bytes that are not a .npy of {spec}")
         return check_array(np.frombuffer(content, spec.dtype, offset=len(prefix)).reshape(spec.shape), spec)
 
     def __enter__(self) -> "Sampler":
@@ -130,7 +130,7 @@ def _file(value: pa.Scalar) -> bytes:
     try:
         return read_file(os.path.expanduser(value.as_py()))
     except UnicodeDecodeError:
-        raise OSError("the path is no UTF-8") from None
+        raise OSError("the path is not UTF-8") from None
 
 
 def _pixels(value: pa.Scalar) -> bytes:
@@ -140,7 +140,7 @@ def _pixels(value: pa.Scalar) -> bytes:
 
 
 def _views(column: pa.Array, spec: ArraySpec) -> np.ndarray | None:
-    """The samples of a column that holds nothing but ``.npy`` files of this shape and type, not copied; else None."""
+    """Return the samples of a column of ``.npy`` files of this shape and type, without a copy; else None."""
     if column.null_count or not len(column):
         return None
     prefix = np.frombuffer(raw.header(spec.shape, spec.dtype), np.uint8)
@@ -157,9 +157,9 @@ def _views(column: pa.Array, spec: ArraySpec) -> np.ndarray | None:
 
 
 def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
-    """Make samples of lists of numbers, flat or nested as the shape is, all rows at once.
+    """Convert lists of numbers, flat or nested like the shape, to samples, all rows at once.
 
-    A row is refused that has another shape, a null, or a value that the sample's type cannot hold.
+    A row gets an error if it has another shape, a null, or a value that the sample's type cannot hold.
     """
     samples = Samples(np.zeros((len(column), *spec.shape), spec.dtype))
     good = column.is_valid().to_numpy(zero_copy_only=False)
@@ -167,7 +167,7 @@ def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
         samples.errors[int(row)] = "empty: the array is null"
     depth = _depth(column.type)
     lengths = spec.shape[:depth] if depth > 1 else (math.prod(spec.shape),)
-    level, owner = column.filter(pa.array(good)), np.flatnonzero(good)  # of each list of this level: its row
+    level, owner = column.filter(pa.array(good)), np.flatnonzero(good)  # owner: the row of each list of this level
     wrong = np.zeros(len(column), bool)
     counts = []
     for length in lengths:
@@ -178,7 +178,7 @@ def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
     values, holes = _numbers(level)
     wrong[owner[holes]] = True
     for row in np.flatnonzero(wrong):
-        samples.errors[int(row)] = f"size: no array of {lengths if depth > 1 else lengths[0]} numbers, {spec} expected"
+        samples.errors[int(row)] = f"size: not {lengths if depth > 1 else lengths[0]} numbers, {spec} expected"
     whole = good & ~wrong
     values = values[~wrong[owner]].reshape(int(whole.sum()), math.prod(spec.shape))
     rows = np.flatnonzero(whole)
@@ -188,16 +188,16 @@ def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
         if values.dtype.kind == "f":
             fits &= (values == np.floor(values)).all(axis=1)
         for row in rows[~fits]:
-            samples.errors[int(row)] = f"size: a value that is no whole number from {limits.min} to {limits.max}"
+            samples.errors[int(row)] = f"size: a value that is not a whole number from {limits.min} to {limits.max}"
         rows, values = rows[fits], values[fits]
-    with np.errstate(over="ignore"):  # what becomes infinite is refused
+    with np.errstate(over="ignore"):  # values that become infinite get an error
         samples.images[rows] = values.astype(spec.dtype).reshape(len(rows), *spec.shape)
     _refuse_not_finite(samples, spec)
     return samples
 
 
 def _numbers(level: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The values, and where they are null."""
+    """Return the values, and where they are null."""
     holes = level.is_null().to_numpy(zero_copy_only=False)
     return (level.fill_null(0) if level.null_count else level).to_numpy(zero_copy_only=False), holes
 

@@ -1,4 +1,4 @@
-"""What ``scoring.input`` names -> a scored DataFrame: a folder, a glob, a table, or a split of a dataset."""
+"""Scoring of ``scoring.input``: a folder, a glob, a table, or a split of a dataset."""
 
 import functools
 import glob
@@ -27,18 +27,18 @@ _TABLE, _DATASET = "table:", "dataset:"
 _ROWS_READ, _FEW, _USUAL = "spark.sql.parquet.columnarReaderBatchSize", "32", "4096"
 
 Select = Callable[[DataFrame], DataFrame]
-"""Rows of the input -> those to score."""
+"""Function that selects the rows of the input to score."""
 
 
 def check_input(config: Config) -> None:
-    """Raise what is wrong with ``scoring.input`` and can be seen before any Spark work."""
+    """Raise an error for a wrong ``scoring.input`` that can be detected before any Spark work."""
     given = os.path.expanduser(config.scoring.input or "")
     if not given:
         raise ConfigError(f"scoring.input is missing; {_EXPECTED}")
     if config.scoring.stream:
         if not os.path.isdir(given):
-            raise SourceError(f"scoring.input {given!r} is no folder; expected one, where scoring.stream is set")
-        return  # which may be empty: files come later
+            raise SourceError(f"scoring.input {given!r} is not a folder; scoring.stream needs one")
+        return  # the folder may be empty: files arrive later
     if split := split_named(given):
         Manifest.load(_version(config)).split(split)
     elif given.startswith(_TABLE):
@@ -51,7 +51,7 @@ def check_input(config: Config) -> None:
         if not os.path.exists(given):
             raise SourceError(f"scoring.input {given!r} does not exist; {_EXPECTED}")
     elif not os.path.isdir(given):
-        raise SourceError(f"scoring.input {given!r} is no folder; {_EXPECTED}")
+        raise SourceError(f"scoring.input {given!r} is not a folder; {_EXPECTED}")
     elif next(files_below(given), None) is None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
@@ -81,21 +81,21 @@ def score_input(
     select: Select | None = None,
     gauge: ImageStatsAccumulator | None = None,
 ) -> DataFrame:
-    """Score what ``scoring.input`` names, once ``check_input`` has passed.
+    """Score the input that ``scoring.input`` names, once ``check_input`` has passed.
 
     Args:
         spark: The session.
         config: Sections ``scoring`` and ``dataset``.
         package: The model.
-        select: Which rows; None scores all.
-        gauge: Counts what the images look like.
+        select: Selects the rows to score; None scores all.
+        gauge: Counts brightness and sizes of the images.
 
     Returns:
         For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
         columns (or those of ``scoring.columns``); then the prediction columns.
 
     Raises:
-        ModelError: The model does not take what is there.
+        ModelError: The model does not take the input.
         SourceError: Spark cannot read the table.
     """
     section = config.scoring
@@ -103,7 +103,7 @@ def score_input(
     if split := split_named(given):
         path = _version(config)
         manifest = Manifest.load(path)
-        # What is stored has lost the size that it came with, unless the files themselves are kept.
+        # Stored images have lost their original size, unless the codec keeps the files themselves.
         gauge = gauge if gauge is None or manifest.codec == "keep" else replace(gauge, sizes=False)
         if select is not None:
             check_dataset(package, manifest)
@@ -122,10 +122,10 @@ def score_input(
 def score_files(
     rows: DataFrame, package: ModelPackage, section: ScoringConfig, gauge: ImageStatsAccumulator | None = None
 ) -> DataFrame:
-    """Score files, given as rows ``path``; raises ``ModelError`` where the model takes no images."""
+    """Score files, given as rows ``path``; raises ``ModelError`` if the model does not take images."""
     if package.geometry is None:
         raise ModelError(
-            f"{package.uri} takes arrays, {package.spec}, and scoring.input {section.input!r} is a folder of images;"
+            f"{package.uri} takes arrays, {package.spec}, but scoring.input {section.input!r} is a folder of images;"
             " ingest the arrays and give dataset:<split>"
         )
     tasks = 4 * rows.sparkSession.sparkContext.defaultParallelism
@@ -158,7 +158,7 @@ def _version(config: Config) -> Path:
 
 
 def _table(spark: SparkSession, given: str) -> DataFrame:
-    # Spark holds so many rows of a file at once, in the JVM: with its own 4,096 large images do not fit in there.
+    # Number of rows of a file that Spark's JVM holds at once: with the default of 4,096, large images do not fit.
     if spark.conf.get(_ROWS_READ, _USUAL) == _USUAL:
         spark.conf.set(_ROWS_READ, _FEW)
     try:
@@ -170,24 +170,24 @@ def _table(spark: SparkSession, given: str) -> DataFrame:
 
 
 def _is_parquet(given: str) -> bool:
-    """True for a Parquet file, a glob of some, and a folder that Spark has written."""
+    """Return whether the input is a Parquet file, a glob of some, or a folder that Spark has written."""
     if given.endswith(".parquet") and not os.path.isdir(given):
         return True
     return os.path.isdir(given) and any(name.endswith(".parquet") for name in os.listdir(given))
 
 
 def is_glob(given: str) -> bool:
-    """True for a pattern, unless it is the very name of something."""
+    """Return whether the input is a pattern, unless a file of exactly that name exists."""
     return glob.has_magic(given) and not os.path.exists(given)
 
 
 def files(spark: SparkSession, given: str) -> DataFrame:
-    """One row ``path`` for every file below a folder, hidden ones apart, or every file that a glob matches."""
+    """Return one row ``path`` for every file below a folder, except hidden ones, or every file that a glob matches."""
     return spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
 
 
 def list_files(batches: Iterable[pa.RecordBatch], given: str) -> Iterator[pa.RecordBatch]:
-    """Turn the one row there is into one row per file. Runs on a worker."""
+    """Convert the single row to one row per file. Runs on a worker."""
     for _ in batches:
         if is_glob(given):
             found = (path for path in glob.iglob(given, recursive=True) if not os.path.isdir(path))

@@ -32,14 +32,14 @@ def register_udf(
 ) -> Any:
     """Register a model as a SQL function of one column.
 
-    It takes what ``score_images`` takes, and gives a struct of the columns that ``score_images`` adds. An alias in the
-    URI is resolved now: register again to follow it.
+    It takes the columns that ``score_images`` takes, and returns a struct of the columns that ``score_images`` adds. An
+    alias in the URI is resolved now: register again to follow it.
 
     Args:
-        spark: The session that will know the function.
-        name: Of the function.
+        spark: The session that the function is registered in.
+        name: Name of the function.
         model: MLflow model URI, e.g. ``models:/digits@champion``.
-        top_k: As for ``score_images``, and so are the others.
+        top_k: As for ``score_images``, like the following arguments.
         probabilities: See there.
         embeddings: See there.
         half_precision: See there.
@@ -49,14 +49,14 @@ def register_udf(
         The function, for DataFrames: ``df.select(classify("content").prediction)``.
 
     Raises:
-        ConfigError: The name is no identifier, or an option is wrong.
-        TrackingError: No such model; the message lists what there is.
+        ConfigError: The name is not an identifier, or an option is wrong.
+        TrackingError: There is no such model; the message lists the existing ones.
     """
     from convoy.inference.dataframe import checked_outputs, score_task
     from convoy.tracking.model_io import load_package
 
     if not name.isidentifier():
-        raise ConfigError(f"{name!r} is no name for a SQL function; expected letters, digits and _")
+        raise ConfigError(f"{name!r} is not a name for a SQL function; expected letters, digits and _")
     outputs = checked_outputs(top_k, probabilities, embeddings, batch_size)
     package = load_package(model) if isinstance(model, str) else model
     task = replace(score_task(spark, package, batch_size, outputs, half_precision), column=_COLUMN)
@@ -65,7 +65,7 @@ def register_udf(
 
 
 def _scorer(task: ScoreTask) -> Callable[[Iterator[pd.Series]], Iterator[pd.DataFrame]]:
-    """What PySpark wants: a function whose type hints say which kind of UDF it is."""
+    """Return a function for PySpark, whose type hints declare the kind of UDF."""
 
     def classify(columns: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         return score_series(columns, task)
@@ -74,12 +74,12 @@ def _scorer(task: ScoreTask) -> Callable[[Iterator[pd.Series]], Iterator[pd.Data
 
 
 def score_series(columns: Iterable[pd.Series | pd.DataFrame], task: ScoreTask) -> Iterator[pd.DataFrame]:
-    """Score columns as PySpark gives them to pandas UDFs. Runs on a worker.
+    """Score columns as PySpark passes them to pandas UDFs. Runs on a worker.
 
     Raises:
         ConfigError: They hold no images.
     """
-    # What a column of nulls alone would have held cannot be told.
+    # The type of a column that is all null is unknown.
     for kind, batches in itertools.groupby(map(_batch, columns), key=lambda batch: _kind(batch.column(0).type)):
         for batch in score(batches, replace(task, kind=kind)):
             yield batch.to_pandas()

@@ -1,1 +1,1 @@
-"""Why a model behaves as it does: pictures and a page, from the trained network and the validation split."""
+"""Explanations of a model's behaviour: pictures and a page, from the trained network and the validation split."""

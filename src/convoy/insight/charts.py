@@ -1,4 +1,4 @@
-"""Charts of the report that ``tracking.figures`` does not have. Drawn without a display."""
+"""Charts of the report that are not in ``tracking.figures``. Drawn without a display."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,11 +16,11 @@ from convoy.training.optim.schedule import learning_rate
 
 _BLUE, _ORANGE = "#1f6f8b", "#e07a3f"
 _POINTS = 200
-_LEGEND = 12  # lines that a legend names
+_LEGEND = 12  # most lines that a legend names
 
 
 def rate_curve(config: TrainingConfig, rows: int, rates: Sequence[float]) -> Figure:
-    """The learning rate: as planned, update by update, and as it was at each epoch's end.
+    """Draw the learning rate: as planned for each update, and as it was at each epoch's end.
 
     Args:
         config: Section ``training``.
@@ -46,7 +46,7 @@ def rate_curve(config: TrainingConfig, rows: int, rates: Sequence[float]) -> Fig
 
 
 def reliability_diagram(found: Reliability) -> Figure:
-    """Accuracy over confidence, and how many samples stand in each bin (Guo et al. 2017, figure 1)."""
+    """Draw accuracy over confidence, and the number of samples in each bin (Guo et al. 2017, figure 1)."""
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = np.diff(found.edges)
@@ -79,13 +79,13 @@ def reliability_diagram(found: Reliability) -> Figure:
 def layers_by_epoch(
     values: Mapping[str, Sequence[float]], ylabel: str, *, log: bool = False, limit: float | None = None
 ) -> Figure:
-    """A line for each layer, the first dark, the last bright.
+    """Draw a line for each layer, the first dark, the last bright.
 
     Args:
-        values: Layer, in order of depth -> a value for each epoch, nan where there is none.
-        ylabel: What the values are.
+        values: Layer, in order of depth -> a value for each epoch, nan if there is none.
+        ylabel: Name of the values.
         log: Whether the axis is logarithmic.
-        limit: Where to draw a dashed line; the values are shares then.
+        limit: Position of a dashed line; the values are shares then.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""What layers do with a few samples: activations, weights, their gradients; and where evidence lies (Grad-CAM)."""
+"""Layers at work on a few samples: activations, weights, their gradients; and the evidence for a class (Grad-CAM)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,13 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Watched:
-    """A convolution and a few samples.
+    """A convolution at work on a few samples.
 
     Attributes:
         activations: float32 (n, H, W, C), as the layer returns them.
-        activation_gradients: The same shape: of each sample's cross-entropy by them.
-        weights: float32 (h, w, C of the input, C), or (h, w, C, multiplier) where the layer works channel by channel.
-        weight_gradients: The same shape: of the samples' summed cross-entropy.
+        activation_gradients: The same shape: gradients of each sample's cross-entropy with respect to them.
+        weights: float32 (h, w, C of the input, C), or (h, w, C, multiplier) for a depthwise layer.
+        weight_gradients: The same shape: gradients of the samples' summed cross-entropy.
     """
 
     activations: np.ndarray
@@ -32,27 +32,27 @@ class Watched:
 
 
 def convolutions(model: keras.Model, most: int = MOST_LAYERS) -> dict[str, Any]:
-    """Two-dimensional convolutions by name, at most so many, evenly over the depth."""
+    """Return two-dimensional convolutions by name, at most the given number, evenly over the depth."""
     return named(spread([layer for layer in leaf_layers(model) if isinstance(layer, _DRAWN)], most))
 
 
 def watch(model: keras.Model, samples: np.ndarray, labels: np.ndarray, most: int = MOST_LAYERS) -> dict[str, Watched]:
-    """Compute a few samples forward and back, as in inference, and keep what each convolution has to do with it.
+    """Run a forward and a backward pass of a few samples, as in inference, and return the data of each convolution.
 
-    After A. Karpathy's ConvNetJS, which shows the same of its networks: https://cs.stanford.edu/people/karpathy/convnetjs/
+    After A. Karpathy's ConvNetJS, which shows the same for networks: https://cs.stanford.edu/people/karpathy/convnetjs/
 
     Args:
-        model: From raw samples to probabilities.
+        model: Network from raw samples to probabilities.
         samples: (n, H, W, C).
         labels: int (n,) true classes.
-        most: Layers at most.
+        most: Maximum number of layers.
 
     Returns:
-        By the layer's name, in order.
+        The data by the layer's name, in order.
     """
     layers = convolutions(model, most)
     with recorded(list(layers.values())) as outputs, tf.GradientTape() as tape:
-        tape.watch([layer.kernel.value for layer in layers.values()])  # of frozen layers, too
+        tape.watch([layer.kernel.value for layer in layers.values()])  # including frozen layers
         probabilities = tf.cast(model(tf.constant(samples), training=False), tf.float32)
         loss = tf.reduce_sum(keras.losses.sparse_categorical_crossentropy(labels, probabilities))
     layers = {name: layer for name, layer in layers.items() if id(layer) in outputs}
@@ -64,32 +64,32 @@ def watch(model: keras.Model, samples: np.ndarray, labels: np.ndarray, most: int
 
 
 def filters(model: keras.Model) -> tuple[str, np.ndarray] | None:
-    """The first two-dimensional convolution's name and weights, float32 (h, w, C of the input, C); None without one."""
+    """Return the first 2-D convolution's name and weights, float32 (h, w, C of the input, C), or None without one."""
     for name, layer in convolutions(model).items():
         return name, np.asarray(layer.kernel, np.float32)
     return None
 
 
 def grad_cam(model: keras.Model, samples: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
-    """Where in each image the evidence for a class lies.
+    """Return maps of the evidence for a class in each image.
 
     R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", 2017,
-    equations 1 and 2: the activations A of the last convolution, weighed by the average gradient of the class's score
-    before the softmax by them, summed over channels; what is negative becomes 0. A is taken after what follows the
-    convolution without a change of height and width (batch normalisation, ReLU, a sum with a shortcut).
+    equations 1 and 2: the activations A of the last convolution, weighted by the average gradient of the class's score
+    before the softmax with respect to them, summed over channels; negative values become 0. A is taken after the layers
+    that follow the convolution without a change of height and width (batch normalisation, ReLU, a sum with a shortcut).
 
     Args:
-        model: From raw samples to probabilities.
+        model: Network from raw samples to probabilities.
         samples: (n, H, W, C).
-        classes: int (n,): of which class, for each sample.
+        classes: int (n,): the class for each sample.
 
     Returns:
-        float32 (n, h, w), the largest value of each sample 1 (or all 0, where nothing speaks for the class); None where
+        float32 (n, h, w), the largest value of each sample 1 (or all 0, if there is no evidence for the class); None if
         no convolution has a height and a width.
     """
     layers = leaf_layers(model)
     with recorded(layers) as outputs, logits_noted(model) as noted, tf.GradientTape() as tape:
-        # The tape follows tensors from weights on: also from those that are frozen, and without weights in between.
+        # The tape follows tensors that depend on watched weights: watch frozen ones too.
         tape.watch([variable.value for variable in model.variables if variable.dtype.startswith("float")])
         probabilities = tf.cast(model(tf.constant(samples), training=False), tf.float32)
         scores = tf.cast(noted[-1], tf.float32) if noted else tf.math.log(probabilities + _TINY)
@@ -109,7 +109,7 @@ def _in_order(layers: list[Any], outputs: dict[int, Any]) -> list[Any]:
 
 
 def _last_maps(called: list[tuple[Any, Any]]) -> Any:
-    """The last output of the height and width that the last convolution with any has; None without one."""
+    """Return the last output with the height and width of the last two-dimensional convolution, or None without one."""
     found = None
     for layer, output in called:
         if len(output.shape) != 4 or output.shape[1] * output.shape[2] == 1:

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: pictures are in it as data, there are no scripts. All text is escaped here."""
+"""A self-contained HTML page: pictures are embedded as data, there are no scripts. All text is escaped here."""
 
 import base64
 import io
@@ -19,13 +19,13 @@ _DPI = 110
 
 @dataclass
 class Page:
-    """A report that is being written: sections with pictures, which are kept as files as well.
+    """A report that is being written: sections with pictures, which are also stored as files.
 
     Attributes:
-        folder: Where the page and, in ``report/``, its pictures go.
-        title: Of the page.
-        under: What stands below the title.
-        tiles: (value, what it is, CSS class) of the headline.
+        folder: Folder of the page and, in ``report/``, of its pictures.
+        title: Title of the page.
+        under: Text below the title.
+        tiles: (value, label, CSS class) of the headline.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Page:
         (self.folder / "report").mkdir(parents=True, exist_ok=True)
 
     def section(self, title: str, how: str) -> None:
-        """Begin a section; ``how`` says how to read it."""
+        """Begin a section; ``how`` explains how to read it."""
         key = re.sub(r"\W+", "-", title.lower()).strip("-")
         self._sections.append((key, title, []))
         self.text(how, "how")
@@ -52,22 +52,22 @@ class Page:
         self._add(f"<h3>{escape(text)}</h3>")
 
     def picture(self, name: str, picture: Figure | np.ndarray, words: str, wide: bool = False) -> None:
-        """Add a picture, and keep it as ``report/<name>.png``.
+        """Add a picture, and store it as ``report/<name>.png``.
 
         Args:
             name: File name without its ending.
             picture: A figure, or uint8 (H, W, 3).
-            words: What it shows, for those who cannot see it.
+            words: Alternative text of the picture.
             wide: Whether it keeps its size in narrow windows, and is scrolled.
         """
         content = self.keep(name, picture)
-        width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # of the PNG's header
+        width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # from the PNG's header
         shown = f'width="{width}" height="{height}"'
         kind = "picture wide" if wide else "picture"
         self._add(f'<div class="{kind}"><img src="{_data(content)}" {shown} alt="{escape(words)}"></div>')
 
     def keep(self, name: str, picture: Figure | np.ndarray) -> bytes:
-        """Write ``report/<name>.png`` alone; returns its content."""
+        """Write ``report/<name>.png`` without adding it to the page; return its content."""
         if isinstance(picture, Figure):
             file = io.BytesIO()
             picture.savefig(file, format="png", dpi=_DPI)
@@ -78,7 +78,7 @@ class Page:
         return content
 
     def cards(self, cards: Sequence[Card]) -> None:
-        """Add samples, with what is said of them, that find their own number of columns."""
+        """Add samples with their descriptions, in as many columns as fit."""
         most = max(len(card.pictures) for card in cards)
         self._add(
             f'<div class="cards {("", "", "two", "three")[min(most, 3)]}">' + "".join(map(_card, cards)) + "</div>"
@@ -92,7 +92,7 @@ class Page:
         Args:
             header: Names of the columns.
             rows: Text of the cells.
-            texts: How many columns, from the left, hold text; the others hold numbers.
+            texts: Number of columns, from the left, that hold text; the others hold numbers.
             bars: Columns of shares of 1 that are shown with a bar.
         """
 
@@ -108,12 +108,12 @@ class Page:
         self._add(f'<div class="scroll"><table>{body}</table></div>')
 
     def folded(self, summary: str) -> None:
-        """Fold what was added last away, below a line that opens it."""
+        """Fold the element that was added last, below a line that opens it."""
         added = self._sections[-1][2]
         added.append(f"<details><summary>{escape(summary)}</summary>{added.pop()}</details>")
 
     def write(self, footer: str) -> Path:
-        """Write ``report.html``; returns its path."""
+        """Write ``report.html``; return its path."""
         style = (files("convoy.insight") / "page.css").read_text(encoding="utf-8")
         contents = "".join(f'<li><a href="#{key}">{escape(title)}</a></li>' for key, title, _ in self._sections)
         tiles = "".join(
@@ -124,7 +124,7 @@ class Page:
             f'<section id="{key}"><h2>{escape(title)}</h2>{"".join(body)}</section>'
             for key, title, body in self._sections
         )
-        # The icon keeps browsers from asking for one.
+        # The icon prevents browsers from requesting one.
         head = (
             '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<link rel="icon" href="data:,"><title>{escape(self.title)}</title><style>{style}</style>'

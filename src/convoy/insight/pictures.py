@@ -14,22 +14,22 @@ from PIL import Image, ImageDraw, ImageFont
 
 from convoy.dataset.ingest.preview import draw_array
 
-_SIDE = 160  # of a sample's picture, at most
-_OVERLAY = 112  # of an overlay, at least
+_SIDE = 160  # most pixels per side of a sample's picture
+_OVERLAY = 112  # fewest pixels per side of an overlay
 _HEAT_SHARE = 0.55  # of the colour in an overlay where the heat is 1
 _CELL, _LARGEST_CELL, _GAP = 54, 70, 4  # of a map, in pixels
-_FILTER = 84  # of a filter of the first layer, about
-_MAPS = 12  # of a layer that are drawn
+_FILTER = 84  # approximate pixels of a filter of the first layer
+_MAPS = 12  # most maps of a layer that are drawn
 _LINE = (176, 182, 190)
 _BACKGROUND, _TEXT, _FAINT = (255, 255, 255), (32, 36, 42), (100, 108, 118)
 
 
 def sample_picture(sample: np.ndarray, is_image: bool) -> np.ndarray:
-    """A sample as pixels, uint8 (H, W, 3) of at most 160 a side.
+    """Return a sample as pixels, uint8 (H, W, 3) of at most 160 per side.
 
     Args:
         sample: uint8 (H, W, 1 or 3) of an image; or an array, of which the first channel is shown in its own range:
-            signals (L, C) as lines, of volumes the slice in the middle.
+            signals (L, C) as lines, the middle slice of volumes.
         is_image: Whether it is an image.
     """
     if is_image:
@@ -50,35 +50,35 @@ def sample_picture(sample: np.ndarray, is_image: bool) -> np.ndarray:
 
 
 def shades(values: np.ndarray) -> np.ndarray:
-    """Values from their least (black) to their largest (white), uint8 of the same shape; what is no number is black."""
+    """Scale values from black (least) to white (largest), uint8 of the same shape; values that are not finite are 0."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     return np.round((values - low) * (255 / (high - low if high > low else 1))).astype(np.uint8)
 
 
 def signed(values: np.ndarray) -> np.ndarray:
-    """Values about 0: uint8 (..., 3), white where 0, red above, blue below, full at the largest magnitude."""
+    """Return colours of values about 0: uint8 (..., 3), white at 0, red above, blue below, by magnitude."""
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     scaled = values / (np.abs(values).max() or 1.0)
     return _coloured(0.5 + 0.5 * scaled, "RdBu_r")
 
 
 def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture with heat laid over it.
+    """Return a picture overlaid with heat.
 
     Args:
         picture: uint8 (H, W, 3).
         heat: float (h, w), 0 to 1.
 
     Returns:
-        uint8 (H', W', 3), at least 112 a side.
+        uint8 (H', W', 3), at least 112 per side.
     """
     larger = max(1, -(-_OVERLAY // min(picture.shape[:2])))
     grown = picture.repeat(larger, axis=0).repeat(larger, axis=1).astype(np.float32)
     height, width = grown.shape[:2]
     smooth = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     values = np.clip(np.asarray(smooth), 0, 1)
-    grey = grown.mean(axis=2, keepdims=True)  # the picture's own colours would be taken for heat
+    grey = grown.mean(axis=2, keepdims=True)  # the picture's own colours could be mistaken for heat
     share = _HEAT_SHARE * np.sqrt(values)[..., None]
     return np.round((1 - share) * grey + share * _coloured(values, "turbo")).astype(np.uint8)
 
@@ -88,11 +88,11 @@ def _coloured(values: np.ndarray, palette: str) -> np.ndarray:
 
 
 def filter_picture(weights: np.ndarray) -> np.ndarray:
-    """All filters of a first convolution, up to 96, side by side: uint8 (H, W, 3).
+    """Draw all filters of a first convolution, up to 96, side by side: uint8 (H, W, 3).
 
     Args:
-        weights: (h, w, C, filters): of three channels in colour, each filter in its own range; else the filters of the
-            first channel, red above 0, blue below, all in one range.
+        weights: (h, w, C, filters): with three channels in colour, each filter in its own range; else the filters of
+            the first channel, red above 0, blue below, all in one range.
     """
     channels, count = weights.shape[2:]
     if channels == 3:
@@ -103,14 +103,14 @@ def filter_picture(weights: np.ndarray) -> np.ndarray:
 
 
 def map_row(values: np.ndarray, diverging: bool) -> np.ndarray:
-    """The first 12 maps of (h, w, n) side by side, all in one range: uint8 (H, W, 3)."""
+    """Draw the first 12 maps of (h, w, n) side by side, all in one range: uint8 (H, W, 3)."""
     values = values[..., :_MAPS]
     colours = signed(values) if diverging else np.repeat(shades(values)[..., None], 3, axis=-1)
     return grid([_grown(colours[:, :, i]) for i in range(values.shape[2])], _MAPS)
 
 
 def _grown(cell: np.ndarray, side: int = _CELL) -> np.ndarray:
-    """A map of about so many pixels a side: each value is a square, or some are left out."""
+    """Scale a map to about the given pixels per side: values become squares, or some are left out."""
     smaller = -(-max(cell.shape[:2]) // _LARGEST_CELL)
     cell = cell[::smaller, ::smaller]
     larger = max(1, round(side / max(cell.shape[:2])))
@@ -118,7 +118,7 @@ def _grown(cell: np.ndarray, side: int = _CELL) -> np.ndarray:
 
 
 def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Cells of one size in rows, with a grey line around each."""
+    """Arrange cells of equal size in rows, with a grey line around each."""
     height, width = cells[0].shape[:2]
     columns = min(columns, len(cells))
     rows = math.ceil(len(cells) / columns)
@@ -132,14 +132,14 @@ def grid(cells: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Card:
-    """A sample with what is said of it.
+    """A sample with its description.
 
     Attributes:
         pictures: uint8 (H, W, 3) each: the sample, overlays.
         captions: A word for each picture.
-        title: What is true, and what was predicted.
+        title: The true class and the predicted one.
         detail: Probabilities.
-        path: Where the sample came from.
+        path: Path of the sample in the source.
         right: Whether the prediction is right.
     """
 
@@ -152,7 +152,7 @@ class Card:
 
 
 def sheet(cards: Sequence[Card], columns: int = 6) -> np.ndarray:
-    """Cards in rows, as one picture: uint8 (H, W, 3)."""
+    """Arrange cards in rows, as one picture: uint8 (H, W, 3)."""
     side = 120
     width = max(len(card.pictures) for card in cards) * (side + 8) + 12
     words = 14 if any(any(card.captions) for card in cards) else 0
@@ -177,7 +177,7 @@ def sheet(cards: Sequence[Card], columns: int = 6) -> np.ndarray:
 
 
 def labelled_rows(rows: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures below each other, each with a line of text above it: uint8 (H, W, 3)."""
+    """Arrange pictures below each other, each with a line of text above it: uint8 (H, W, 3)."""
     width = max(560, *(picture.shape[1] for _, picture in rows)) + 8
     page = Image.new("RGB", (width, sum(picture.shape[0] + 30 for _, picture in rows)), _BACKGROUND)
     draw, y = ImageDraw.Draw(page), 0
@@ -189,7 +189,7 @@ def labelled_rows(rows: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """A picture as a PNG file."""
+    """Encode a picture as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     return file.getvalue()
@@ -201,7 +201,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fitted(text: str, size: int, room: int, keep_end: bool) -> str:
-    """Shorten a line until it fits, at its begin or at its end."""
+    """Shorten a line until it fits, at its beginning or at its end."""
     text = "".join(sign if sign.isprintable() else "?" for sign in text)[-400:]
     if _font(size).getlength(text) <= room:
         return text

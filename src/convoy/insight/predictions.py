@@ -1,4 +1,4 @@
-"""What the network says of the validation split, and which of its samples are worth a look."""
+"""Predictions for the validation split, and the selection of samples worth inspecting."""
 
 import time
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ _BATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities of the first n samples of the split; its stored order is one by hashes, so that they are any.
+    """Probabilities of the first n samples of the split; its order is by hashes, so they are a random subset.
 
     Attributes:
         labels: int (n,) true classes.
         probabilities: float32 (n, K).
-        rows: Samples that the whole split has.
+        rows: Samples of the whole split.
     """
 
     labels: np.ndarray
@@ -38,50 +38,50 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The most probable class: int (n,)."""
+        """Return the most probable class: int (n,)."""
         return self.probabilities.argmax(axis=1)
 
     @property
     def confidence(self) -> np.ndarray:
-        """The probability of the most probable class: float32 (n,)."""
+        """Return the probability of the most probable class: float32 (n,)."""
         return self.probabilities.max(axis=1)
 
     @property
     def of_true(self) -> np.ndarray:
-        """The probability of the true class: float32 (n,)."""
+        """Return the probability of the true class: float32 (n,)."""
         return self.probabilities[np.arange(len(self)), self.labels]
 
     @property
     def margin(self) -> np.ndarray:
-        """How far the most probable class is above the second: float32 (n,)."""
+        """Return the difference between the two largest probabilities: float32 (n,)."""
         top = np.partition(self.probabilities, -2, axis=1)[:, -2:]
         return top[:, 1] - top[:, 0]
 
     def most_wrong(self, count: int) -> np.ndarray:
-        """Wrong ones, the least probable true class first."""
+        """Return wrong predictions, the least probable true class first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         return wrong[np.argsort(self.of_true[wrong], kind="stable")[:count]]
 
     def least_certain(self, count: int) -> np.ndarray:
-        """The smallest margins first, right or wrong."""
+        """Return the samples with the smallest margins, right or wrong."""
         return np.argsort(self.margin, kind="stable")[:count]
 
     def rightly_known(self, count: int) -> np.ndarray:
-        """Right ones, of different classes as far as there are."""
+        """Return right predictions, of different classes as far as possible."""
         right = np.flatnonzero(self.predicted == self.labels)
         _, first = np.unique(self.labels[right], return_index=True)
         rest = np.setdiff1d(np.arange(len(right)), first)
         return right[np.concatenate([first, rest])[:count]]
 
     def confused(self, count: int) -> list[tuple[int, int, int]]:
-        """The most frequent confusions: (true class, predicted class, samples)."""
+        """Return the most frequent confusions: (true class, predicted class, samples)."""
         pairs = np.stack([self.labels, self.predicted], axis=1)[self.predicted != self.labels]
         different, samples = np.unique(pairs, axis=0, return_counts=True)
         order = np.argsort(-samples, kind="stable")[:count]
         return [(int(true), int(other), int(samples[i])) for i in order for true, other in [different[i]]]
 
     def evaluate(self, top_k: int = 5) -> Evaluation:
-        """Metrics over the samples."""
+        """Return the metrics over the samples."""
         above = (self.probabilities > self.of_true[:, None]).sum(axis=1)
         outcomes = Outcomes(self.labels, self.predicted, above, self.of_true, self.confidence)
         return evaluate(outcomes, self.probabilities.shape[1], top_k)
@@ -90,18 +90,18 @@ class Predictions:
 def predict(
     model: keras.Model, version_path: Path, manifest: Manifest, split: str = "validation", rows: int = MOST_ROWS
 ) -> Predictions:
-    """Predict the first samples of a split: so many, or as many as can be in 20 s.
+    """Predict the first samples of a split: the given number, or as many as are possible in 20 s.
 
     Args:
-        model: From raw samples to probabilities.
+        model: Network from raw samples to probabilities.
         version_path: Folder of the dataset version.
         manifest: Its manifest.
         split: Name of the split.
-        rows: Samples at most.
+        rows: Maximum number of samples.
     """
     batch = int(max(1, min(_BATCH, _BATCH_BYTES // manifest.spec.nbytes)))
     signature = [tf.TensorSpec((None, *manifest.shape), manifest.dtype)]
-    # On accelerators and CPUs alike one trace serves all batches.
+    # One trace serves all batches, on accelerators and CPUs alike.
     call = tf.function(lambda samples: model(samples, training=False), input_signature=signature, autograph=False)
     labels: list[np.ndarray] = []
     probabilities: list[np.ndarray] = []
@@ -109,7 +109,7 @@ def predict(
     for group in files.groups:
         last = min(group.first + group.rows, rows)
         while done < last and (not done or time.monotonic() - started < MOST_SECONDS):
-            # Several batches at a time: opening the file costs more than computing small ones.
+            # Several batches at a time: opening the file takes longer than computing small ones.
             count = min(last - done, max(batch, _BATCH_BYTES // manifest.spec.nbytes))
             samples = read_samples(version_path, manifest, split, np.arange(done, done + count))
             labels.append(samples.labels)

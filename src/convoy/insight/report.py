@@ -24,20 +24,20 @@ from convoy.plots.training import augmented_sheet, confusion_picture, training_c
 from convoy.training.callbacks.layer_health import DEAD_SHARE, SAMPLES
 from convoy.training.input.augmentation import Augmenter
 
-_TABLE = 50  # rows of a table
+_TABLE = 50  # most rows of a table
 _CONFUSIONS = 15
 _AUGMENTED = 6
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that is to be explained.
+    """A training to explain.
 
     Attributes:
         config: The configuration.
         path: Folder of the dataset version.
         manifest: Its manifest.
-        run_id: Of the run.
+        run_id: Id of the run.
         history: Epoch, from 0 -> its metrics.
         health: Epoch, from 0 -> ``dead_units/<layer>`` and ``gradient_norm/<layer>``.
     """
@@ -51,7 +51,7 @@ class Trained:
 
 
 def explainer(config: Config, path: Path, manifest: Manifest) -> Callable[[Any, keras.Model], None]:
-    """Return what makes the report of a trained network and logs it to its (open) run.
+    """Return a function that creates the report of a trained network and logs it to its (open) run.
 
     Args:
         config: The configuration.
@@ -67,12 +67,12 @@ def explainer(config: Config, path: Path, manifest: Manifest) -> Callable[[Any, 
 
 
 def log_report(trained: Trained, model: keras.Model, log: Callable[[Path], None]) -> None:
-    """Write the report into a folder and hand it on. What goes wrong is a warning: the model is worth more.
+    """Write the report into a folder and pass it to ``log``. Errors become warnings: the model is more important.
 
     Args:
-        trained: What was trained.
+        trained: The training.
         model: The trained network, from raw samples to probabilities.
-        log: Takes the folder.
+        log: Receives the folder.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
@@ -80,16 +80,16 @@ def log_report(trained: Trained, model: keras.Model, log: Callable[[Path], None]
             log(Path(folder))
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        say(f"warning: the run has no report.html ({text}); --tracking.report false does without")
+        say(f"warning: the run has no report.html ({text}); disable it with --tracking.report false")
 
 
 def write_report(trained: Trained, model: keras.Model, folder: Path) -> Path:
-    """Write ``report.html`` and ``report/*.png``; returns the page's path.
+    """Write ``report.html`` and ``report/*.png``; return the page's path.
 
     Args:
-        trained: What was trained.
+        trained: The training.
         model: The trained network.
-        folder: Where to.
+        folder: Folder to write to.
     """
     manifest, config = trained.manifest, trained.config
     history = [trained.history[epoch] for epoch in sorted(trained.history)]
@@ -115,7 +115,7 @@ def write_report(trained: Trained, model: keras.Model, folder: Path) -> Path:
     if config.training.augmentation.enabled and manifest.image is not None:
         _augmentation(page, trained)
     return page.write(
-        f"Of {found.rows:,} validation samples, {len(found):,} were looked at"
+        f"Of {found.rows:,} validation samples, {len(found):,} were evaluated"
         + (" (the first ones; they are stored in random order)." if len(found) < found.rows else ".")
         + " Written by Convoy; the pictures are beside this page, in report/."
     )
@@ -136,9 +136,9 @@ def _tiles(found: Predictions, judged: Verdict, epochs: int, model: keras.Model)
 def _curves(page: Page, trained: Trained, history: Sequence[Mapping[str, float]], judged: Verdict) -> None:
     page.section(
         "Training",
-        "Both curves should fall (loss) or rise (accuracy) together and level off. Training that goes on getting better"
-        " while validation does not is overfitting; two curves that end far from good are underfitting. The training"
-        " curves are means over each epoch, the validation curves are measured at its end.",
+        "Both curves should fall (loss) or rise (accuracy) together and level off. If training continues to improve"
+        " while validation does not, the model overfits; two curves that end far from good show underfitting. The"
+        " training curves are means over each epoch, the validation curves are measured at its end.",
     )
     page.picture("training_curves", training_curves(history), "Loss and accuracy over the epochs")
     page.text(f"Verdict: {judged.name}, since {judged.reason}. What usually helps: {judged.advice}.")
@@ -152,8 +152,8 @@ def _curves(page: Page, trained: Trained, history: Sequence[Mapping[str, float]]
 def _confusion(page: Page, found: Predictions, classes: Sequence[str]) -> None:
     page.section(
         "Confusion",
-        "A row for each true class, a column for each prediction. What is right stands on the diagonal; a dark field"
-        " off it is a class that is taken for another, and a dark column a class that draws others to it.",
+        "A row for each true class, a column for each prediction. Correct predictions are on the diagonal; a dark field"
+        " off it is a class that is mistaken for another, and a dark column is a class that is predicted too often.",
     )
     measured = found.evaluate()
     title = f"validation: accuracy {measured.accuracy:.2%} of {measured.rows:,}"
@@ -173,7 +173,7 @@ def _classes(page: Page, found: Predictions, classes: Sequence[str]) -> None:
         "Classes",
         "Precision: of the samples predicted as the class, the share that is of it. Recall: of the class's samples, the"
         " share found. F1: their harmonic mean. Confidence: the mean probability of the predicted class over the"
-        " class's samples; far above the recall, the network does not know that it errs.",
+        " class's samples; far above the recall, the network is overconfident.",
     )
     measured = found.evaluate()
     sums = np.bincount(found.labels, found.confidence, len(classes))
@@ -190,15 +190,15 @@ def _classes(page: Page, found: Predictions, classes: Sequence[str]) -> None:
     page.table(["class", "precision", "recall", "F1", "confidence", "samples"], rows, bars=(1, 2, 3, 4))
     absent = [name for name, count in zip(classes, measured.support, strict=True) if not count]
     if absent:
-        page.text(f"Not among the samples looked at: {_listed(absent)}.")
+        page.text(f"Not among the evaluated samples: {_listed(absent)}.")
 
 
 def _calibration(page: Page, found: Predictions) -> None:
     page.section(
         "Calibration",
-        "When the network says 80%, is it right in 80 of 100 cases? Bars that end on the dashed line are honest; below"
-        " it the network is too sure of itself, above it not sure enough. The expected calibration error is the mean"
-        " distance, weighed by the samples in each bin (Guo et al. 2017, 15 bins); the lower chart counts them.",
+        "If the network says 80%, is it right in 80 of 100 cases? Bars that end on the dashed line are calibrated;"
+        " below it the network is overconfident, above it underconfident. The expected calibration error is the mean"
+        " distance, weighted by the samples in each bin (Guo et al. 2017, 15 bins); the lower chart counts them.",
     )
     right = found.predicted == found.labels
     result = reliability(found.confidence, right)
@@ -222,7 +222,7 @@ def _layers(page: Page, health: Mapping[int, Mapping[str, float]]) -> None:
         page.heading("Dead units")
         page.text(
             "The share of a ReLU layer's units (channels of convolutions) that are 0 for all of these samples. They"
-            f" learn nothing from them. Past {DEAD_SHARE:.0%} (dashed) a large part of the layer is idle: lower the"
+            f" learn nothing from them. Above {DEAD_SHARE:.0%} (dashed) a large part of the layer is idle: lower the"
             " learning rate, or try another activation or initialiser.",
             "how",
         )
@@ -233,13 +233,13 @@ def _layers(page: Page, health: Mapping[int, Mapping[str, float]]) -> None:
                 at = int(np.nanargmax(shares))
                 page.text(f"{name}: {shares[at]:.0%} of its units were dead after epoch {at + 1}.", "warning")
     else:
-        page.text("The network has no ReLU layers, so no units that could be dead.")
+        page.text("The network has no ReLU layers, so it cannot have dead units.")
     if norms:
         page.heading("Gradient norms")
         page.text(
-            "The Euclidean norm of the gradient by each layer's weights. Lines that lie decades below the others are"
-            " layers that hardly learn (vanishing gradients); lines that climb without end announce a loss that is not"
-            " a number (exploding gradients).",
+            "The Euclidean norm of the gradient of each layer's weights. Lines that are decades below the others are"
+            " layers that hardly learn (vanishing gradients); lines that rise without limit precede a loss of nan"
+            " (exploding gradients).",
             "how",
         )
         page.picture("gradient_norms", layers_by_epoch(norms, "gradient norm", log=True), "Gradient norm of each layer")
@@ -248,8 +248,8 @@ def _layers(page: Page, health: Mapping[int, Mapping[str, float]]) -> None:
 def _augmentation(page: Page, trained: Trained) -> None:
     page.section(
         "Augmentation",
-        "The first training images, as they are and as the first epochs saw them. What a person could no longer name"
-        " does not help the network either.",
+        "The first training images, unchanged and as the first epochs saw them. Images that a person could no longer"
+        " recognise do not help the network either.",
     )
     manifest, training = trained.manifest, trained.config.training
     count = min(_AUGMENTED, manifest.split("train").rows)
@@ -259,7 +259,7 @@ def _augmentation(page: Page, trained: Trained) -> None:
 
 
 def by_layer(health: Mapping[int, Mapping[str, float]], kind: str) -> dict[str, list[float]]:
-    """Turn metrics by epoch into lines by layer, nan where an epoch has none."""
+    """Convert metrics by epoch to values by layer, nan if an epoch has none."""
     names = dict.fromkeys(name for row in health.values() for name in row if name.startswith(kind))
     epochs = range(max(health, default=-1) + 1)
     return {name.removeprefix(kind): [health.get(epoch, {}).get(name, math.nan) for epoch in epochs] for name in names}

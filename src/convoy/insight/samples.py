@@ -1,4 +1,4 @@
-"""Sections of the report about samples: where the network errs, what it looks at, what its layers make of them."""
+"""Sections of the report about samples: wrong predictions, their evidence, and the activations of the layers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +14,23 @@ from convoy.insight.pictures import Card, filter_picture, labelled_rows, map_row
 from convoy.insight.predictions import Predictions
 
 _DOUBTFUL = 24
-_EVIDENCE = 6  # of wrong ones, and of right ones
+_EVIDENCE = 6  # of wrong predictions, and of right ones
 _INSIDE = 3
 _SPLIT = "validation"
 
 
 def doubtful(page: Page, path: Path, manifest: Manifest, found: Predictions) -> None:
-    """The samples that the network is wrong about, and those that it cannot decide on."""
+    """Add the samples that are predicted wrongly, and those with the smallest margins."""
     page.section(
         "Most wrong",
-        "The samples whose true class the network holds for least probable. Often the label is wrong, not the network:"
-        " look at these first, and mend the dataset where it needs it.",
+        "The samples whose true class has the lowest predicted probability. Often the label is wrong, not the network:"
+        " inspect these first, and fix the dataset if necessary.",
     )
     rows = found.most_wrong(_DOUBTFUL)
     if len(rows):
         _sheet(page, "most_wrong", path, manifest, found, rows)
     else:
-        page.text(f"None: all of {len(found):,} samples are predicted rightly.")
+        page.text(f"None: all of {len(found):,} samples are predicted correctly.")
     page.section(
         "Least certain",
         "The samples whose two most probable classes are closest to each other, right or wrong: the border between the"
@@ -77,7 +77,7 @@ def _cards(
 
 
 def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
-    """Grad-CAM of a few samples, right and wrong ones; no section where the network has no map of activations."""
+    """Add Grad-CAM of a few samples, right and wrong ones; no section if the network has no map of activations."""
     rows = np.concatenate([found.most_wrong(_EVIDENCE), found.rightly_known(_EVIDENCE)])
     samples = read_samples(path, manifest, _SPLIT, rows)
     predicted = grad_cam(model, samples.images, found.predicted[rows])
@@ -86,9 +86,9 @@ def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, mod
         return
     page.section(
         "Evidence",
-        "Grad-CAM (Selvaraju et al. 2017): red is where the last convolution found what speaks for a class, relative to"
-        " the rest of the image. Of samples that were mistaken, both classes are shown. Heat on the background, or on a"
-        " mark that only one class's images have, is a network that has learnt something else than you meant.",
+        "Grad-CAM (Selvaraju et al. 2017): red marks where the last convolution found evidence for a class, relative to"
+        " the rest of the image. For wrong predictions, both classes are shown. Heat on the background, or on a"
+        " mark that only one class's images have, shows that the network has learnt something unintended.",
     )
     pictures, captions = [], []
     for i, row in enumerate(rows):
@@ -105,7 +105,7 @@ def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, mod
 
 
 def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
-    """First-layer filters, and what every convolution makes of a few samples."""
+    """Add the first-layer filters, and the activations of every convolution for a few samples."""
     first = filters(model)
     if first is None:
         return
@@ -125,15 +125,15 @@ def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model
     samples = read_samples(path, manifest, _SPLIT, rows)
     page.section(
         "Inside the convolutions",
-        "Of a few validation samples, for each convolution: what it returns (the first 12 channels, black least, white"
-        " largest), the gradients of the loss by that, its weights (the first 12 filters' first channel) and their"
-        " gradients (red above 0, blue below). Maps that are all alike or all 0, and gradients whose extremes shrink by"
-        " decades from layer to layer, show where learning stops.",
+        "For a few validation samples and each convolution: its activations (the first 12 channels, black least, white"
+        " largest), the gradients of the loss with respect to them, its weights (the first 12 filters' first channel)"
+        " and their gradients (red above 0, blue below). Maps that are all alike or all 0, and gradients whose extremes"
+        " shrink by decades from layer to layer, show where learning stops.",
     )
     for name, layer in watch(model, samples.images, samples.labels).items():
         page.heading(name)
         titles = [f"{manifest.classes[label]}" for label in samples.labels]
-        page.picture(f"layer_{name}", _layer_picture(layer, titles), f"What {name} does with samples", wide=True)
+        page.picture(f"layer_{name}", _layer_picture(layer, titles), f"Activations and gradients of {name}", wide=True)
         values = {
             "activations": layer.activations,
             "activation gradients": layer.activation_gradients,
@@ -158,9 +158,9 @@ def _layer_picture(layer: Watched, titles: Sequence[str]) -> np.ndarray:
     rows = []
     for title, maps, slopes in zip(titles, layer.activations, layer.activation_gradients, strict=True):
         rows.append((f"activations of {title!r}, {_extremes(maps)}", map_row(maps, False)))
-        rows.append((f"gradients by them, {_extremes(slopes)}", map_row(slopes, True)))
+        rows.append((f"gradients of them, {_extremes(slopes)}", map_row(slopes, True)))
     for what, weights in (("weights", layer.weights), ("weight gradients", layer.weight_gradients)):
-        # Of a layer that works channel by channel, the filters stand in the third place.
+        # For a depthwise layer, the third axis holds the filters.
         kernels = weights[:, :, 0] if weights.shape[3] > 1 or weights.shape[2] == 1 else weights[..., 0]
         rows.append((f"{what}, {_extremes(weights)}", map_row(kernels, True)))
     return labelled_rows(rows)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-GAP = 0.05  # of accuracies
+GAP = 0.05  # between the accuracies
 LOSS_RISE = 0.10  # of the validation loss above its lowest, as a share of it
 SKILL = 0.80  # of the way from guessing to 100%
 STILL_RISING = 0.01  # of validation accuracy over the last epoch
@@ -13,12 +13,12 @@ STILL_RISING = 0.01  # of validation accuracy over the last epoch
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the curves say.
+    """Judgement of the training curves.
 
     Attributes:
-        name: The verdict; ``unknown`` where there are no curves.
-        reason: What gave it, with the run's numbers.
-        advice: What usually helps.
+        name: The verdict; ``unknown`` if there are no curves.
+        reason: The condition that led to it, with the run's numbers.
+        advice: Usual remedies.
     """
 
     name: Literal["underfitting", "balanced", "overfitting", "unknown"]
@@ -39,12 +39,12 @@ RULE = (
 def verdict(history: Sequence[Mapping[str, float]], classes: int) -> Verdict:
     """Judge the training curves.
 
-    Training's figures are means over an epoch, with dropout and augmentation at work: they lag behind validation's, so
-    the gap is, if anything, larger than it looks.
+    Training metrics are means over an epoch, with dropout and augmentation active, so they lag behind validation
+    metrics, and the true gap is larger than the measured one.
 
     Args:
-        history: For each epoch, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; epochs where one of them is
-            missing or no number are passed over.
+        history: For each epoch, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``; epochs in which one of them is
+            missing or not finite are skipped.
         classes: Number of classes.
     """
     names = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -82,7 +82,7 @@ def verdict(history: Sequence[Mapping[str, float]], classes: int) -> Verdict:
     if step > STILL_RISING:
         reason = (
             f"the validation accuracy rose by {100 * step:.1f} percentage points in the last epoch (more than"
-            f" {100 * STILL_RISING:.0f}): training ended before it was done"
+            f" {100 * STILL_RISING:.0f}): training ended too early"
         )
         return Verdict("underfitting", reason, "more epochs")
     reason = (

@@ -1,7 +1,7 @@
-"""Looking into a network while it computes: what its layers return, which of them have ReLUs, which convolve.
+"""Recording of layers' outputs while a network runs, and selection of layers with ReLUs or kernels.
 
-Layers are watched as they are called, so networks within networks, own layers and clones in 16 bits show themselves
-like any other, and the network is not changed.
+Layers are recorded when they are called, so that nested networks, custom layers and clones in 16 bits work like any
+other, and the network is not changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ CONVOLUTIONS = (
 
 
 def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers in order, those of networks within the network in its place; each once."""
+    """Return all layers in order, each once, with nested networks replaced by their layers."""
     found: dict[int, keras.layers.Layer] = {}
     for layer in model.layers:
         inner = leaf_layers(layer) if isinstance(layer, keras.Model) else [layer]
@@ -36,19 +36,19 @@ def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def has_relu(layer: keras.layers.Layer) -> bool:
-    """Whether a layer returns what has gone through a ReLU: 0 for all that is negative."""
+    """Return whether a layer's output is that of a ReLU: 0 for all negative values."""
     if isinstance(layer, keras.layers.ReLU):
         return not layer.negative_slope
     return getattr(getattr(layer, "activation", None), "__name__", "") in _RELUS
 
 
 def has_kernel(layer: keras.layers.Layer) -> bool:
-    """Whether a layer has weights to train that are more than a value per channel: dense layers, convolutions."""
+    """Return whether a layer has trainable weights other than one value per channel, as a convolution has."""
     return any(len(weight.shape) > 1 for weight in layer.trainable_variables)
 
 
 def spread(layers: Sequence[Any], most: int) -> list[Any]:
-    """Return at most so many of them, evenly over the depth, the first and the last among them."""
+    """Return at most ``most`` of the layers, evenly spaced over the depth, including the first and the last."""
     if len(layers) <= most:
         return list(layers)
     return [layers[i] for i in np.linspace(0, len(layers) - 1, most).round().astype(int)]
@@ -56,9 +56,9 @@ def spread(layers: Sequence[Any], most: int) -> list[Any]:
 
 @contextmanager
 def recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[int, KerasTensor]]:
-    """Note what these layers return, in the order in which they do: id of the layer -> its last output.
+    """Record the outputs of these layers, in the order of the calls: id of the layer -> its last output.
 
-    Only outputs that are one tensor are kept.
+    Only outputs that are a single tensor are recorded.
     """
     outputs: dict[int, KerasTensor] = {}
 
@@ -82,9 +82,9 @@ def recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[int, KerasTe
 
 @contextmanager
 def logits_noted(model: keras.Model) -> Iterator[list[KerasTensor]]:
-    """Note what goes into the softmax of the last layer, each time that it is called.
+    """Record the input of the last layer's softmax at each call.
 
-    Nothing is noted where the last layer is no dense layer with a softmax in it, nor one of its own.
+    Nothing is recorded if the last layer is neither a dense layer with a softmax activation nor a softmax layer.
     """
     noted: list[KerasTensor] = []
     last = leaf_layers(model)[-1]
@@ -109,7 +109,7 @@ def logits_noted(model: keras.Model) -> Iterator[list[KerasTensor]]:
 
 @contextmanager
 def _replaced(layer: keras.layers.Layer, name: str, value: Any) -> Iterator[None]:
-    """Give a layer another attribute for a while, past Keras' own ``__setattr__``, which would take note of it."""
+    """Replace an attribute of a layer within the block, bypassing Keras' ``__setattr__``, which would track it."""
     own = vars(layer)
     before = own.get(name, _MISSING)
     own[name] = value
@@ -123,13 +123,13 @@ def _replaced(layer: keras.layers.Layer, name: str, value: Any) -> Iterator[None
 
 
 def plain_name(name: str) -> str:
-    """A layer's name as it can be part of a metric's or a file's name."""
+    """Return a layer's name with only characters that names of metrics and files may have."""
     kept = "".join(sign if sign.isalnum() or sign in "_- " else "_" for sign in name)
     return kept[:100] or "_"
 
 
 def named(layers: Sequence[keras.layers.Layer]) -> dict[str, keras.layers.Layer]:
-    """Layers by their plain names, made different where two have the same."""
+    """Return layers by their plain names, with a number appended to repeated names."""
     found: dict[str, keras.layers.Layer] = {}
     for layer in layers:
         name, again = plain_name(layer.name), 2

@@ -1,4 +1,4 @@
-"""Users' own networks: a list of layers from the configuration, or a function that returns a Keras model."""
+"""Custom networks: a list of layers from the configuration, or a function that returns a Keras model."""
 
 import importlib
 import inspect
@@ -18,7 +18,7 @@ from convoy.models.layers.custom import LocalResponseNormalization, Maxout
 from convoy.models.rewiring import Operation, is_softmax, replay
 from convoy.models.summary.shape_checks import named_failures
 
-# Layers that take one tensor, load in safe mode and compute on any device. Those that join tensors need a function.
+# Layers that take one tensor, load in safe mode and run on any device. Layers that merge tensors need a function.
 _KINDS = known_layers(
     *("Activation", "AlphaDropout", "BatchNormalization", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose"),
     *("Conv3D", "Conv3DTranspose", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "DepthwiseConv1D"),
@@ -30,17 +30,17 @@ _KINDS = known_layers(
     *(f"{kind}Pooling{n}D" for kind in ("Average", "Max", "GlobalAverage", "GlobalMax") for n in (1, 2, 3)),
     *(f"ZeroPadding{n}D" for n in (1, 2, 3)),
 )
-_RESERVED = ("image", "rescale", "normalise")  # names of the layers that come before
+_RESERVED = ("image", "rescale", "normalise")  # names of the preceding layers
 _SOFTMAX = "expected a softmax over the {} classes as the last layer"
 
 
 def _plain(name: str) -> str:
-    """``MaxPooling2D`` and ``max_pooling2d`` alike."""
+    """Return the same key for ``MaxPooling2D`` and ``max_pooling2d``."""
     return name.replace("_", "").lower()
 
 
 def _snake_case(kind: str) -> str:
-    """As Keras names its layers: ``MaxPooling2D`` -> ``max_pooling2d``."""
+    """Return a class name as in Keras' names of layers: ``MaxPooling2D`` -> ``max_pooling2d``."""
     return str(to_snake_case(kind))
 
 
@@ -51,26 +51,26 @@ _LAYERS: dict[str, type[keras.layers.Layer]] = {
 
 
 def identifiers(module: ModuleType) -> list[str]:
-    """Names under which Keras finds what is in ``keras.activations``, ``.initializers``, ``.regularizers`` ..."""
+    """Return the names that Keras accepts for the functions of ``keras.activations``, ``.initializers`` and so on."""
     functions = ("get", "serialize", "deserialize")
     return [name for name in dir(module) if name.islower() and name[0] != "_" and name not in functions]
 
 
 def from_layers(x: KerasTensor, layers: Sequence[dict[str, Any] | str], num_classes: int) -> KerasTensor:
-    """Apply the layers of ``model.layers``, one after the other.
+    """Apply the layers of ``model.layers`` in order.
 
     Args:
         x: The normalised samples.
-        layers: Each ``{<Keras layer>: {<argument>: value}}``; the last a softmax over the classes. A layer without
-            ``name`` is called after its kind, ``conv2d_1`` and so on; the last one ``output``.
+        layers: Each ``{<Keras layer>: {<argument>: value}}``; the last one is a softmax over the classes. A layer
+            without ``name`` is named after its kind, ``conv2d_1`` and so on; the last one ``output``.
         num_classes: Number of classes.
 
     Returns:
         The class probabilities.
 
     Raises:
-        ModelError: A layer or an argument is unknown or not as Keras expects it.
-        ValueError: A layer does not fit its input; of Keras.
+        ModelError: A layer or an argument is unknown, or Keras does not accept it.
+        ValueError: A layer does not fit its input; raised by Keras.
     """
     names = {*_RESERVED}
     given = [_entry(layer) for layer in layers]
@@ -85,7 +85,7 @@ def from_layers(x: KerasTensor, layers: Sequence[dict[str, Any] | str], num_clas
         cls = _LAYERS.get(_plain(kind))
         if cls is None:
             known = [*map(_snake_case, _KINDS), "maxout"]
-            raise ModelError(f"{where} is no layer that is known{did_you_mean(kind.lower(), known) or _ONE_INPUT}")
+            raise ModelError(f"{where} is not a known layer{did_you_mean(kind.lower(), known) or _ONE_INPUT}")
         last = number == len(given)
         if "name" not in arguments:
             prefix = _snake_case(cls.__name__)
@@ -95,7 +95,7 @@ def from_layers(x: KerasTensor, layers: Sequence[dict[str, Any] | str], num_clas
         if last and cls is keras.layers.Dense:
             arguments.setdefault("units", num_classes)
         x = _layer(cls, arguments, where)(x)
-    _check_output(x, num_classes, "model.layers", "- dense: {activation: softmax}, whose units may be left out")
+    _check_output(x, num_classes, "model.layers", "- dense: {activation: softmax}, whose units can be omitted")
     return x
 
 
@@ -123,7 +123,7 @@ def _layer(cls: type[keras.layers.Layer], arguments: dict[str, Any], where: str)
         raise ModelError(f"{where} lacks {' and '.join(missing)}")
     try:
         return cls(**arguments)
-    except Exception as error:  # Keras raises whatever its conversions come across
+    except Exception as error:  # Keras' conversions may raise anything
         raise ModelError(f"{where} is not as Keras expects it: {_first_line(error)}") from None
 
 
@@ -137,7 +137,7 @@ def _check_identifier(name: str, value: Any, where: str) -> None:
     try:
         module.get(value)
     except ValueError:
-        hint = "; maxout is a layer of its own, after this one" if value == "maxout" else ""
+        hint = "; maxout is a separate layer, after this one" if value == "maxout" else ""
         hint = hint or did_you_mean(value, identifiers(module)) or _of(identifiers(module))
         raise ModelError(f"{where} has an unknown {name} {value!r}{hint}") from None
 
@@ -147,18 +147,18 @@ def _of(known: Sequence[str]) -> str:
 
 
 def from_function(x: KerasTensor, name: str, num_classes: int) -> KerasTensor:
-    """Call the user's function and apply its network, layer by layer, so that each can be seen and rewritten.
+    """Call the user's function and apply its network layer by layer, so that each layer can be inspected and rewritten.
 
     Args:
         x: The normalised samples.
-        name: ``package.module:function``, a function of the input shape (without samples) and the number of classes.
+        name: ``package.module:function``, a function of the shape of a sample and the number of classes.
         num_classes: Number of classes.
 
     Returns:
-        The class probabilities, by copies of the network's layers with its weights.
+        The class probabilities, from copies of the network's layers with its weights.
 
     Raises:
-        ModelError: There is no such function, it fails, or what it returns is no network from such samples to a softmax
+        ModelError: There is no such function, it fails, or its result is not a network from such samples to a softmax
             over the classes.
     """
     shape = tuple(x.shape[1:])
@@ -182,7 +182,7 @@ def from_function(x: KerasTensor, name: str, num_classes: int) -> KerasTensor:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """Import it; modules in the current directory are found as well, on ranks too."""
+    """Import and return the function; modules in the current directory are found too, also on ranks."""
     module_name, _, function_name = name.partition(":")
     here = os.getcwd()
     if here not in sys.path:
@@ -193,7 +193,7 @@ def _function(name: str) -> Callable[..., Any]:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ModelError(
                 f"model.name {name!r}: there is no module {error.name!r} in {here} or where Python looks; start the job"
-                " in the folder that holds it, or give it to spark-submit with --py-files"
+                " in the folder that contains it, or pass it to spark-submit with --py-files"
             ) from None
         raise ModelError(f"model.name {name!r}: {module_name} cannot be imported: {_told(error)}") from None
     function = getattr(module, function_name, None)
@@ -218,19 +218,19 @@ def _called(function: Callable[..., Any], name: str, shape: tuple[int, ...], num
 
 
 def _functional(model: keras.Model, where: str) -> keras.Model:
-    """The network as a graph of layers."""
+    """Return the network as a graph of layers."""
     if isinstance(model, keras.Sequential):
         return keras.Model(model.inputs, model.outputs, name=model.name)
     if not hasattr(model, "operations"):
         raise ModelError(
-            f"{where} returns a {type(model).__name__} whose layers cannot be seen; expected a functional or sequential"
-            " network: keras.Model(inputs, outputs) or keras.Sequential([...])"
+            f"{where} returns a {type(model).__name__} whose layers cannot be inspected; expected a functional or"
+            " sequential network: keras.Model(inputs, outputs) or keras.Sequential([...])"
         )
     return model
 
 
 def _inlined(model: keras.Model, x: KerasTensor, where: str) -> KerasTensor:
-    """Apply copies of all layers, those of networks inside the network included."""
+    """Apply copies of all layers, including those of nested networks."""
     copies: dict[int, tuple[Operation, Operation]] = {}  # a layer may be used at several places, in several networks
 
     def copy(operation: Operation) -> Operation:
@@ -247,7 +247,7 @@ def _inlined(model: keras.Model, x: KerasTensor, where: str) -> KerasTensor:
         return copied
 
     def call(operation: Operation, *arguments: Any, **options: Any) -> KerasTensor:
-        if isinstance(operation, keras.Model):  # its training=False, if any, would not count: fit says training=True
+        if isinstance(operation, keras.Model):  # its training=False has no effect: fit passes training=True
             return replay(_functional(operation, where), arguments[0], copy, call)
         return operation(*arguments, **options)
 
@@ -263,14 +263,14 @@ def _check_loadable(operation: Operation, where: str) -> None:
     is_own = isinstance(operation, (LocalResponseNormalization, Maxout))
     if isinstance(operation, keras.layers.Lambda) or not (is_own or kind.__module__.split(".")[0] == "keras"):
         raise ModelError(
-            f"{where}: layer {operation.name!r} is a {kind.__name__}, which evaluation and scoring could not load"
-            " again; expected Keras' own layers, without Lambda, or those of convoy.models.layers.custom"
+            f"{where}: layer {operation.name!r} is a {kind.__name__}, which evaluation and scoring could not load;"
+            " expected Keras' layers, without Lambda, or those of convoy.models.layers.custom"
         )
     activation = getattr(operation, "activation", None)
     if activation is not None and activation.__module__.split(".")[0] != "keras":
         raise ModelError(
-            f"{where}: layer {operation.name!r} has an activation of its own, {getattr(activation, '__name__', '')},"
-            " which evaluation and scoring could not load again; expected one of Keras'"
+            f"{where}: layer {operation.name!r} has a custom activation, {getattr(activation, '__name__', '')},"
+            " which evaluation and scoring could not load; expected one of Keras'"
         )
 
 
@@ -278,13 +278,13 @@ def _check_output(output: KerasTensor, num_classes: int, where: str, example: st
     last = output._keras_history.operation
     expected = f"{_SOFTMAX.format(num_classes)}, e.g. {example}"
     if tuple(output.shape) != (None, num_classes):
-        raise ModelError(f"{where}: the last layer, {last.name!r}, gives {tuple(output.shape[1:])}; {expected}")
+        raise ModelError(f"{where}: the last layer, {last.name!r}, returns {tuple(output.shape[1:])}; {expected}")
     if not is_softmax(last):
-        raise ModelError(f"{where}: the last layer, {last.name!r}, is no softmax; {expected}")
+        raise ModelError(f"{where}: the last layer, {last.name!r}, is not a softmax; {expected}")
 
 
 def _told(error: Exception) -> str:
-    """Its type, its first line and where it came from."""
+    """Return the error's type, its first line and where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and not frame.filename.startswith("<")]
     place = own[-1] if own else None

@@ -1,4 +1,4 @@
-"""A ``.keras`` file -> a network, in safe mode: nothing that the file brings along is run."""
+"""Loading of ``.keras`` files in safe mode: code in the file is never run."""
 
 import io
 import json
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 _OTHERS = {b"\x89HDF": "an .h5 file", b"\x80": "a pickle"}
 _EXPECTED = "expected a .keras file, as model.save('model.keras') of Keras 3 writes it"
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_CONFIG_BYTES = 256 << 20  # that a description may have; of the largest networks it has a few
+_CONFIG_BYTES = 256 << 20  # limit of a network's configuration; the largest ones have a few MB
 _CODE = ("Lambda", "__lambda__")
-_REASON = 200  # characters of what Keras says; it goes on to the whole configuration
+_REASON = 200  # characters of Keras' message, which may contain the whole configuration
 
 
 def check(content: bytes, uri: str) -> None:
-    """Look at a file without loading it.
+    """Raise ``ModelError`` unless a file is safe to load; the file is not loaded.
 
     Args:
         content: The file.
-        uri: Of the model, for messages.
+        uri: URI of the model, for messages.
 
     Raises:
-        ModelError: It is no ``.keras`` file, or holds code of its own.
+        ModelError: It is not a ``.keras`` file, or contains code.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -52,20 +52,20 @@ def check(content: bytes, uri: str) -> None:
     if found is not None:
         raise ModelError(
             f"{uri} is refused: its layer {found!r} holds Python code (a lambda), which would run when the model is"
-            " loaded; put Keras' own layers or operations in its place, and log it again"
+            " loaded; replace it with Keras' layers or operations, and log the model again"
         )
 
 
 def load(content: bytes, uri: str) -> "keras.Model":
-    """Load a network, uncompiled, once ``check`` has found nothing.
+    """Load a network, uncompiled, after ``check``.
 
     Raises:
-        ModelError: As ``check``, or Keras cannot load it in safe mode: it has layers that nobody here knows.
+        ModelError: As ``check``, or Keras cannot load it in safe mode, e.g. because of unknown layers.
     """
     check(content, uri)
     import keras
 
-    import convoy.models.layers.custom  # noqa: F401  (a network may have them)
+    import convoy.models.layers.custom  # noqa: F401  (registers the custom layers)
 
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")
@@ -75,15 +75,14 @@ def load(content: bytes, uri: str) -> "keras.Model":
             return keras.saving.load_model(file, compile=False, safe_mode=True)
         except MemoryError:
             raise
-        except Exception as error:  # Keras raises whatever it finds
+        except Exception as error:  # Keras may raise anything
             raise ModelError(
-                f"{uri} cannot be loaded in Keras' safe mode: {_first_line(error)}; expected a network of Keras' own"
-                " layers"
+                f"{uri} cannot be loaded in Keras' safe mode: {_first_line(error)}; expected a network of Keras' layers"
             ) from None
 
 
 def _code(config: Any, layer: str = "?") -> Iterator[str]:
-    """Names of the layers that bring code along, wherever they are in a configuration."""
+    """Yield the names of the layers that contain code, anywhere in a configuration."""
     if isinstance(config, dict):
         inner = config.get("config")
         name = inner.get("name") if isinstance(inner, dict) else None

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras as processes import them that train or score, of which there are many."""
+"""Fast import of TensorFlow and Keras in the many processes that train or score."""
 
 import os
 import sys
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow, and with it Keras without its plots and its wrappers for scikit-learn.
+    """Import and return TensorFlow, with Keras but without its plots and its wrappers for scikit-learn.
 
-    That is 80 MB less in every Python worker and rank, 0.6 s sooner.
+    This saves 80 MB and 0.6 s in every Python worker and rank.
     """
     absent = [name for name in ("matplotlib", "sklearn") if name not in sys.modules]
     for name in absent:
@@ -23,10 +23,10 @@ def import_tensorflow() -> Any:
 
 
 def onednn_enabled() -> bool:
-    """Return whether TensorFlow computes with oneDNN in this process, or would if it were imported now.
+    """Return whether TensorFlow uses oneDNN in this process, or would if it were imported now.
 
-    ``TF_ENABLE_ONEDNN_OPTS`` decides, which ``import convoy`` sets to 1 where the user has not set it. It has no effect
-    on a TensorFlow that was imported before.
+    This depends on ``TF_ENABLE_ONEDNN_OPTS``, which ``import convoy`` sets to 1 unless the user has set it. It has no
+    effect if TensorFlow was imported before.
     """
     if "tensorflow" not in sys.modules:
         return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "").lower() in ("1", "true")

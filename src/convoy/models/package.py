@@ -1,4 +1,4 @@
-"""A trained network with all that scoring needs. Imports neither MLflow nor TensorFlow: it travels to every worker."""
+"""A trained network with everything that scoring needs. Workers import this: it uses neither MLflow nor TensorFlow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any
 from convoy.images import ArraySpec, Geometry, ImageProfile
 
 METADATA = "convoy"
-"""Under this key class names and geometry are in the metadata of a logged model's MLmodel file."""
+"""Key of class names and geometry in the metadata of a logged model's MLmodel file."""
 KERAS_FILE = "data/model.keras"
-"""The network in a logged model, where MLflow writes it."""
+"""Path of the network within a logged model, as written by MLflow."""
 
 
 @dataclass(frozen=True)
 class TrainingStatistics:
-    """What a model was trained on, as far as its scoring is compared with it.
+    """Statistics of a model's training data, with which scored data are compared.
 
     Attributes:
         class_counts: Samples of each class, by index.
-        profile: Brightness and sizes of the images; None for arrays, and for datasets written before there was one.
+        profile: Brightness and sizes of the images; None for arrays, and for older datasets without a profile.
     """
 
     class_counts: list[int]
@@ -27,16 +27,16 @@ class TrainingStatistics:
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A model ready to score; it is sent to the workers.
+    """A model ready for scoring; it is sent to the workers.
 
     Attributes:
-        uri: Which model this is, e.g. ``models:/digits/3``.
+        uri: URI of the model, e.g. ``models:/digits/3``.
         keras_file: Bytes of the ``.keras`` file.
-        geometry: What images are brought to; None for a model that takes arrays, as they are in a dataset.
+        geometry: Geometry of its images; None for a model that takes arrays, as stored in a dataset.
         spec: Shape and type of a sample.
         classes: Class names, by index.
-        run_id: The run that made it, if known.
-        training: What it was trained on; None for models that do not tell.
+        run_id: The run that created it, if known.
+        training: Statistics of its training data; None if the model does not have them.
         model_id: MLflow's id of the logged model, if known.
     """
 
@@ -51,7 +51,7 @@ class ModelPackage:
 
 
 def described(uri: str, keras_file: bytes, metadata: Mapping[str, Any], run_id: str | None) -> ModelPackage:
-    """Put a network together with what its MLmodel file says of it, under ``METADATA``."""
+    """Return the package of a network and its metadata in the MLmodel file (the value of ``METADATA``)."""
     geometry = Geometry(**metadata["geometry"]) if metadata["geometry"] else None
     spec = geometry.spec if geometry else ArraySpec(tuple(metadata["shape"]), metadata["dtype"])
     training = None

@@ -1,4 +1,4 @@
-"""Section ``model`` -> network."""
+"""Construction of the network that section ``model`` describes."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,11 @@ def build(
 
     Args:
         config: Section ``model``.
-        shape: Of the samples: (H, W, C) of images, (L, C) of signals, (D, H, W, C) of volumes.
+        shape: Shape of a sample: (H, W, C) for images, (L, C) for signals, (D, H, W, C) for volumes.
         num_classes: Number of classes.
         pixel_mean: Mean of each channel; it becomes part of the network.
-        pixel_std: Standard deviation of each channel, likewise.
-        dtype: Of the samples' values.
+        pixel_std: Standard deviation of each channel; it becomes part of the network too.
+        dtype: Type of the samples' values.
 
     Returns:
         A model from raw samples (N, *shape) of that dtype to float32 class probabilities (N, num_classes); with
@@ -49,14 +49,14 @@ def build(
         else:
             x = normalise(image, list(pixel_mean), list(pixel_std))
         output = _own(x, config, num_classes) if architecture is None else _known(x, architecture, config, num_classes)
-        # A function's path is no name of a network: it has a colon.
+        # A function's path cannot be the name of a network: it has a colon.
         model = keras.Model(image, output, name=config.name.rpartition(":")[2])
         check_geometry(model, strict=architecture is None and config.strict_geometry)
         return with_options(model, config, num_classes)
 
 
 def _known(x: KerasTensor, architecture: Architecture, config: ModelConfig, num_classes: int) -> KerasTensor:
-    """Normalised samples -> class probabilities, as published."""
+    """Return the class probabilities of a published architecture for normalised samples."""
     try:
         with named_failures():
             return architecture.function(x, num_classes, config)
@@ -70,13 +70,13 @@ def _known(x: KerasTensor, architecture: Architecture, config: ModelConfig, num_
 
 
 def _own(x: KerasTensor, config: ModelConfig, num_classes: int) -> KerasTensor:
-    """Normalised samples -> class probabilities, as the user has written it."""
+    """Return the class probabilities of a custom network for normalised samples."""
     if config.layers is None:
         return from_function(x, config.name, num_classes)
     try:
         with named_failures():
             return from_layers(x, config.layers, num_classes)
-    except ValueError as error:  # Keras', which does not say of which layer
+    except ValueError as error:  # raised by Keras, without the layer's name
         raise ModelError(f"model.layers does not fit samples of {_size(x)}: {str(error).splitlines()[0]}") from None
 
 

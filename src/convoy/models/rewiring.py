@@ -1,4 +1,4 @@
-"""Networks as graphs of layers: who feeds whom, and the same graph once more with other layers."""
+"""Networks as graphs of layers: their producers and consumers, and copies of a graph with other layers."""
 
 import collections
 import functools
@@ -12,7 +12,7 @@ from keras.src.backend.common import global_state
 from convoy.models.layers.blocks import KerasTensor, known_layers
 
 Operation: TypeAlias = Any
-"""A layer, or one of ``keras.ops`` (``keras.Operation``)."""
+"""A layer, or an operation of ``keras.ops`` (``keras.Operation``)."""
 
 KERNELS = (
     *(keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D),
@@ -35,7 +35,7 @@ _ACTIVATIONS = (
     keras.layers.ELU,
     keras.layers.PReLU,
 )
-# Those of keras.ops and keras.activations, when a function of the user calls them on a tensor.
+# Operations of keras.ops and keras.activations that a user's function may call on a tensor.
 _ACTIVATION_OPERATIONS = frozenset(
     {"ReLU", "Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu", "Silu", "Tanh", "Sigmoid", "Softplus"}
     | {"Softsign", "HardSigmoid", "HardSilu", "Mish"}
@@ -43,17 +43,17 @@ _ACTIVATION_OPERATIONS = frozenset(
 
 
 class Graph:
-    """What a functional network computes, in order.
+    """The operations of a functional network, in order.
 
     Args:
         model: A functional network whose operations have different names.
 
     Attributes:
-        operations: In an order in which each comes after those that feed it.
-        producers: Name of an operation -> the operations that feed it.
-        consumers: Name of an operation -> the operations that it feeds.
-        classifiers: Names of the layers with weights that the outputs come from.
-        tail: Their names and those of what follows them.
+        operations: The operations, each after its producers.
+        producers: Name of an operation -> the operations whose outputs it takes.
+        consumers: Name of an operation -> the operations that take its output.
+        classifiers: Names of the last layers with weights before the outputs.
+        tail: Their names and those of the operations after them.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -90,7 +90,7 @@ class Graph:
 
 
 def has_weights(operation: Operation) -> bool:
-    """Whether it is a layer that computes with weights: no normalisation, nor an activation with a slope."""
+    """Return whether it is a layer with weights, other than a normalisation or an activation with a slope."""
     no_layer = not isinstance(operation, keras.layers.Layer)
     if no_layer or isinstance(operation, (*NORMS, keras.layers.Normalization, keras.layers.PReLU)):
         return False
@@ -98,7 +98,7 @@ def has_weights(operation: Operation) -> bool:
 
 
 def is_activation(operation: Operation) -> bool:
-    """Whether it is nothing but an activation: a softmax and a linear one do not count."""
+    """Return whether it is only an activation, other than a softmax or a linear one."""
     if isinstance(operation, keras.layers.Activation):
         return operation.activation not in (keras.activations.softmax, keras.activations.linear)
     if isinstance(operation, keras.layers.Layer):
@@ -107,7 +107,7 @@ def is_activation(operation: Operation) -> bool:
 
 
 def is_softmax(operation: Operation) -> bool:
-    """Whether it is a layer whose last step is a softmax."""
+    """Return whether it is a layer whose last step is a softmax."""
     if isinstance(operation, keras.layers.Softmax):
         return operation.axis in (-1, 1)
     return getattr(operation, "activation", None) is keras.activations.softmax
@@ -119,15 +119,15 @@ def replay(
     copy: Callable[[Operation], Operation],
     call: Callable[..., KerasTensor] | None = None,
 ) -> KerasTensor:
-    """Apply to other inputs what the network computes, with copies of its operations.
+    """Apply copies of the network's operations to other inputs.
 
-    ``keras.models.clone_model`` does the same, but gives a network of its own instead of a part of another.
+    ``keras.models.clone_model`` does the same, but returns a separate network instead of a part of another.
 
     Args:
         model: A functional network.
-        inputs: Instead of its own.
-        copy: Makes a copy of an operation; called once for each.
-        call: Applies a copy to its arguments, in its own way.
+        inputs: The new inputs.
+        copy: Returns a copy of an operation; called once for each.
+        call: Applies a copy to its arguments; None calls the copy.
 
     Returns:
         The outputs.
@@ -139,7 +139,7 @@ def replay(
             copies[id(operation)] = copy(operation)
         return copies[id(operation)]
 
-    # Not by its argument call_fn, which Keras 3.2 lacks.
+    # Not with its argument call_fn, which Keras 3.2 does not have.
     return model._run_through_graph(
         inputs, lambda operation: functools.partial(call, once(operation)) if call else once(operation)
     )
@@ -147,9 +147,9 @@ def replay(
 
 @contextmanager
 def fresh_names() -> Iterator[None]:
-    """Let Keras count from the start the names that it gives to layers, as in a new process.
+    """Reset Keras' counters of automatic layer names within the block, as in a new process.
 
-    So a network's layers are called the same whatever the process has built before, on every rank.
+    A network's layers then have the same names on every rank, regardless of networks built before.
     """
     counts = global_state.get_global_attribute("object_name_uids")
     global_state.set_global_attribute("object_name_uids", collections.defaultdict(int))

@@ -1,8 +1,8 @@
-"""Options of every network: a network as its paper or its user has it, and the same one with other parts.
+"""Options of every network: rewriting of a published or custom network with other parts.
 
-The network is built first and rewritten layer by layer afterwards, so architectures do not know of options. Layers keep
-their names; one that is inserted is called after the layer that it belongs to (``conv1_norm``, ``conv1_activation``,
-``output_dropout``). Weights are kept wherever a layer has them as before.
+The network is built first and then rewritten layer by layer, so that architectures do not depend on options. Layers
+keep their names; an inserted layer is named after the layer that it belongs to (``conv1_norm``, ``conv1_activation``,
+``output_dropout``). Weights are kept wherever their shapes are unchanged.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ _PIECES = 2  # of maxout
 
 
 def with_options(model: keras.Model, config: ModelConfig, num_classes: int) -> keras.Model:
-    """Return the network with the options of section ``model``; the very same one where there are none.
+    """Return the network with the options of section ``model``; the same object if there are none.
 
     Args:
         model: A functional network from samples to class probabilities.
@@ -42,7 +42,7 @@ def with_options(model: keras.Model, config: ModelConfig, num_classes: int) -> k
         num_classes: Number of classes, for a new head.
 
     Raises:
-        ModelError: An option does not fit the network; the line names the layer.
+        ModelError: An option does not fit the network; the message names the layer.
     """
     if config.head == "softmax":
         model = _with_softmax_head(model, num_classes)
@@ -53,7 +53,7 @@ def with_options(model: keras.Model, config: ModelConfig, num_classes: int) -> k
 
 
 def _with_softmax_head(model: keras.Model, num_classes: int) -> keras.Model:
-    """Replace what follows the last layer with places by an average over them and one softmax layer."""
+    """Replace the layers after the last one with spatial axes by global average pooling and one softmax layer."""
     graph = Graph(model)
     places = len(model.inputs[0].shape) - 2
     weights, last = False, None
@@ -64,8 +64,8 @@ def _with_softmax_head(model: keras.Model, num_classes: int) -> keras.Model:
             last = operation
     if last is None or places not in _POOLS:
         raise ModelError(
-            f"model.head is 'softmax', but {model.name} has no layer whose output still has places to average over;"
-            " leave model.head out, or choose a network with convolutions"
+            f"model.head is 'softmax', but {model.name} has no layer whose output has spatial axes to average over;"
+            " remove model.head, or choose a network with convolutions"
         )
     x = _POOLS[places](name="global_average")(last.output)
     output = keras.layers.Dense(num_classes, activation="softmax", name="output")(x)
@@ -74,9 +74,9 @@ def _with_softmax_head(model: keras.Model, num_classes: int) -> keras.Model:
 
 @dataclass
 class _Change:
-    """What becomes of one operation."""
+    """The change of one operation."""
 
-    arguments: dict[str, Any] = field(default_factory=dict)  # of the layer's configuration, instead of its own
+    arguments: dict[str, Any] = field(default_factory=dict)  # that replace those of the layer's configuration
     instead: keras.layers.Layer | None = None
     removed: bool = False
     before: list[keras.layers.Layer] = field(default_factory=list)
@@ -84,12 +84,12 @@ class _Change:
 
 
 class _Plan:
-    """What becomes of a network's operations: name -> change."""
+    """The changes of a network's operations, by name."""
 
     def __init__(self, graph: Graph, config: ModelConfig) -> None:
         self.graph, self.config = graph, config
         self.changes: dict[str, _Change] = {operation.name: _Change() for operation in graph.operations}
-        # First, since what follows looks at what is inserted after a layer.
+        # First, since the other methods check the layers inserted after a layer.
         if config.batch_norm is not None:
             self._set_batch_norm(config.batch_norm)
         if config.activation is not None:
@@ -99,7 +99,7 @@ class _Plan:
         self._set_weights()
 
     def _hidden(self) -> list[keras.layers.Layer]:
-        """Convolutions and dense layers, but for the classifiers."""
+        """Return convolutions and dense layers, except for the classifiers."""
         return [o for o in self.graph.operations if isinstance(o, KERNELS) and o.name not in self.graph.tail]
 
     def _set_batch_norm(self, wanted: bool) -> None:
@@ -122,7 +122,7 @@ class _Plan:
                     self.changes[producer.name].arguments["use_bias"] = True  # in place of the normalisation's
 
     def _reaches_activation(self, operation: Operation) -> bool:
-        """Whether an activation follows, or is this, with neither weights nor a normalisation in between."""
+        """Return whether this is an activation, or one follows without weights or a normalisation in between."""
         if is_activation(operation):
             return True
         if has_weights(operation) or isinstance(operation, NORMS) or operation.name in self.graph.tail:
@@ -151,13 +151,13 @@ class _Plan:
                 self.changes[operation.name].instead = _activation(activation, operation.name)
 
     def _widen(self, layer: keras.layers.Layer) -> None:
-        """Let a layer compute all the pieces of its maxout units."""
+        """Widen a layer so that it computes all pieces of its maxout units."""
         config = layer.get_config()
         size = next(name for name in ("filters", "units", "depth_multiplier") if name in config)
         self.changes[layer.name].arguments[size] = config[size] * _PIECES
 
     def _source_of(self, operation: Operation) -> keras.layers.Layer:
-        """The convolution or dense layer whose output this activation takes, and it alone."""
+        """Return the convolution or dense layer whose output only this activation takes."""
         source = operation
         while True:
             producers = self.graph.producers[source.name]
@@ -169,8 +169,8 @@ class _Plan:
             if not isinstance(source, (keras.layers.BatchNormalization, *_DROPOUTS)):
                 break
         raise ModelError(
-            f"model.activation is 'maxout', but layer {operation.name!r} does not follow a convolution or dense layer"
-            f" of its own (it follows {source.name!r}), of whose pieces it could take the maximum; choose another"
+            f"model.activation is 'maxout', but layer {operation.name!r} is not the only consumer of a convolution or"
+            f" dense layer (it follows {source.name!r}), over whose pieces it could take the maximum; choose another"
             " activation or network"
         )
 
@@ -183,7 +183,7 @@ class _Plan:
                 self.changes[name].before.append(keras.layers.Dropout(rate, name=f"{name}_dropout"))
 
     def _set_weights(self) -> None:
-        """Set initialisers, of hidden layers, and penalties, of all."""
+        """Set the initialisers of hidden layers, and the penalties of all layers."""
         hidden = {layer.name for layer in self._hidden()}
         for layer in self.graph.operations:
             if isinstance(layer, KERNELS):
@@ -229,10 +229,10 @@ def _rewritten(model: keras.Model, plan: _Plan) -> keras.Model:
 
 
 def _keep_weights(original: keras.layers.Layer, layer: keras.layers.Layer, change: _Change) -> None:
-    """Give a layer the weights that the original has in the same shape, and that are not to be drawn anew."""
+    """Copy the original's weights of the same shape to a layer, except for those with a new initialiser."""
     shapes = [[weight.shape for weight in each.weights] for each in (original, layer)]
     if not change.arguments and shapes[0] == shapes[1]:
-        layer.set_weights(original.get_weights())  # of layers within layers, too, whose weights share names
+        layer.set_weights(original.get_weights())  # also those of nested layers, whose weights share names
         return
     before = {weight.name: weight for weight in original.weights}
     for weight in layer.weights:

@@ -1,10 +1,10 @@
-"""Count what the images look like while Spark's workers score them, without a column or a second reading.
+"""Statistics of the images while Spark's workers score them, without a column or a second pass.
 
-The counts come to the driver as a Spark accumulator: sums of a few dozen numbers, in any order. Spark adds those of a
-task when the task succeeds, and those of a partition once where the tasks that score also write the rows, as in
-``jobs/score.py``: neither retries nor speculative copies count twice. Where a shuffle follows the scoring, or the
-DataFrame is computed twice, rows may count twice; the drift check looks at shares alone, which that hardly moves.
-Columns of the rows would be exact there too, but somebody would have to take them out again once they are written.
+The counts reach the driver as a Spark accumulator: sums of a few dozen numbers, in any order. Spark adds those of a
+task when the task succeeds, and those of a partition only once if the tasks that score also write the rows, as in
+``jobs/score.py``: neither retries nor speculative copies count twice. If a shuffle follows the scoring, or the
+DataFrame is computed twice, rows may count twice; the drift check uses only shares, which that hardly changes.
+Columns of the rows would be exact in these cases too, but would have to be removed after the rows are written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,12 +34,12 @@ class _Sums(AccumulatorParam[Counts]):
 
 @dataclass(frozen=True)
 class ImageStatsAccumulator:
-    """Counts images in the bins of those that the model was trained on.
+    """Counts images in the bins of the training images.
 
     Attributes:
-        profile: Of the training images.
-        counts: The sums so far; the driver alone can read them.
-        sizes: Whether the images come as they were taken, so that their sizes say something.
+        profile: Profile of the training images.
+        counts: The sums so far; only the driver can read them.
+        sizes: Whether the images have their original sizes, so that sizes can be compared.
     """
 
     profile: ImageProfile
@@ -51,7 +51,7 @@ class ImageStatsAccumulator:
 
         Args:
             images: uint8 (N, H, W, C), as the network takes them.
-            sizes: int32 (N, 2), height and width before resizing; None where that is not known.
+            sizes: int32 (N, 2), height and width before resizing; None if they are unknown.
             errors: Rows that hold no image.
         """
         good = np.ones(len(images), bool)
@@ -63,12 +63,12 @@ class ImageStatsAccumulator:
         self.counts.add(found)
 
     def found(self) -> Mapping[str, np.ndarray]:
-        """The counts; a name is missing where nothing was measured."""
+        """Return the counts; names that were not measured are missing."""
         return dict(self.counts.value)
 
 
 def image_stats_for(spark: SparkSession, package: ModelPackage) -> ImageStatsAccumulator | None:
-    """A gauge for a model's images; None where the model does not tell what its training images looked like."""
+    """Return an accumulator for a model's images, or None if the model has no profile of its training images."""
     if package.training is None or package.training.profile is None or package.geometry is None:
         return None
     return ImageStatsAccumulator(package.training.profile, spark.sparkContext.accumulator({}, _Sums()))

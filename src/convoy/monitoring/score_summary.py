@@ -1,4 +1,4 @@
-"""What came of scoring, in few numbers: rows, errors by reason, how often each class, how sure the model is."""
+"""Summary of scored rows: rows, errors by reason, frequency of each class, confidence of the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Summary:
-    """Scored rows, counted.
+    """Counts of scored rows.
 
     Attributes:
         rows: All rows.
         errors: Reason -> rows with it, the most frequent first; a reason is the word before the colon in ``error``.
-        classes: Class name -> rows that were given it, the most frequent first; classes without any are missing.
-        mean_confidence: Mean probability of the classes given; None where no row has one.
+        classes: Class name -> rows with that prediction, the most frequent first; classes without any are missing.
+        mean_confidence: Mean probability of the predicted classes; None if no row has one.
     """
 
     rows: int
@@ -31,7 +31,7 @@ class Summary:
     mean_confidence: float | None
 
     def fields(self) -> dict[str, Any]:
-        """Fields of the job's JSON line."""
+        """Return the fields of the job's JSON line."""
         return {
             "rows": self.rows,
             "errors": sum(self.errors.values()),
@@ -41,7 +41,7 @@ class Summary:
         }
 
     def text(self) -> str:
-        """One line for people."""
+        """Format one line for people."""
         parts = [f"{sum(self.classes.values()):,} scored: {_shares(self.classes)}"] if self.classes else []
         parts += [f"mean confidence {self.mean_confidence:.3f}"] if self.mean_confidence is not None else []
         parts += [f"errors: {_most(self.errors)}"] if self.errors else []
@@ -52,8 +52,8 @@ def summarise(scored: DataFrame) -> Summary:
     """Count scored rows, in one pass; the driver gets one row per class and per reason.
 
     Args:
-        scored: With the columns ``prediction``, ``probability`` and ``error`` of ``score_images``: what was written, so
-            that it is not scored again. Of a table, those rows that are to count.
+        scored: Rows with the columns ``prediction``, ``probability`` and ``error`` of ``score_images``, as written, so
+            that they are not scored again. Of a table, the rows to count.
     """
     word = F.substring_index("error", ":", 1)
     reason = F.when(F.col("error").isNull(), None).when(word.isin(*_KNOWN), word).otherwise(OTHER)
@@ -81,7 +81,7 @@ def summarise(scored: DataFrame) -> Summary:
 
 
 def _shares(counts: Mapping[str, int]) -> str:
-    """The most frequent ones with their shares."""
+    """Format the most frequent classes with their shares."""
     total = sum(counts.values())
     shown = [f"{name} {count / total:.1%}" for name, count in list(counts.items())[:_SHOWN]]
     return ", ".join(shown + ([f"{len(counts) - _SHOWN:,} more classes"] if len(counts) > _SHOWN else []))

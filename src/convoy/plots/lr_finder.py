@@ -24,7 +24,7 @@ def rate_curve(
         smoothed: The finite losses, smoothed.
         first: The loss before the first update.
         suggestion: The suggested rate; None if the loss did not fall.
-        scale: What the configured learning rate is multiplied by.
+        scale: Factor between the learning rates and the configured one.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -38,7 +38,7 @@ def rate_curve(
         axes.axvline(suggestion * scale, color=_PROPOSED, linestyle="--", label=label)
         axes.plot(at[lowest], means[lowest], "o", color=_SMOOTHED, label=f"lowest, at {at[lowest]:.2g}")
     finite = values[np.isfinite(values)]
-    if len(finite):  # the last losses explode, and would flatten all the rest
+    if len(finite):  # the last losses explode, and would flatten the rest of the curve
         top = max(first, float(np.quantile(finite, 0.8)))
         bottom = float(finite.min())
         axes.set_ylim(bottom - 0.08 * (top - bottom), top + 0.4 * (top - bottom))

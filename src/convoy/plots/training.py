@@ -1,4 +1,4 @@
-"""Pictures that explain a run. Drawn without a display."""
+"""Pictures of a run. Drawn without a display."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _TRAIN, _VALIDATION = "#1f6f8b", "#e07a3f"
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss and accuracy of training and validation over the epochs.
+    """Draw loss and accuracy of training and validation over the epochs.
 
     Args:
         history: For each epoch, ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy``.
@@ -27,7 +27,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         if best and np.isfinite(best).any():
             where = int(np.nanargmin(best) if metric == "loss" else np.nanargmax(best))
             ring = {"marker": "o", "markersize": 10, "fillstyle": "none", "linestyle": "none", "color": _VALIDATION}
-            label = f"best: {best[where]:.4f}, epoch {epochs[where]}"  # in the legend it hides no curve
+            label = f"best: {best[where]:.4f}, epoch {epochs[where]}"  # in the legend, where it hides no curve
             axes.plot(epochs[where], best[where], **ring, label=label)
         axes.set(xlabel="epoch", title=metric)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -38,13 +38,13 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def augmented_sheet(images: np.ndarray, augmenter: Callable[..., tuple[Any, Any]], epochs: int = 8) -> Figure:
-    """What training makes of a split's first images in its first epochs: a row per image, the original at the left.
+    """Draw a split's first images as augmented in the first epochs: a row per image, the original at the left.
 
     Args:
-        images: uint8 (N, H, W, C), C 1 or 3: samples 0 to N - 1 of the training split. Mixup is shown with the others
-            of them as partners, below the share of the own image.
+        images: uint8 (N, H, W, C), C 1 or 3: samples 0 to N - 1 of the training split. They are each other's partners
+            in Mixup; the share of the own image is written above.
         augmenter: ``Augmenter`` of the training.
-        epochs: Columns beside the original.
+        epochs: Number of columns beside the original.
     """
     count, height, width, channels = images.shape
     rows = np.arange(count, dtype=np.int64)
@@ -68,19 +68,19 @@ def augmented_sheet(images: np.ndarray, augmenter: Callable[..., tuple[Any, Any]
 
 
 def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix: rows are true classes, columns predictions, colours the share of the true class.
+    """Draw a confusion matrix: rows are true classes, columns predictions, colours the share of the true class.
 
     Args:
         confusion: int (K, K) counts.
         classes: K names.
-        title: Above the picture.
+        title: Title above the picture.
     """
     count = len(classes)
     side = min(16.0, 3.0 + 0.5 * count)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    # By the root of the share: else the few errors of a good model could not be seen.
+    # Colours by the square root of the share: otherwise the few errors of a good model would be invisible.
     image = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     if count <= 30:
@@ -99,5 +99,5 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
 
 
 def label_text(name: str) -> str:
-    """A class name as Matplotlib can draw it: short, and not read as mathematics."""
+    """Format a class name for Matplotlib: short, and not interpreted as mathematics."""
     return (name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Which columns a table of runs has, and in which order its rows come. Pure."""
+"""Columns of a table of runs, and the order of its rows. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,11 +9,11 @@ from convoy.tracking.listing import BEST, lower_is_better
 from convoy.tracking.run_record import RunRecord
 
 METRICS = ("val_accuracy", "best_val_accuracy", "val_loss", "best_val_loss", "test_accuracy")
-"""Columns of a table that nothing was chosen for, as far as any run has them."""
+"""Default columns of a table, as far as any run has them."""
 
 _SECTIONS = ("model.", "training.")
 _NO_SETTINGS = ("training.checkpoint.", "training.resume", "training.max_restarts", "training.stall_timeout")
-_MOST = 6  # parameters that nobody has chosen
+_MOST = 6  # most parameters that are shown by default
 _SHORTEST = 8  # digits of a run's id
 
 Best = Mapping[str, Mapping[str, float]]
@@ -21,14 +21,14 @@ Best = Mapping[str, Mapping[str, float]]
 
 
 def time_text(milliseconds: int | None) -> str:
-    """``2026-11-20 15:30:00``, in UTC; empty for None."""
+    """Format a time as ``2026-11-20 15:30:00``, in UTC; empty for None."""
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def short_ids(runs: Sequence[RunRecord]) -> dict[str, str]:
-    """Run id -> its first digits, as many as tell all of them apart, at least eight."""
+    """Return a mapping: run id -> its first digits, at least eight, and enough to distinguish all of them."""
     length = _SHORTEST
     while len({run.run_id[:length] for run in runs}) < len({run.run_id for run in runs}):
         length += 1
@@ -36,7 +36,7 @@ def short_ids(runs: Sequence[RunRecord]) -> dict[str, str]:
 
 
 def chosen(given: str, known: Iterable[str], option: str) -> list[str]:
-    """Names that the user has listed, each in full or by its last parts.
+    """Return the names that the user has listed, each given in full or by its last parts.
 
     Args:
         given: Names with commas between them, e.g. ``learning_rate,training.seed``.
@@ -44,7 +44,7 @@ def chosen(given: str, known: Iterable[str], option: str) -> list[str]:
         option: For the message, e.g. ``--params``.
 
     Raises:
-        ConfigError: A name is unknown, or may mean several.
+        ConfigError: A name is unknown or ambiguous.
     """
     every, found = set(known), []
     for name in filter(None, (part.strip() for part in given.split(","))):
@@ -52,26 +52,26 @@ def chosen(given: str, known: Iterable[str], option: str) -> list[str]:
         if not candidates:
             raise ConfigError(f"{option}: no run has {name!r}{did_you_mean(name, every)}")
         if len(candidates) > 1:
-            raise ConfigError(f"{option}: {name!r} may be {' or '.join(candidates)}; give more of it")
+            raise ConfigError(f"{option}: {name!r} is ambiguous: {' or '.join(candidates)}; give more of it")
         found.append(candidates[0])
     return found
 
 
 def metric_names(runs: Sequence[RunRecord]) -> set[str]:
-    """Metrics that any run has, and ``best_`` of each."""
+    """Return the metrics that any run has, and ``best_`` of each."""
     names = {name for run in runs for name in run.metrics}
     return names | {BEST + name for name in names if not name.startswith(BEST)}
 
 
 def usual_metrics(runs: Sequence[RunRecord]) -> list[str]:
-    """Those that a table shows when none were chosen."""
+    """Return the metrics that a table shows by default."""
     known = metric_names(runs)
     return [name for name in METRICS if name in known]
 
 
 def differing_params(runs: Sequence[RunRecord]) -> list[str]:
-    """Parameters of the network and of training in which the runs differ: up to six, in alphabetical order."""
-    trainings = [run for run in runs if "model.name" in run.params]  # what is null is no parameter of them
+    """Return parameters of the network and of training in which the runs differ: up to six, in alphabetical order."""
+    trainings = [run for run in runs if "model.name" in run.params]  # settings that are null are not logged
     names = sorted({name for run in trainings for name in run.params})
     settings = [name for name in names if name.startswith(_SECTIONS) and not name.startswith(_NO_SETTINGS)]
     differing = [name for name in settings if len({run.params.get(name) for run in trainings}) > 1]
@@ -79,18 +79,18 @@ def differing_params(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def wanted_best(metrics: Iterable[str]) -> list[str]:
-    """The metrics whose best values are wanted: without ``best_``."""
+    """Return the metrics whose best values are needed, without ``best_``."""
     return [name.removeprefix(BEST) for name in metrics if name.startswith(BEST)]
 
 
 def value_of(run: RunRecord, metric: str, best: Best) -> float | None:
-    """A metric's last value, or its best one where ``best_`` is before it; None where the run has none."""
+    """Return a metric's last value, or its best one with the prefix ``best_``; None if the run has none."""
     value = best[metric].get(run.run_id) if metric in best else run.metrics.get(metric)
     return None if value is None or value != value else value
 
 
 def by_metric(runs: Sequence[RunRecord], metric: str, best: Best) -> list[RunRecord]:
-    """The runs, the best first; those without the metric come last."""
+    """Sort the runs, the best first; those without the metric come last."""
     sign = 1 if lower_is_better(metric) else -1
 
     def key(run: RunRecord) -> tuple[bool, float]:
@@ -101,7 +101,7 @@ def by_metric(runs: Sequence[RunRecord], metric: str, best: Best) -> list[RunRec
 
 
 def by_param(runs: Sequence[RunRecord], param: str) -> list[RunRecord]:
-    """The runs in the order of a parameter: numbers by their value, before texts; runs without it come last."""
+    """Sort the runs by a parameter: numbers by value, before texts; runs without it come last."""
 
     def key(run: RunRecord) -> tuple[int, float, str]:
         value = run.params.get(param)
@@ -116,14 +116,14 @@ def by_param(runs: Sequence[RunRecord], param: str) -> list[RunRecord]:
 
 
 def table(runs: Sequence[RunRecord], metrics: Sequence[str], params: Sequence[str], best: Best, short: bool) -> Table:
-    """A row for each run.
+    """Return a table with a row for each run.
 
     Args:
         runs: In their order.
         metrics: Columns.
         params: Columns.
         best: For the columns ``best_<metric>``.
-        short: Whether ids are shortened, and parameters' names to their last part where that tells them apart.
+        short: Whether to shorten ids, and names of parameters to their last part if it is unique.
     """
     several = len({run.experiment for run in runs}) > 1
     ids = short_ids(runs) if short else {run.run_id: run.run_id for run in runs}

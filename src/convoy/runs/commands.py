@@ -1,4 +1,4 @@
-"""What ``convoy runs`` does: text for people on stderr, the same as values for the JSON line."""
+"""The ``convoy runs`` commands: text for people on stderr, and the same results as values for the JSON line."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 
 def place(config: str | None, uri: str | None) -> TrackingConfig:
-    """Where runs are looked for: section ``tracking`` of a file, or its defaults, with another store if one is given.
+    """Return where to find runs: section ``tracking`` of a file, or its defaults, with another store if one is given.
 
     Raises:
-        TrackingError: A SQLite file that does not exist; it is not made.
+        TrackingError: A SQLite file that does not exist; it is not created.
     """
     tracking = parse("runs", "", ["--config", config]).tracking if config else TrackingConfig()
     store = uri or tracking.uri
     file = sqlite_file(store)
     if file is not None and not file.is_file():
         raise TrackingError(
-            f"there is no tracking store {store!r}; run jobs/train.py first, or say which with --config FILE or --uri"
+            f"there is no tracking store {store!r}; run jobs/train.py first, or name one with --config FILE or --uri"
             " sqlite:///FILE"
         )
     return TrackingConfig(uri=store, experiment=tracking.experiment)
@@ -50,12 +50,12 @@ def list_runs(
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
         experiment: Name of an experiment; default is the file's, without a file all of them.
         filter: MLflow's filter, e.g. "metrics.val_accuracy > 0.9 and params.`model.name` = 'lenet5'".
-        params: Parameters to show, with commas between them, the last part of a name is enough: learning_rate,seed;
+        params: Parameters to show, separated by commas; the last part of a name is enough: learning_rate,seed;
             default are those of model and training that differ, six at most.
         metrics: Metrics to show: the last value, or the best one of best_<metric>; default are those of validation and
             test.
-        sort: A metric (the best run first), a parameter (ascending) or name; default is when they began.
-        limit: Show so many at most.
+        sort: A metric (the best run first), a parameter (ascending) or name; default is the start time.
+        limit: Maximum number of runs to show.
         format: text goes to stderr, the others to stdout in place of the JSON line.
     """
     where = place(config, uri)
@@ -100,10 +100,10 @@ def best_run(
     experiment: str | None = None,
     filter: str | None = None,
 ) -> dict[str, Any]:
-    """Tell which of the runs that have finished is the best by a metric.
+    """Show which of the finished runs is the best by a metric.
 
     Args:
-        metric: The last value of a metric, or best_<metric>; of losses, errors, times and sizes the lowest wins, else
+        metric: The last value of a metric, or best_<metric>; for losses, errors, times and sizes the lowest wins, else
             the highest.
         config: File whose tracking.uri and tracking.experiment are used.
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
@@ -114,19 +114,19 @@ def best_run(
     experiment = experiment or (where.experiment if config else None)
     runs = [run for run in listing.all_runs(where.uri, experiment, filter) if run.status == "FINISHED"]
     if not runs:
-        raise TrackingError(f"no run has finished in {where.uri}" + (" that the filter lets through" if filter else ""))
+        raise TrackingError(f"no run has finished in {where.uri}" + (" that matches the filter" if filter else ""))
     (name,) = columns.chosen(metric.replace(",", " "), columns.metric_names(runs), "--metric")
     best = _best(where.uri, runs, [name])
     first = columns.by_metric(runs, name, best)[0]
     value = columns.value_of(first, name, best)
     if value is None:
-        raise TrackingError(f"no run that has finished has a value of {name} that is a number")
-    say(f"{name} {value:.6g}: run {first.run_id} ({first.name}), of {len(runs):,} that have finished")
+        raise TrackingError(f"no finished run has a numeric value of {name}")
+    say(f"{name} {value:.6g}: run {first.run_id} ({first.name}), of {len(runs):,} finished")
     return {"run_id": first.run_id, "name": first.name, "metric": name, "value": finite(value), "of": len(runs)}
 
 
 def show_run(run: str, config: str | None = None, uri: str | None = None) -> dict[str, Any]:
-    """Tell what a run was made from and what came of it.
+    """Show the provenance and the results of a run.
 
     Args:
         run: Its id, the beginning of it, or its name.
@@ -134,7 +134,7 @@ def show_run(run: str, config: str | None = None, uri: str | None = None) -> dic
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
     """
     where = place(config, uri)
-    from convoy.runs import details  # MLflow is imported where it is needed: listing a SQLite store does without
+    from convoy.runs import details  # imports MLflow, which listing a SQLite store does not need
 
     return details.show(where.uri, run)
 
@@ -142,11 +142,11 @@ def show_run(run: str, config: str | None = None, uri: str | None = None) -> dic
 def diff_runs(
     before: str, after: str, config: str | None = None, uri: str | None = None, format: Format = "text"
 ) -> dict[str, Any] | str:
-    """Tell in what two runs differ: configuration, data, code, packages, machine, metrics.
+    """Show the differences between two runs: configuration, data, code, packages, machine, metrics.
 
     Args:
         before: A run's id, the beginning of it, or its name.
-        after: Another one.
+        after: Id, its beginning, or name of the other run.
         config: File whose tracking.uri is used.
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
         format: text goes to stderr, the others to stdout in place of the JSON line.
@@ -160,7 +160,7 @@ def diff_runs(
 def compare_runs(
     runs: list[str], config: str | None = None, uri: str | None = None, output: str = "comparison.png"
 ) -> dict[str, Any]:
-    """Draw the curves of runs together, and what each reached.
+    """Draw the curves of several runs in one picture, with their final values.
 
     Args:
         runs: Their ids, the beginnings of them, or their names.

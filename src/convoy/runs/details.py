@@ -21,7 +21,7 @@ from convoy.tracking.presentation import flatten, parameters
 from convoy.tracking.run_record import RunRecord
 
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy")
-_MOST_RUNS = 20  # that a picture has room for
+_MOST_RUNS = 20  # most runs in a picture
 
 
 def show(uri: str, reference: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def show(uri: str, reference: str) -> dict[str, Any]:
         lines = [[n, shown(v), shown(best.get(n))] for n, v in values.items() if not n.startswith(BEST)]
         say(table(lines, ["", "last", "best"]))
     if left := len(run.metrics) - len(values):
-        say(f"and {left:,} of single ranks, layers and machines, which MLflow's page of the run shows")
+        say(f"and {left:,} of single ranks, layers and machines, shown on MLflow's page of the run")
     return {
         "run_id": run.run_id,
         "name": run.name,
@@ -56,7 +56,7 @@ def show(uri: str, reference: str) -> dict[str, Any]:
 
 
 def changed_settings(run: RunRecord) -> dict[str, str]:
-    """Parameters of a run that are not what Convoy's defaults are now."""
+    """Return the parameters of a run that differ from Convoy's current defaults."""
     every = {name: str(value) for name, value in flatten(dataclasses.asdict(Config())).items()}
     defaults = every | parameters(Config())
     return {name: value for name, value in sorted(run.params.items()) if defaults.get(name) != value}
@@ -67,7 +67,7 @@ def _facts(run: RunRecord) -> list[list[str]]:
     took = "still running" if run.seconds is None else f"{run.seconds:,.0f} s"
     commit = tags.get(provenance.COMMIT, "")
     if commit.endswith("-dirty"):
-        commit = f"{commit.removesuffix('-dirty')}, and what {provenance.CHANGES} has"
+        commit = f"{commit.removesuffix('-dirty')}, with the changes in {provenance.CHANGES}"
     rows = ", ".join(f"{count:,} {split}" for split, count in run.rows.items())
     dataset = " ".join(tags[name] for name in (provenance.DATASET, provenance.VERSION) if name in tags)
     facts = {
@@ -87,7 +87,7 @@ def _facts(run: RunRecord) -> list[list[str]]:
 
 
 def environment(run: RunRecord) -> Environment:
-    """The packages and the machine that a run was trained with, as far as it says."""
+    """Return the packages and the machine that a run was trained with, as far as they are recorded."""
     packages = search.artifact_text(run.run_id, provenance.PACKAGES)
     machine = search.artifact_json(run.run_id, provenance.MACHINE)
     return Environment(None if packages is None else provenance.read_packages(packages), machine)
@@ -107,7 +107,7 @@ def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | 
     if format == "text":
         say(differences.text() if found.sections else "they do not differ")
         for name in found.unknown:
-            say(f"{name}: not known of both runs")
+            say(f"{name}: not recorded by both runs")
     return {"before": first.run_id, "after": second.run_id, **found.plain(), "unknown": list(found.unknown)}
 
 
@@ -116,7 +116,7 @@ def compare(uri: str, references: Sequence[str], output: str) -> dict[str, Any]:
     connection.connect(uri)
     runs = list({run.run_id: run for run in map(search.find, references)}.values())
     if len(runs) > _MOST_RUNS:
-        raise ConfigError(f"compare takes {_MOST_RUNS} runs at most, and got {len(runs)}; leave some out")
+        raise ConfigError(f"compare takes at most {_MOST_RUNS} runs, but got {len(runs)}; leave some out")
     trials = [trial_of(run.run_id, label) for run, label in zip(runs, labels(runs), strict=True)]
     for trial in trials:
         if not trial.history or not all(set(OF_EPOCHS) <= epoch.keys() for epoch in trial.history):
@@ -132,6 +132,6 @@ def compare(uri: str, references: Sequence[str], output: str) -> dict[str, Any]:
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """What each run is called in a picture: its name, with the beginning of its id where others are called so too."""
+    """Return the label of each run in a picture: its name, with the beginning of its id if the name is not unique."""
     names, ids = Counter(run.name for run in runs), columns.short_ids(runs)
     return [run.name if names[run.name] == 1 and run.name else f"{ids[run.run_id]} {run.name}" for run in runs]

@@ -1,4 +1,4 @@
-"""In what two runs differ. Pure."""
+"""Difference between two runs. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from convoy.runs.formats import Cell, Table, finite
 from convoy.tracking.run_record import RunRecord
 
 Pairs = dict[str, tuple[Cell, Cell]]
-"""Name -> (value of the first, of the second); None where it has none."""
+"""Name -> (value of the first, of the second); None if there is none."""
 
 _DATA = ("dataset.name", "dataset.version", "dataset.fingerprint")
 _CODE = ("mlflow.source.git.commit", "git.uncommitted_sha256")
@@ -17,11 +17,11 @@ _LONGEST = 40  # characters of a value in a text
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run was trained with.
+    """Environment of a training.
 
     Attributes:
-        packages: Name -> version; None where the run does not say.
-        machine: Python, platform, processor, cores; None likewise.
+        packages: Name -> version; None if not recorded.
+        machine: Python, platform, processor, cores; None if not recorded.
     """
 
     packages: Mapping[str, str] | None = None
@@ -30,22 +30,22 @@ class Environment:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs, and nothing else.
+    """Differences between two runs, without equal values.
 
     Attributes:
-        sections: ``configuration``, ``data``, ``code``, ``packages``, ``machine``, ``metrics`` -> what differs there.
-        unknown: Sections of which a run says nothing.
+        sections: ``configuration``, ``data``, ``code``, ``packages``, ``machine``, ``metrics`` -> their differences.
+        unknown: Sections that a run has no record of.
     """
 
     sections: Mapping[str, Pairs]
     unknown: tuple[str, ...] = field(default=())
 
     def table(self, first: str, second: str, short: bool) -> Table:
-        """A row for each difference.
+        """Return a table with a row for each difference.
 
         Args:
-            first: What the first run is called.
-            second: What the second one is called.
+            first: Label of the first run.
+            second: Label of the second run.
             short: Whether long values are cut.
         """
         cut = _cut if short else lambda cell: cell
@@ -57,7 +57,7 @@ class Difference:
         return Table(["", "", first, second], rows)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it: section -> name -> [value of the first, of the second]."""
+        """Return values for JSON: section -> name -> [value of the first, of the second]."""
         return {
             section: {name: [finite(value) for value in pair] for name, pair in pairs.items()}
             for section, pairs in self.sections.items()
@@ -90,7 +90,7 @@ def difference(first: RunRecord, second: RunRecord, of_first: Environment, of_se
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Pairs:
-    """Name -> both values, of the names whose values differ."""
+    """Return a mapping: name -> both values, of the names whose values differ."""
     return {
         name: (before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())

@@ -12,7 +12,7 @@ from convoy import console
 Format = Literal["text", "markdown", "csv", "json"]
 Cell = str | float | int | None
 
-_PLAIN = (1e-3, 1e5)  # from and to which numbers are written without an exponent
+_PLAIN = (1e-3, 1e5)  # range in which numbers are written without an exponent
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,23 @@ class Table:
 
     Attributes:
         header: Name of each column.
-        rows: Values; None where there is none.
+        rows: Values; None for a missing one.
     """
 
     header: list[str]
     rows: list[list[Cell]]
 
     def text(self) -> str:
-        """For a terminal: numbers to four digits, run ids and checksums shortened."""
+        """Format for a terminal: numbers to four digits, run ids and checksums shortened."""
         return console.table([[shown(cell) for cell in row] for row in self.rows], self.header)
 
     def markdown(self) -> str:
-        """As a Markdown table."""
+        """Format as a Markdown table."""
         lines = [self.header, ["---"] * len(self.header), *([shown(cell) for cell in row] for row in self.rows)]
         return "".join("| " + " | ".join(_escaped(cell) for cell in line) + " |\n" for line in lines)
 
     def csv(self) -> str:
-        """As CSV, with all digits."""
+        """Format as CSV, with all digits."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(self.header)
@@ -45,17 +45,17 @@ class Table:
         return file.getvalue()
 
     def records(self) -> list[dict[str, Any]]:
-        """A mapping for each row, as JSON takes it."""
+        """Return a mapping for each row, for JSON."""
         return [dict(zip(self.header, map(finite, row), strict=True)) for row in self.rows]
 
 
 def formatted(table: Table, format: Format, name: str) -> str:
-    """The table in a format that is printed as it is.
+    """Return the table in a format for stdout.
 
     Args:
         table: The table.
-        format: Any but text.
-        name: Of the rows, for JSON.
+        format: Any format except text.
+        name: Name of the rows, for JSON.
     """
     if format == "json":
         return json.dumps({name: table.records()}) + "\n"
@@ -63,7 +63,7 @@ def formatted(table: Table, format: Format, name: str) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """A value as people read it."""
+    """Format a value for people."""
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -76,7 +76,7 @@ def shown(cell: Cell) -> str:
 
 
 def finite(value: Any) -> Any:
-    """Replace a number that JSON does not have by null."""
+    """Replace a number that JSON cannot represent by null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Whether two trained networks have the same weights, and where not."""
+"""Comparison of the weights of two trained networks, layer by layer."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """How far a layer's weights are apart.
+    """Difference between the weights of a layer in two networks.
 
     Attributes:
         layer: Its name.
-        values: How many weights it has.
-        different: How many of them are not the same, bit by bit.
-        largest: Largest absolute difference; infinite where shapes differ, or a layer is in one network only.
-        relative: Root of the mean squared difference, by that of the weights before.
+        values: Number of weights.
+        different: Number of weights that are not bitwise identical.
+        largest: Largest absolute difference; infinite if shapes differ, or if only one network has the layer.
+        relative: Root of the mean squared difference, divided by that of the weights before.
     """
 
     layer: str
@@ -32,16 +32,16 @@ class LayerDifference:
     relative: float
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """Return values for JSON."""
         return {name: finite(value) for name, value in asdict(self).items()}
 
 
 def named_weights(model: "keras.Model") -> dict[str, np.ndarray]:
-    """The weights of a network, in its order, by their paths: ``c1/kernel``."""
+    """Return the weights of a network, in its order, by their paths: ``c1/kernel``."""
     found: dict[str, np.ndarray] = {}
     for weight, value in zip(model.weights, model.get_weights(), strict=True):
         name = weight.path
-        while name in found:  # layers within layers need not have names of their own
+        while name in found:  # names of nested layers are not always unique
             name += "'"
         found[name] = value
     return found
@@ -55,7 +55,7 @@ def differing_layers(before: Mapping[str, np.ndarray], after: Mapping[str, np.nd
         after: Likewise.
 
     Returns:
-        The layers that are not the same bit by bit, in that order.
+        The layers that are not bitwise identical, in that order.
     """
     layers: dict[str, list[str]] = {}
     for path in dict.fromkeys([*before, *after]):
@@ -88,5 +88,5 @@ def _layer(
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
-    """The bytes of each value: (values, bytes)."""
+    """Return the bytes of each value: (values, bytes)."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8).reshape(values.size, values.itemsize)

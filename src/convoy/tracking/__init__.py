@@ -1,1 +1,1 @@
-"""MLflow: runs, pictures, model packages, the registry. No other room imports mlflow."""
+"""MLflow: runs, pictures, model packages, the registry. No other package imports mlflow."""

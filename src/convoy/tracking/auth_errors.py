@@ -1,4 +1,4 @@
-"""A tracking server that does not take the credentials: what it said, and which of them to renew."""
+"""Errors of a tracking server that rejects the credentials: its message, and which credentials to renew."""
 
 import os
 import re
@@ -13,16 +13,16 @@ from convoy.errors import TrackingError
 from convoy.tracking.redaction import without_environment, without_secrets
 
 _REFUSED = (401, 403)
-_CODES = re.compile("TOKEN|CREDENTIAL|UNAUTH|PERMISSION")  # of servers whose codes MLflow does not know
+_CODES = re.compile("TOKEN|CREDENTIAL|UNAUTH|PERMISSION")  # of servers with codes that MLflow does not define
 _OF_DATABRICKS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET")
 
 
 def refusal(error: BaseException, uri: str | None = None) -> TrackingError | None:
-    """Return what to tell of an error of MLflow's; None where the server did not refuse the credentials.
+    """Return the error to report for an MLflow exception, or None if the server did not reject the credentials.
 
     Args:
-        error: What a call of MLflow raised.
-        uri: The tracking store; the one in use when None.
+        error: Exception of an MLflow call.
+        uri: The tracking store; None is the current one.
     """
     status = _status(error)
     if not status:
@@ -30,15 +30,15 @@ def refusal(error: BaseException, uri: str | None = None) -> TrackingError | Non
     uri = mlflow.get_tracking_uri() if uri is None else uri
     said = without_environment(" ".join(_message(error).split()))[:200].rstrip(". ")
     shown = without_secrets("tracking.uri", uri)
-    return TrackingError(f"tracking.uri {shown!r} refuses the credentials ({status}: {said}); {_mend(uri)}")
+    return TrackingError(f"tracking.uri {shown!r} rejects the credentials ({status}: {said}); {_mend(uri)}")
 
 
 @contextmanager
 def refusals_told(then: str = "") -> Iterator[None]:
-    """Raise ``TrackingError`` for what the server refuses inside the block; all else passes.
+    """Raise ``TrackingError`` if the server rejects the credentials inside the block; pass on all other exceptions.
 
     Args:
-        then: What to do once the credentials are renewed.
+        then: Next step once the credentials are renewed.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def refusals_told(then: str = "") -> Iterator[None]:
 
 
 def _status(error: BaseException) -> str:
-    """Status, or the server's own code, of a refusal; empty for any other error."""
+    """Return the status, or the server's own code, of a rejection; empty for any other error."""
     if isinstance(error, requests.HTTPError) and error.response is not None:  # of artifacts
         return f"status {error.response.status_code}" if error.response.status_code in _REFUSED else ""
     if not isinstance(error, MlflowException):
@@ -61,18 +61,18 @@ def _status(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """What the server says, without the code before it."""
+    """Return the server's message, without the code before it."""
     return str(getattr(error, "json", {}).get("message") or error) if isinstance(error, MlflowException) else str(error)
 
 
 def _mend(uri: str) -> str:
-    """Which credentials MLflow has sent: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/."""
-    set_, access = os.environ.get, "or have its user be given access"
+    """Name the credentials to renew: https://mlflow.org/docs/latest/self-hosting/security/basic-http-auth/."""
+    set_, access = os.environ.get, "or give their user access"
     if uri.startswith("databricks"):
         name = next(filter(set_, _OF_DATABRICKS), None)
         return f"renew {name or 'those of ~/.databrickscfg, or of the cluster,'} {access}"
     if set_("MLFLOW_TRACKING_USERNAME") and set_("MLFLOW_TRACKING_PASSWORD"):
-        return f"mend MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, {access}"
+        return f"correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, {access}"
     if set_("MLFLOW_TRACKING_TOKEN"):
         return f"renew MLFLOW_TRACKING_TOKEN, {access}"
     return "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

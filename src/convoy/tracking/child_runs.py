@@ -1,4 +1,4 @@
-"""An experiment in MLflow: a parent run, and a child run for each training, which are read back from there."""
+"""An experiment in MLflow: a parent run, and a child run for each training, which are read back from MLflow."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,15 +28,15 @@ class ChildRun:
     """One training of a variant.
 
     Attributes:
-        variant: Its name.
+        variant: Name of the variant.
         seed: ``training.seed``.
         run_id: MLflow's id.
         status: MLflow's: FINISHED, FAILED, KILLED.
-        failure: Why it has no model; empty where it has one.
-        seconds: From the run's begin to its end.
+        failure: Why it has no model; empty if it has one.
+        seconds: Duration of the run.
         history: Epoch, from 0 -> its metrics; of a training that diverged, the epochs before.
-        test: Name -> value on the test split; empty where it was not measured.
-        recall: Of each class there.
+        test: Name -> value on the test split; empty if it was not measured.
+        recall: Recall of each class on the test split.
     """
 
     variant: str
@@ -51,7 +51,7 @@ class ChildRun:
 
 
 class ParentRun:
-    """The run that holds an experiment together.
+    """The parent run of an experiment.
 
     Attributes:
         run_id: MLflow's id.
@@ -62,7 +62,7 @@ class ParentRun:
         self._client = mlflow.MlflowClient()
 
     def tags_of_child(self, variant: str, name: str) -> dict[str, str]:
-        """Tags with which a training's run becomes a child of this one.
+        """Return the tags that make a training's run a child of this one.
 
         Args:
             variant: Name of its variant.
@@ -71,16 +71,16 @@ class ParentRun:
         return {_PARENT: self.run_id, _NAME: name, VARIANT: variant}
 
     def tags_of_trial(self, number: int | None, name: str) -> dict[str, str]:
-        """Tags with which a trial's run becomes a child of this one.
+        """Return the tags that make a trial's run a child of this one.
 
         Args:
-            number: Of the trial; None for a training that is none.
+            number: Number of the trial; None for a training that is not a trial.
             name: Name of the run.
         """
         return {_PARENT: self.run_id, _NAME: name, **({} if number is None else {TRIAL: str(number)})}
 
     def log_trial(self, number: int, metrics: Mapping[str, float], run_id: str, tags: Mapping[str, str]) -> None:
-        """Log what came of a trial: metrics here, with its number, counted from 1, as the step; tags in its own run."""
+        """Log a trial's metrics to this run, with the trial's number from 1 as step, and tags to the trial's run."""
         for name, value in metrics.items():
             self._client.log_metric(self.run_id, name, value, step=number + 1)
         for name, text in tags.items():
@@ -98,11 +98,11 @@ class ParentRun:
         return [replace(_trial(run, run.data.tags[VARIANT]), recall=_recall(run)) for run in found]
 
     def log(self, pictures: Mapping[str, Figure], texts: Mapping[str, str]) -> None:
-        """Log the comparison; it replaces the one before.
+        """Log the comparison; it replaces the previous one.
 
         Args:
             pictures: Name of a file -> the picture.
-            texts: Name of a file -> what it holds.
+            texts: Name of a file -> its content.
         """
         for name, picture in pictures.items():
             self._client.log_figure(self.run_id, picture, name)
@@ -115,7 +115,7 @@ def trial_of(run_id: str, variant: str) -> ChildRun:
 
     Args:
         run_id: Its id.
-        variant: What it is called among others.
+        variant: Name that it has among others.
     """
     return _trial(mlflow.MlflowClient().get_run(run_id), variant)
 
@@ -147,7 +147,7 @@ def _recall(run: mlflow.entities.Run) -> list[float]:
 
 
 def _reason(failure: str) -> str:
-    """The first line of a failure, without the exception's name."""
+    """Return the first line of a failure, without the name of the exception."""
     kind, colon, text = failure.partition(": ")
     return (text if colon and kind.isidentifier() else failure).partition("\n")[0]
 
@@ -164,12 +164,12 @@ def parent_run(
     """Open the parent run; it ends as FINISHED, or as KILLED or FAILED with a reason.
 
     Args:
-        config: Its settings become parameters, the section of the job's own name among them.
+        config: Its settings become parameters, including the section with the name of the job.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
-        job: Which job it is: ``experiment`` or ``tune``.
-        again: Id of the run of an earlier start, to go on with; a new one is opened where it is gone.
+        job: Name of the job: ``experiment`` or ``tune``.
+        again: Id of the run of an earlier start, to resume; if it does not exist any more, a new one is opened.
     """
     client = mlflow.MlflowClient()
     run = _reopened(client, again) if again else None
@@ -188,7 +188,7 @@ def parent_run(
 
 
 def _reopened(client: mlflow.MlflowClient, run_id: str) -> TrainingRun | None:
-    """Go on with a run; None where the store has none of that id. Children that a killed driver left are ended."""
+    """Resume a run, or return None if the store has no run of that id. Children that a killed driver left are ended."""
     try:
         found = client.get_run(run_id)
         client.update_run(run_id, status="RUNNING")

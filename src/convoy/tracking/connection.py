@@ -1,4 +1,4 @@
-"""The tracking store: is it there, and where do an experiment's artifacts go."""
+"""The tracking store: connection, checks, and the location of an experiment's artifacts."""
 
 import fcntl
 import logging
@@ -18,22 +18,22 @@ from convoy.tracking.sqlite import absolute, sqlite_file
 
 logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "INFO")  # MLflow 2 does not read it
 
-_TIMEOUT_SECONDS = 20  # a busy server answers late; one that is not there refuses at once
-# MLflow's own are 120 s and 7 retries: a server that stands still would hold up a call for a quarter of an hour.
+_TIMEOUT_SECONDS = 20  # a busy server answers late; one that is down refuses at once
+# MLflow's defaults are 120 s and 7 retries: a server that hangs would block a call for a quarter of an hour.
 _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
 
 
 def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> None:
-    """Point MLflow at a tracking store, after a look whether it answers.
+    """Point MLflow at a tracking store, after checking that it answers.
 
     Args:
         uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
-        registry_uri: Of the models, where that is another one.
-        create: Make a SQLite file that is missing.
+        registry_uri: URI of the model registry, if it is a different one.
+        create: Create a SQLite file that does not exist.
 
     Raises:
-        TrackingError: The store does not answer, refuses the credentials, or is of a kind that MLflow no longer takes.
+        TrackingError: The store does not answer, rejects the credentials, or is of an unsupported kind.
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
@@ -43,7 +43,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
             requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", 0)
-            if not 400 <= status < 500:  # without a page at its root it may still be a store, away it is none
+            if not 400 <= status < 500:  # 4xx: a store may have no page at its root
                 what = f"status {status}" if status else type(error).__name__
                 raise TrackingError(
                     f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"
@@ -51,20 +51,20 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
                 ) from None
     elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
         raise TrackingError(
-            f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///{uri.rstrip('/')}/mlflow.db"
+            f"tracking.uri {uri!r} is a folder, which MLflow 3 does not take; use sqlite:///{uri.rstrip('/')}/mlflow.db"
             if not scheme
-            else f"tracking.uri {uri!r} is a folder, which MLflow 3 no longer takes; use sqlite:///mlflow.db"
+            else f"tracking.uri {uri!r} is a folder, which MLflow 3 does not take; use sqlite:///mlflow.db"
         )
     elif file := sqlite_file(uri):
         if not create and not file.exists():
-            raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or mend the path")
+            raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or correct the path")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file, "ab"):
                 pass
         except OSError as error:
             raise TrackingError(
-                f"tracking.uri {uri!r} cannot be written to: {error.strerror}; mend it or choose another"
+                f"tracking.uri {uri!r} cannot be written to: {error.strerror}; fix it or choose another"
             ) from None
     mlflow.set_tracking_uri(absolute(uri))
     mlflow.set_registry_uri(absolute(registry_uri or uri))
@@ -74,17 +74,17 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
     except Exception as error:
         if told := refusal(error, uri):
             raise told from None
-        raise TrackingError(f"tracking.uri {uri!r} is no MLflow store that can be read: {first_line(error)}") from None
+        raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {first_line(error)}") from None
 
 
 def look(uri: str) -> str:
-    """Say whether a store is there, without making one.
+    """Check whether a store is available, without creating one.
 
     Returns:
-        What there is to say of a store that can be used.
+        The state of a usable store, for people.
 
     Raises:
-        TrackingError: It does not answer, or cannot be made.
+        TrackingError: It does not answer, or cannot be created.
     """
     file = sqlite_file(uri)
     if file is None or file.exists():
@@ -92,13 +92,13 @@ def look(uri: str) -> str:
         return "answers"
     nearest = next(folder for folder in file.absolute().parents if folder.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise TrackingError(f"tracking.uri {uri!r} cannot be made in {nearest}; mend it or choose another")
-    return "will be made by the first run"
+        raise TrackingError(f"tracking.uri {uri!r} cannot be created in {nearest}; fix it or choose another")
+    return "will be created by the first run"
 
 
 @refusals_told()
 def experiment_id(name: str) -> str:
-    """Return the experiment of that name, made if missing; a SQLite store keeps artifacts beside its file."""
+    """Return the id of an experiment, created if missing; a SQLite store keeps artifacts beside its file."""
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -110,16 +110,16 @@ def experiment_id(name: str) -> str:
     try:
         return str(client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS))
     except MlflowException as error:
-        if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job was quicker
+        if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another job created it first
             return experiment_id(name)
         if refusal(error):
             raise
-        raise TrackingError(f"tracking.experiment {name!r} cannot be made: {first_line(error)}") from None
+        raise TrackingError(f"tracking.experiment {name!r} cannot be created: {first_line(error)}") from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep MLflow 2 from telling of each step as it makes the tables; it sets up logging of its own for that."""
+    """Suppress MLflow 2's messages about each step of creating the tables; it sets up its own logging for them."""
     logging.disable(logging.INFO)
     try:
         yield
@@ -129,7 +129,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _alone(file: Path | None) -> Iterator[None]:
-    """Keep two jobs from making the tables of one SQLite file at the same time, which MLflow does not."""
+    """Prevent two jobs from creating the tables of one SQLite file at the same time, which MLflow does not do."""
     if file is None:
         yield
         return
@@ -139,6 +139,6 @@ def _alone(file: Path | None) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text."""
+    """Return the first line of an exception's text."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

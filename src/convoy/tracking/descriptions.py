@@ -1,4 +1,4 @@
-"""The descriptions that MLflow's pages show, in Markdown: of runs, models and registered versions."""
+"""The descriptions on MLflow's pages, in Markdown: of runs, models and registered versions."""
 
 from collections.abc import Mapping
 
@@ -10,21 +10,21 @@ from convoy.dataset.storage.manifest import Manifest
 from convoy.tracking import logged_models
 
 NOTE = "mlflow.note.content"
-"""The tag that is a run's or a logged model's description."""
+"""The tag that holds the description of a run or a logged model."""
 
 
 def training_note(
     model: ModelConfig, training: TrainingConfig, manifest: Manifest, weights: int, result: Mapping[str, float]
 ) -> str:
-    """What was trained, on what, how, and what came of it, which comes first: tables cut it after 30 characters.
+    """Return the description of a training: network, data, settings and result, the result first.
 
-    It is short: MLflow folds what is longer than five lines.
+    Tables cut it after 30 characters, and MLflow folds descriptions of more than five lines.
 
     Args:
         model: Section ``model``.
         training: Section ``training``.
-        manifest: Of the dataset.
-        weights: How many the network has.
+        manifest: Manifest of the dataset.
+        weights: Number of weights of the network.
         result: ``epochs``, ``val_accuracy`` and ``val_loss`` of the trained network.
     """
     optimizer, batch = training.optimizer, training.global_batch_size
@@ -43,11 +43,11 @@ def training_note(
 
 
 def with_result(note: str, name: str, text: str) -> str:
-    """A description with one more result, which takes the place of an earlier one of that name; all else stays.
+    """Return a description with one more result, which replaces an earlier one of that name; the rest is unchanged.
 
     Args:
-        note: The description, as it is; people may have changed it.
-        name: Of the result, e.g. ``test``.
+        note: The current description; people may have changed it.
+        name: Name of the result, e.g. ``test``.
         text: The result.
     """
     lines, line = note.splitlines(), _line(name, text)
@@ -61,7 +61,7 @@ def with_result(note: str, name: str, text: str) -> str:
 
 
 def registered_note(name: str) -> str:
-    """How a registered model is used."""
+    """Return the description of a registered model, which says how to use it."""
     return (
         "A version for each training. The one in use has the alias **champion**, the one before it **previous**.\n\n"
         f"    convoy score --scoring.model models:/{name}@champion --scoring.input IMAGES --scoring.output SCORES\n\n"
@@ -70,7 +70,7 @@ def registered_note(name: str) -> str:
 
 
 def note_of(run_id: str) -> str:
-    """The description of a run; empty where it has none."""
+    """Return the description of a run; empty if it has none."""
     return str(mlflow.MlflowClient().get_run(run_id).data.tags.get(NOTE, ""))
 
 
@@ -80,8 +80,8 @@ def add_result(run_id: str, model_id: str | None, version: tuple[str, str] | Non
     Args:
         run_id: The run.
         model_id: The model, if known.
-        version: (name, version) in the registry; None where it is not registered.
-        name: Of the result.
+        version: (name, version) in the registry; None if it is not registered.
+        name: Name of the result.
         text: The result.
     """
     client = mlflow.MlflowClient()

@@ -1,4 +1,4 @@
-"""Log an evaluation to the run that made the model."""
+"""Log an evaluation to the run that trained the model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,14 +30,14 @@ def log_evaluation(
     """Log metrics, the per-class table and the confusion matrix to the model's run, and the metrics to the model too.
 
     Args:
-        package: The model; a new run is opened where its run is not known.
+        package: The model; a new run is opened if its run is not known.
         experiment: Experiment of that new run.
         split: Prefix of the metrics and folder of the artifacts.
         metrics: Name -> value.
         per_class: Column -> one value for each class.
         confusion: int (K, K).
-        manifest: Of the dataset that was measured on; gives the class names, and goes into tags.
-        documents: Name of a file -> what it holds, as JSON; None is none.
+        manifest: Manifest of the dataset that was measured on; gives the class names and some tags.
+        documents: Name of a file -> its content, as JSON; None is none.
 
     Returns:
         The run's id.
@@ -57,7 +57,7 @@ def log_evaluation(
     told = f"{result}, {manifest.name} version `{manifest.version}`"
     descriptions.add_result(run_id, package.model_id, registry.version_of(package.uri), split, told)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
-    # Written as a dict, not with log_table, which appends to what an earlier evaluation left.
+    # Written with log_dict: log_table would append to the table of an earlier evaluation.
     client.log_dict(run_id, table, PER_CLASS.format(split=split))
     for name, content in (documents or {}).items():
         client.log_dict(run_id, content, f"evaluation/{split}/{name}")

@@ -1,4 +1,4 @@
-"""Fetch the weights of a model in MLflow, to start another training from."""
+"""Download of the weights of a model in MLflow, to start another training from."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def download_weights(source: str, folder: Path) -> tuple[Path, tuple[str, ...] |
         (the file; names of the classes that the model was trained on, None if the model does not name them).
 
     Raises:
-        TrackingError: There is no such model, or it cannot be fetched.
+        TrackingError: There is no such model, or it cannot be downloaded.
         ModelError: The model has no ``.keras`` file.
     """
     uri = registry.resolve(source).uri
@@ -32,7 +32,7 @@ def download_weights(source: str, folder: Path) -> tuple[Path, tuple[str, ...] |
         model = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
         description = Model.load(str(model))
     except Exception as error:
-        raise TrackingError(f"model.initial_weights {source!r} cannot be fetched: {first_line(error)}") from None
+        raise TrackingError(f"model.initial_weights {source!r} cannot be downloaded: {first_line(error)}") from None
     if not (model / KERAS_FILE).is_file():
         raise ModelError(f"model.initial_weights {source!r} has no {KERAS_FILE}; expected a model of mlflow.keras")
     classes = (description.metadata or {}).get(METADATA, {}).get("classes")

@@ -1,4 +1,4 @@
-"""One MLflow run per training: opened, or opened again, and ended as what came of it."""
+"""One MLflow run per training: opened or resumed, and ended with the training's result."""
 
 import getpass
 from collections.abc import Iterator, Mapping
@@ -20,24 +20,24 @@ from convoy.tracking.run import TrainingRun
 
 _LAST_WORDS_SECONDS = 5.0  # of a run that has failed
 _PARENT = "mlflow.parentRunId"
-_ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that are no failures
+_ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that do not count as failures
 
 
 @contextmanager
 def training_run(
     config: Config, path: Path, manifest: Manifest, spark_application: str, tags: Mapping[str, str] | None = None
 ) -> Iterator[TrainingRun]:
-    """Open a run that says what it is made from, or one to go on with; it ends as FINISHED, or as FAILED with a reason.
+    """Open a run with its provenance, or resume one; it ends as FINISHED, or as KILLED or FAILED with a reason.
 
     Args:
-        config: Its settings become parameters; of a run to go on with (``training.resume``) they stay as they were.
+        config: Its settings become parameters; those of a resumed run (``training.resume``) are not changed.
         path: Folder of the dataset version.
         manifest: Its manifest.
         spark_application: Id of the Spark application.
         tags: More tags; ``mlflow.runName`` is the run's name.
 
     Raises:
-        TrackingError: There is no run of that id.
+        TrackingError: There is no run with that id.
     """
     client = mlflow.MlflowClient()
     if config.training.resume is None:
@@ -48,7 +48,7 @@ def training_run(
     else:
         run = _reopened(config.training.resume)
     if _PARENT not in (tags or {}):
-        run.then = f", and go on with --resume {run.run_id}"
+        run.then = f", then continue with --resume {run.run_id}"
     with ending(run):
         if config.training.resume is None:
             run.log_config(with_version(config, manifest))
@@ -63,7 +63,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
     """Mark a run as FINISHED after the block, or as KILLED or FAILED with the reason.
 
     Raises:
-        TrackingError: The store no longer takes the credentials.
+        TrackingError: The store no longer accepts the credentials.
     """
     client = mlflow.MlflowClient()
     try:
@@ -80,7 +80,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
             client.set_tag(run.run_id, f"convoy.{tag}", text[:5000])
             client.set_terminated(run.run_id, "KILLED" if isinstance(error, _ENDINGS) else "FAILED")
         except Exception as other:  # it must not hide why the run failed
-            say(f"warning: MLflow does not take the end of run {run.run_id} ({connection.first_line(other)})")
+            say(f"warning: MLflow did not accept the end of run {run.run_id} ({connection.first_line(other)})")
         raise
     with refusals_told():
         client.set_terminated(run.run_id, "FINISHED")
@@ -94,7 +94,7 @@ def _reopened(run_id: str) -> TrainingRun:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         raise TrackingError(
-            f"training.resume: there is no run {run_id!r} to go on with in {mlflow.get_tracking_uri()}"
+            f"training.resume: there is no run {run_id!r} to resume in {mlflow.get_tracking_uri()}"
             f" ({connection.first_line(error)})"
         ) from None
     if "convoy.failure" in found.data.tags:
@@ -107,12 +107,12 @@ def _reopened(run_id: str) -> TrainingRun:
 
 
 def with_version(config: Config, manifest: Manifest) -> Config:
-    """The configuration with the dataset's version in it, which may have been ``latest``."""
+    """Return the configuration with the dataset's version in place of ``latest``."""
     return replace(config, dataset=replace(config.dataset, version=manifest.version))
 
 
 def provenance_tags(manifest: Manifest, spark_application: str, num_workers: int) -> dict[str, str]:
-    """Tags that say what a run was made from."""
+    """Return the tags that record the provenance of a run."""
     tags = {
         "mlflow.source.name": "jobs/train.py",
         "mlflow.source.type": "JOB",

@@ -1,7 +1,7 @@
-"""All runs of a store at once, quickly.
+"""Fast listing of all runs of a store.
 
-Of a SQLite file the tables are read as they are: MLflow's own search makes an object of each parameter and metric,
-which takes seconds for a thousand runs. Other stores are asked through MLflow, which is imported only then.
+The tables of a SQLite file are read directly: MLflow's search creates an object for each parameter and metric,
+which takes seconds for a thousand runs. Other stores are queried through MLflow, which is imported only then.
 """
 
 import math
@@ -26,7 +26,7 @@ _LOWER_IS_BETTER = ("loss", "error", "seconds", "_ms", "_mb", "_share", "dead_un
 
 
 def lower_is_better(metric: str) -> bool:
-    """Whether a metric's best value is its lowest: of losses, errors, times and sizes."""
+    """Return whether a metric's best value is its lowest: for losses, errors, times and sizes."""
     return any(part in metric for part in _LOWER_IS_BETTER)
 
 
@@ -34,12 +34,12 @@ def all_runs(uri: str, experiment: str | None = None, matching: str | None = Non
     """Read all runs that were not deleted, the newest first.
 
     Args:
-        uri: Of the store, which exists.
-        experiment: Those of this experiment only; None is all of them.
+        uri: URI of the store, which exists.
+        experiment: Name of the experiment; None for all of them.
         matching: MLflow's filter, e.g. ``metrics.val_accuracy > 0.9 and params.`model.name` = 'lenet5'``.
 
     Raises:
-        TrackingError: No store that can be read, no such experiment, or no filter.
+        TrackingError: The store cannot be read, there is no such experiment, or the filter is invalid.
     """
     file = sqlite_file(uri)
     if file is None or (matching and _OF_DATASETS.search(matching)):
@@ -56,11 +56,11 @@ def all_runs(uri: str, experiment: str | None = None, matching: str | None = Non
 
 
 def best_values(uri: str, runs: Sequence[RunRecord], metric: str) -> dict[str, float]:
-    """The best value of a metric over its history: run id -> value, of the runs that have any.
+    """Return the best value of a metric over its history: run id -> value, for the runs that have any.
 
     Args:
-        uri: Of the store.
-        runs: Of that store.
+        uri: URI of the store.
+        runs: Runs of that store.
         metric: Its name, without ``best_``.
     """
     name = BEST + metric
@@ -102,7 +102,7 @@ def _read(file: Path, experiment: str | None) -> list[RunRecord]:
                 )
             )
     except sqlite3.Error as error:
-        raise TrackingError(f"{SQLITE}{file} is no MLflow store that can be read: {error}") from None
+        raise TrackingError(f"{SQLITE}{file} is not a readable MLflow store: {error}") from None
     return [
         RunRecord(
             run_id,
@@ -123,7 +123,7 @@ def _read(file: Path, experiment: str | None) -> list[RunRecord]:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    # Read-only: a file that is missing is not made.
+    # Read-only, so that a missing file is not created.
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_SECONDS)
 
 

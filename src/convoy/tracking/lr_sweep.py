@@ -18,7 +18,7 @@ def log_sweep(
     suggestion: float | None,
     curve: Figure,
 ) -> None:
-    """Log the curve as a figure and, update by update, as metrics; then the suggestion, also as a tag.
+    """Log the curve as a figure and the losses as metrics of each update; then the suggestion, also as a tag.
 
     Args:
         run: The run.

@@ -1,4 +1,4 @@
-"""Metrics on their way to the tracking store: in a thread of their own, so that training never waits for a server."""
+"""Metrics on their way to the tracking store, sent by a separate thread, so that training never waits for a server."""
 
 import threading
 import time
@@ -9,23 +9,23 @@ from mlflow.entities import Metric
 from convoy.errors import TrackingError
 from convoy.tracking.connection import first_line
 
-_BATCH = 100  # that MLflow takes in one request
+_BATCH = 100  # MLflow's limit for one request
 _RETRY_SECONDS = 2.0
-# Credentials do not mend themselves: a server that refuses them is asked seldom while training goes on, and not waited
-# for at its end.
+# Rejected credentials do not become valid by themselves: such a server is retried seldom during training, and not
+# waited for at its end.
 _REFUSED_RETRY_SECONDS = 30.0
 _REFUSED_WAIT_SECONDS = 5.0
 
 
 class MetricQueue:
-    """Sends metrics in the order in which they were put, and again and again when the store does not take them.
+    """Sends metrics in the order in which they were put, and retries while the store does not accept them.
 
-    A request whose answer was lost is sent a second time. The metric has its time stamp already, by which MLflow's SQL
-    stores know it again.
+    A request whose answer was lost is sent a second time. The time stamp of the metric lets MLflow's SQL stores
+    recognise the repetition.
 
     Args:
-        send: Sends some metrics; raises when it cannot, and ``TrackingError`` where the user has to mend something.
-        warn: Takes a line when metrics are not taken, and when they are again.
+        send: Sends some metrics; raises an exception if it fails, ``TrackingError`` if the user has to fix something.
+        warn: Receives a line when metrics are rejected, and when they are accepted again.
     """
 
     def __init__(self, send: Callable[[Sequence[Metric]], object], warn: Callable[[str], None]) -> None:
@@ -36,7 +36,7 @@ class MetricQueue:
         self._problem, self._refused, self._finishing = "", False, False
 
     def put(self, metrics: Sequence[Metric]) -> None:
-        """Take metrics to send; returns at once."""
+        """Add metrics to send; return immediately."""
         with self._changed:
             self._pending += metrics
             self._changed.notify_all()
@@ -48,10 +48,10 @@ class MetricQueue:
         """Wait until all metrics are sent.
 
         Args:
-            seconds: At most.
+            seconds: Time limit.
 
         Raises:
-            TrackingError: Some are not.
+            TrackingError: Some metrics were not sent in time.
         """
         began = time.monotonic()
         with self._changed:
@@ -71,7 +71,7 @@ class MetricQueue:
             return f"{len(self._pending)} metrics are not logged: {self._problem}"
         return (
             f"the tracking store did not take {len(self._pending)} metrics within {seconds:g} s after the last epoch"
-            f" ({self._problem or 'no answer'}); mend it, and go on with --resume"
+            f" ({self._problem or 'no answer'}); fix it, and continue with --resume"
         )
 
     def _work(self) -> None:
@@ -86,18 +86,18 @@ class MetricQueue:
                 self._wait(error)
                 continue
             if self._problem:
-                self._warn("MLflow takes metrics again")
+                self._warn("MLflow accepts metrics again")
             with self._changed:
                 self._problem, self._refused = "", False
                 del self._pending[: len(batch)]
                 self._changed.notify_all()
 
     def _wait(self, error: Exception) -> None:
-        """Say what is wrong, once, and wait for the next attempt."""
+        """Report the problem, once, and wait for the next attempt."""
         refused = isinstance(error, TrackingError)
         if not self._problem or refused != self._refused:
-            line = str(error) if refused else f"MLflow does not take metrics ({first_line(error)})"
-            self._warn(f"warning: {line}; {'training goes on, metrics' if refused else 'they'} are sent later")
+            line = str(error) if refused else f"MLflow does not accept metrics ({first_line(error)})"
+            self._warn(f"warning: {line}; {'training continues, metrics' if refused else 'they'} are sent later")
         with self._changed:
             self._problem, self._refused = (str(error) if refused else first_line(error)), refused
             self._changed.notify_all()

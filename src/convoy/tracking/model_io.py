@@ -1,9 +1,9 @@
-"""A trained network as an MLflow model: logged with everything that scoring needs, and found again by its URI.
+"""A trained network as an MLflow model: logged with everything that scoring needs, and loaded by its URI.
 
 One MLmodel file with two flavours: Keras' own, so that ``mlflow.keras.load_model`` opens it, and a ``python_function``
 that takes image files (``convoy.inference.pyfunc``), logged as code: this package's source is in the model's folder
-``code``. Class names and geometry ride in the file's metadata. The network is a ``.keras`` file, loaded in safe mode;
-there is no pickle.
+``code``. Class names and geometry are stored in the file's metadata. The network is a ``.keras`` file, loaded in safe
+mode; there is no pickle.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from convoy.tracking.connection import first_line
 if TYPE_CHECKING:
     import keras
 
-_LOADER = "convoy.inference.pyfunc"  # by its name: it lies above this room, and MLflow alone imports it
+_LOADER = "convoy.inference.pyfunc"  # as a name: that package is above this one, and only MLflow imports it
 _EXAMPLE_VALUES = 1_000_000  # they are written as JSON
 _OUTPUTS = Schema(
     [
@@ -55,9 +55,9 @@ def log_model(
     """Log a trained network to its run, and register it as a new version.
 
     Args:
-        model: From raw samples (N, H, W, C), or (N, ...), to probabilities.
-        manifest: Of the dataset that it was trained on; gives class names and geometry.
-        example: A few real samples (n, ...); as many of them are logged as have a million values.
+        model: Network from raw samples (N, H, W, C), or (N, ...), to probabilities.
+        manifest: Manifest of the dataset that it was trained on; gives class names and geometry.
+        example: A few real samples (n, ...); they are logged up to a total of a million values.
         run_id: The run.
         registered_model: Name in the registry, or None.
 
@@ -80,7 +80,7 @@ def log_model(
         inputs = Schema([ColSpec(DataType.binary, "image")])
         given = pd.DataFrame({"image": [encode_png(image) for image in example]})
     with contextlib.ExitStack() as stack:
-        # The last thing in a run: leaving this block marks it as finished, until its owner says how it ended.
+        # Has to be the last step of a run: leaving this block marks it as finished, until the caller sets its status.
         stack.enter_context(mlflow.start_run(run_id=run_id))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # MLflow's advice on its own signature types
@@ -103,7 +103,7 @@ def log_model(
 
 
 def _training(manifest: Manifest) -> dict[str, Any] | None:
-    """The fields of ``TrainingStatistics``."""
+    """Return the fields of ``TrainingStatistics``."""
     train = manifest.splits.get("train")
     if train is None:
         return None
@@ -112,8 +112,8 @@ def _training(manifest: Manifest) -> dict[str, Any] | None:
 
 
 def _requirements() -> list[str]:
-    """What the model needs, at the versions that it was trained with; MLflow adds itself."""
-    # One TensorFlow is installed, under its name for CPUs or for GPUs, and one OpenCV.
+    """Return the packages that the model needs, at the versions of the training; MLflow adds itself."""
+    # Only one TensorFlow is installed, the package for CPUs or the one for GPUs, and only one OpenCV.
     names = {"keras", "numpy", "opencv-python", "opencv-python-headless", "pillow", "simplejpeg"}
     names |= {"tensorflow", "tensorflow-cpu"}
     here = {(dist.name or "").lower().replace("_", "-"): dist.version for dist in distributions()}
@@ -145,13 +145,13 @@ def save_model(
     mlflow.keras.save_model(
         model, path, mlflow_model=mlflow_model, signature=keras_signature, pip_requirements=pip_requirements
     )
-    # That of Keras has put its signature, and its own way to serve, into their place.
+    # Keras' save_model has replaced the signature and the python_function flavour.
     mlflow_model.signature, mlflow_model.flavors["python_function"] = signature, own
     mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
 def _copy_source(source: Traversable, target: Path) -> None:
-    """Copy a package, which may lie in an archive (``spark-submit --py-files``)."""
+    """Copy a package, which may be in an archive (``spark-submit --py-files``)."""
     target.mkdir()
     for item in source.iterdir():
         if item.is_dir():
@@ -162,15 +162,15 @@ def _copy_source(source: Traversable, target: Path) -> None:
 
 
 def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geometry | None = None) -> ModelPackage:
-    """Fetch a model by its URI. Nothing that it brings along is run.
+    """Download a model by its URI. No code of the model is run.
 
     Args:
         uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/latest``, ``runs:/<id>/model``.
         classes: Class names by index, for a model that has none; None calls them "0", "1", ...
-        geometry: For a model that has none: what images are brought to; None stretches them to what it takes.
+        geometry: Geometry of images for a model that has none; None stretches images to the model's input size.
 
     Raises:
-        TrackingError: No such model; the message lists what there is.
+        TrackingError: There is no such model; the message lists the existing ones.
         ModelError: It is not a Keras image classifier that can be scored, or it is unsafe.
     """
     resolved = registry.resolve(uri)
@@ -180,7 +180,7 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
         if link := next((path for path in folder.rglob("*") if path.is_symlink()), None):  # MLflow 2 follows them
             raise OSError(f"{link.name} is a link")
     except Exception as error:
-        raise TrackingError(f"{uri} cannot be fetched: {first_line(error)}") from None
+        raise TrackingError(f"{uri} cannot be downloaded: {first_line(error)}") from None
     _check_paths(uri, description)
     if not (folder / KERAS_FILE).is_file():
         raise ModelError(f"{uri} holds no {KERAS_FILE}; expected a model logged with mlflow.keras")
@@ -196,8 +196,8 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
 
 
 def _check_paths(uri: str, description: Model) -> None:
-    """Refuse a model whose files are said to be elsewhere; links to elsewhere MLflow does not follow."""
+    """Raise an error for a model that refers to files outside its folder; MLflow itself does not follow such links."""
     for name, flavour in description.flavors.items():
         for key, value in flavour.items():
             if isinstance(value, str) and ".." in PurePosixPath(value.replace("\\", "/")).parts:
-                raise ModelError(f"{uri} is refused: {key} of its flavour {name} is {value!r}, which leads out of it")
+                raise ModelError(f"{uri} is rejected: {key} of its flavour {name} is {value!r}, outside its folder")

@@ -1,4 +1,4 @@
-"""What a run is called on MLflow's pages, which of its settings they list, and where they draw its metrics. Pure."""
+"""Names of runs, their listed settings, and names of metrics on MLflow's pages. Pure."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from convoy.config import Config
 from convoy.config.optimizer import configured_rate
 
 SYSTEM = "system/"
-"""Metrics that begin so are on the tab "System metrics"."""
+"""Prefix of the metrics on the tab "System metrics"."""
 LAYERS = ("dead_units", "gradient_norm")
-"""Kinds of metrics that training has of each layer, as ``<kind>/<layer>``."""
+"""Kinds of metrics that training logs for each layer, as ``<kind>/<layer>``."""
 
 _SECTIONS = ("model", "training")
 _RATE, _PLACES = "training.optimizer.learning_rate", ("training.checkpoint.folder",)
@@ -18,20 +18,20 @@ _OF_DATASET = ("name", "version", "image")  # the others are ingest's, and in th
 
 
 def run_name(config: Config) -> str:
-    """Name of a training's run: network, dataset, optimizer and learning rate, e.g. ``lenet5-digits-adam-0.002``."""
+    """Return the name of a training's run from its settings, e.g. ``lenet5-digits-adam-0.002``."""
     optimizer = config.training.optimizer
     return f"{config.model.name}-{config.dataset.name}-{optimizer.name}-{configured_rate(optimizer):g}"
 
 
 def parameters(config: Config, section: str | None = None) -> dict[str, str]:
-    """The settings that shape what is trained, named as on the command line.
+    """Return the settings that shape what is trained, named as on the command line.
 
-    What is null is left out, but for the learning rate, which is the optimizer's usual one then; and so is what other
-    jobs read, or what only says where things are. ``config.yaml`` has all of it.
+    Settings that are null are left out, except the learning rate, which is then the optimizer's default. Settings of
+    other jobs and mere locations are left out as well. ``config.yaml`` has all of them.
 
     Args:
         config: The configuration.
-        section: One that is listed too, e.g. ``experiment``.
+        section: A further section to list, e.g. ``experiment``.
     """
     values = dataclasses.asdict(config)
     shown = {name: values[name] for name in (*_SECTIONS, *filter(None, [section]))}
@@ -41,7 +41,7 @@ def parameters(config: Config, section: str | None = None) -> dict[str, str]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into one level of dotted names; empty mappings stay as they are."""
+    """Flatten nested mappings to one level of dotted names; empty mappings are unchanged."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -52,9 +52,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def metric_name(name: str) -> str:
-    """The name under which MLflow has a metric.
+    """Return the name of a metric in MLflow.
 
-    Its pages draw metrics with a slash in sections of their own, before those without, and only ``system/...`` after
+    MLflow's pages draw metrics with a slash in separate sections, before those without, and only ``system/...`` after
     them. So that loss and accuracy come first, ``rank_0/step_ms`` and ``gradient_norm/c1`` become
     ``system/rank_0_step_ms`` and ``system/gradient_norm_c1``.
     """
@@ -62,7 +62,7 @@ def metric_name(name: str) -> str:
 
 
 def layer_metric(name: str) -> str | None:
-    """The metric of a layer whose name in MLflow this is, as training has it; None for all others."""
+    """Return training's name of a layer's metric from its name in MLflow; None for all other metrics."""
     for kind in LAYERS:
         if name.startswith(f"{SYSTEM}{kind}_"):
             return f"{kind}/{name.removeprefix(f'{SYSTEM}{kind}_')}"

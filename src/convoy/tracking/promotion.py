@@ -1,4 +1,4 @@
-"""Which version of a registered model is in use: the aliases ``champion`` and ``previous``."""
+"""The version of a registered model that is in use: the aliases ``champion`` and ``previous``."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from convoy.tracking.model_io import load_package
 
 CHAMPION, PREVIOUS = "champion", "previous"
 GATE_TAG = "evaluation.gate"
-_MOST_TAG = 5_000  # servers have taken as much for as long as there are tags of any length
+_MOST_TAG = 5_000  # characters that all servers without a short limit accept in a tag
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class AliasState:
     Attributes:
         model: Name of the registered model.
         champion: The version in use.
-        previous: The one that was before it; None where there was none.
+        previous: The version in use before it; None if there was none.
         moved: Whether anything changed.
     """
 
@@ -34,17 +34,17 @@ class AliasState:
 
 @refusals_told()
 def promote(uri: str) -> AliasState:
-    """Make a version the champion; the champion so far becomes the previous one.
+    """Set the alias ``champion`` to a model version; the current champion becomes ``previous``.
 
     Args:
         uri: A registered version: ``models:/digits/3``, ``models:/digits/latest``, ``models:/digits@candidate``.
 
     Raises:
-        TrackingError: No such version, or the URI names a model that is no version.
+        TrackingError: There is no such version, or the URI names a model that is not a version.
     """
     named = registry.version_of(registry.resolve(uri).uri)
     if named is None:
-        raise TrackingError(f"{uri} is no version of a registered model; expected e.g. models:/digits/3")
+        raise TrackingError(f"{uri} is not a version of a registered model; expected e.g. models:/digits/3")
     name, version = named
     client, aliases = mlflow.MlflowClient(), registry.aliases_of(name)
     champion = aliases.get(CHAMPION)
@@ -58,13 +58,13 @@ def promote(uri: str) -> AliasState:
 
 @refusals_told()
 def rollback(name: str) -> AliasState:
-    """Let champion and previous change places; doing it twice changes nothing.
+    """Swap the aliases ``champion`` and ``previous``; doing it twice changes nothing.
 
     Args:
-        name: Of the registered model.
+        name: Name of the registered model.
 
     Raises:
-        TrackingError: No such model, or it has no previous version.
+        TrackingError: There is no such model, or it has no previous version.
     """
     aliases = registry.aliases_of(name)
     champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
@@ -82,11 +82,11 @@ def rollback(name: str) -> AliasState:
 
 
 def load_champion(uri: str) -> ModelPackage | None:
-    """Load the model that another is compared with; None for an alias ``champion`` that no version has yet.
+    """Load the model that another is compared with; return None for an alias ``champion`` that is not set yet.
 
     Raises:
-        TrackingError: No such model; the message lists what there is.
-        ModelError: It is no image classifier that can be scored.
+        TrackingError: There is no such model; the message lists the existing ones.
+        ModelError: It is not an image classifier that can be scored.
     """
     named = registry.alias_of(uri)
     if named is not None and named[1] == CHAMPION and CHAMPION not in registry.aliases_of(named[0]):
@@ -96,15 +96,15 @@ def load_champion(uri: str) -> ModelPackage | None:
 
 @refusals_told()
 def record_gates(uri: str, run_id: str, reasons: str | None) -> AliasState | None:
-    """Note what came of the gates in a tag of the run and of the version; a version that passed becomes the champion.
+    """Record the result of the gates in a tag of the run and of the version; promote a version that passed.
 
     Args:
         uri: The model, resolved.
         run_id: Its run.
-        reasons: Why it failed; None where it passed.
+        reasons: Why it failed; None if it passed.
 
     Returns:
-        The versions in use; None where the model failed, or is no registered version.
+        The versions in use; None if the model failed, or is not a registered version.
     """
     client, named = mlflow.MlflowClient(), registry.version_of(uri)
     text = "passed" if reasons is None else f"failed: {reasons}"[:_MOST_TAG]

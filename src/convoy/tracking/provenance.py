@@ -1,4 +1,4 @@
-"""What a run has to say about itself so that it can be repeated: configuration, code, packages, machine."""
+"""The provenance of a run, with which it can be repeated: configuration, code, packages, machine."""
 
 import hashlib
 import json
@@ -40,12 +40,12 @@ _GIT_SECONDS = 60  # the first look at a large repository on a slow disk takes a
 
 
 def log_record(run_id: str, config: Config, manifest: Manifest) -> None:
-    """Log the configuration, the packages, the machine, and what of the code is not committed; no environment variable.
+    """Log configuration, packages, machine and uncommitted changes of the code; no environment variables.
 
     Args:
-        run_id: The run; what it has already is replaced.
-        config: As it takes effect.
-        manifest: Of the dataset version.
+        run_id: The run; its existing record is replaced.
+        config: The effective configuration.
+        manifest: Manifest of the dataset version.
     """
     client = mlflow.MlflowClient()
     changes = _git("diff", "HEAD", "--no-color", "--no-ext-diff")
@@ -64,7 +64,7 @@ def log_record(run_id: str, config: Config, manifest: Manifest) -> None:
 
 
 def config_text(config: Config, version: str) -> str:
-    """The configuration as a YAML file that every job reads; it names the dataset's version, and no run to go on with.
+    """Return the configuration as YAML for every job, with the dataset's version, without a run to resume.
 
     Args:
         config: The configuration.
@@ -85,29 +85,29 @@ def _blanked(value: Any, name: str) -> Any:
 
 
 def installed() -> dict[str, str]:
-    """Distribution, its name normalised -> version, of everything that is installed here."""
+    """Return a mapping: distribution, its name normalised -> version, of all installed packages."""
     found = [(re.sub(r"[-_.]+", "-", dist.name).lower(), dist.version) for dist in distributions() if dist.name]
-    return dict(reversed(found))  # of two, the first on sys.path is the one that is imported
+    return dict(reversed(found))  # of duplicates, the first one on sys.path is imported
 
 
 def packages_text(packages: Mapping[str, str]) -> str:
-    """As ``pip freeze`` writes them."""
+    """Format packages like ``pip freeze``."""
     return "".join(f"{name}=={version}\n" for name, version in sorted(packages.items()))
 
 
 def read_packages(text: str) -> dict[str, str]:
-    """Read what ``packages_text`` has written."""
+    """Parse the text of ``packages_text``."""
     pairs = (line.partition("==") for line in text.splitlines() if "==" in line)
     return {name: version for name, _, version in pairs}
 
 
 def machine() -> dict[str, str]:
-    """What of this machine and its Python can change the last bits of a result."""
+    """Return the properties of this machine and its Python that can change the last bits of a result."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _of_processor("model name") or platform.processor() or platform.machine(),
-        # Virtual machines of one name need not have the same; TensorFlow and oneDNN choose their kernels by them.
+        # Virtual machines of the same name may differ in these; TensorFlow and oneDNN choose their kernels by them.
         "vectors": " ".join(sorted(filter(_VECTORS.match, _of_processor("flags", "Features").split()))),
         "cpus": str(_usable_cpus()),
         "onednn": "on" if onednn_enabled() else "off",
@@ -115,7 +115,7 @@ def machine() -> dict[str, str]:
 
 
 def _of_processor(*names: str) -> str:
-    """What /proc/cpuinfo says first under one of these names; empty where it does not."""
+    """Return the first value in /proc/cpuinfo under one of these names; empty if there is none."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")
@@ -127,17 +127,17 @@ def _of_processor(*names: str) -> str:
 
 
 def _usable_cpus() -> int | None:
-    """The cores that this process may use, of which TensorFlow makes as many threads."""
+    """Return the number of cores that this process may use, which is TensorFlow's number of threads."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def git_commit() -> str:
-    """The commit that is checked out here, with ``-dirty`` where files differ; empty outside a repository."""
+    """Return the commit that is checked out, with ``-dirty`` if files differ; empty outside a repository."""
     return (_git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*") or "").strip()
 
 
 def uncommitted_sha256() -> str:
-    """Checksum of what differs from that commit; empty where nothing does."""
+    """Return the checksum of the uncommitted changes; empty if there are none."""
     changes = _git("diff", "HEAD", "--no-color", "--no-ext-diff")
     return hashlib.sha256(changes.encode()).hexdigest() if changes else ""
 
@@ -153,12 +153,12 @@ def _git(*arguments: str) -> str | None:
 
 
 def mark_identical(run_id: str, identical: bool) -> None:
-    """Tag a reproduction with what came of it."""
+    """Tag a reproduction with its result."""
     mlflow.MlflowClient().set_tag(run_id, IDENTICAL, str(identical).lower())
 
 
 def tags_of_weights(file: str | None) -> dict[str, str]:
-    """A tag with the checksum of a file of initial weights; none where there is no such file."""
+    """Return a tag with the checksum of a file of initial weights; empty if there is no file."""
     if file is None:
         return {}
     with open(file, "rb") as content:

@@ -19,7 +19,7 @@ _BY_ID = re.compile(r"models:/m-[0-9a-f]+$")
 
 @dataclass(frozen=True)
 class Resolved:
-    """Exactly one model: no alias, no ``latest``."""
+    """Exactly one model: without an alias or ``latest``."""
 
     uri: str
     run_id: str | None
@@ -37,24 +37,24 @@ def default_uri(given: str | None, registered_model: str | None, field: str) -> 
 
 
 def register(model_uri: str, name: str, run_id: str) -> str:
-    """Register a logged model as a new version, described as its run is; returns the version."""
+    """Register a logged model as a new version, with the description of its run; return the version."""
     client = mlflow.MlflowClient()
     try:
         client.create_registered_model(name, description=descriptions.registered_note(name))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise TrackingError(f"tracking.registered_model {name!r} cannot be made: {error}") from None
+            raise TrackingError(f"tracking.registered_model {name!r} cannot be created: {error}") from None
     return logged_models.create_version(client, name, model_uri, run_id, descriptions.note_of(run_id))
 
 
 def resolve(uri: str) -> Resolved:
-    """Turn a model URI into one that always means the same model.
+    """Resolve a model URI to one that always refers to the same model.
 
     Raises:
-        TrackingError: No such model, version, alias or run; the message lists what there is.
+        TrackingError: There is no such model, version, alias or run; the message lists the existing ones.
     """
     if ".." in PurePosixPath(unquote(uri)).parts:
-        raise TrackingError(f"{uri!r} is refused: '..' leads out of the run; expected e.g. runs:/<run id>/model")
+        raise TrackingError(f"{uri!r} is rejected: '..' leads out of the run; expected e.g. runs:/<run id>/model")
     client = mlflow.MlflowClient()
     if match := _BY_VERSION.match(uri) or _BY_ALIAS.match(uri):
         return _resolve_registered(client, uri, **match.groupdict())
@@ -67,13 +67,13 @@ def resolve(uri: str) -> Resolved:
     if _BY_ID.match(uri):
         return Resolved(uri, None)
     raise TrackingError(
-        f"{uri!r} is no model URI; expected models:/name/version, models:/name@alias, models:/name/latest or"
+        f"{uri!r} is not a model URI; expected models:/name/version, models:/name@alias, models:/name/latest or"
         " runs:/<run id>/model"
     )
 
 
 def exists(uri: str) -> bool:
-    """Return whether a model URI names a model that exists."""
+    """Return whether a model URI refers to an existing model."""
     try:
         resolve(uri)
     except TrackingError:
@@ -82,22 +82,22 @@ def exists(uri: str) -> bool:
 
 
 def version_of(uri: str) -> tuple[str, str] | None:
-    """(name, version) where a resolved URI names a version of a registered model."""
+    """Return (name, version) if a resolved URI names a version of a registered model, else None."""
     match = _BY_VERSION.match(uri)
     return (match["name"], match["version"]) if match else None
 
 
 def alias_of(uri: str) -> tuple[str, str] | None:
-    """(name, alias) where a URI names one."""
+    """Return (name, alias) if a URI names an alias, else None."""
     match = _BY_ALIAS.match(uri)
     return (match["name"], match["alias"]) if match else None
 
 
 def aliases_of(name: str) -> dict[str, str]:
-    """The aliases of a registered model: alias -> version.
+    """Return the aliases of a registered model: alias -> version.
 
     Raises:
-        TrackingError: No such model; the message lists what there is.
+        TrackingError: There is no such model; the message lists the existing ones.
     """
     client = mlflow.MlflowClient()
     try:

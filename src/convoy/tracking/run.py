@@ -1,4 +1,4 @@
-"""What the driver writes into the MLflow run of a training."""
+"""The driver's access to the MLflow run of a training."""
 
 import json
 import warnings
@@ -25,14 +25,14 @@ from convoy.tracking.presentation import layer_metric, metric_name, parameters
 from convoy.tracking.redaction import without_secrets
 
 _PARAM_LIMIT = 6000
-_BATCH = 100  # that MLflow takes in one request
+_BATCH = 100  # MLflow's limit for one request
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "learning_rate")
 _OF_MACHINES = ("_cpu_utilization_percentage", "_system_memory_usage_megabytes")
 _FLUSH_SECONDS = 60.0
 
 
 class _VersionInput(Dataset):
-    """A dataset version as MLflow shows it among a run's inputs."""
+    """A dataset version as an input of a run in MLflow."""
 
     def __init__(self, manifest: Manifest, source: DatasetSource) -> None:
         self._profile = {"rows": manifest.rows(), "classes": len(manifest.classes), "image": manifest.shape}
@@ -42,17 +42,17 @@ class _VersionInput(Dataset):
         raise NotImplementedError("the version is the digest")
 
     def to_dict(self) -> dict[str, str]:
-        """What is stored: the base's fields and the profile, as JSON."""
+        """Return the stored fields: those of the base class and the profile, as JSON."""
         return {**super().to_dict(), "profile": json.dumps(self._profile)}
 
     @property
     def profile(self) -> dict[str, Any]:
-        """Rows per split, number of classes, shape."""
+        """Return rows per split, number of classes and shape."""
         return self._profile
 
     @property
     def schema(self) -> None:
-        """None: a profile says more of images."""
+        """Return None: for images, the profile is more useful."""
         return None
 
 
@@ -63,7 +63,7 @@ class TrainingRun:
         run_id: MLflow's id.
         history: Epoch, from 0 -> its metrics.
         health: Epoch, from 0 -> metrics of the layers.
-        then: How to go on with it, as the end of a sentence about what went wrong.
+        then: How to continue the run, as the end of an error message.
     """
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
@@ -81,7 +81,7 @@ class TrainingRun:
 
         Args:
             config: The configuration.
-            section: One that is logged too, e.g. ``experiment``.
+            section: A further section to log, e.g. ``experiment``.
         """
         shown = parameters(config, section)
         params = [Param(name, without_secrets(name, value)[:_PARAM_LIMIT]) for name, value in shown.items()]
@@ -91,11 +91,11 @@ class TrainingRun:
     def log_dataset(self, manifest: Manifest, path: Path) -> None:
         """Log the dataset version as the run's input, and its pictures."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns of each
+            warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns about each
             source = resolve_dataset_source(str(path))
         dataset = _VersionInput(manifest, source)
         context = InputTag("mlflow.data.context", "training")
-        # Not by mlflow.start_run: leaving its block would mark the run as finished.
+        # Not with mlflow.start_run: leaving its block would mark the run as finished.
         self._client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
         if (path / "pictures").is_dir():
             self._client.log_artifacts(self.run_id, str(path / "pictures"), "dataset")
@@ -107,7 +107,7 @@ class TrainingRun:
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Log an epoch's metrics, once; steps count epochs from 1.
 
-        It returns at once, and training goes on when the store does not answer: what it does not take is sent later.
+        It returns immediately, and training continues if the store does not answer: metrics are sent later.
         """
         self.history.setdefault(epoch, dict(metrics))
         self._queue(epoch + 1, metrics)
@@ -117,7 +117,7 @@ class TrainingRun:
         self._queue(epoch + 1, metrics)
 
     def log_health(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log how the layers fare after an epoch."""
+        """Log the state of the layers after an epoch."""
         self.health.setdefault(epoch, dict(metrics))
         self._queue(epoch + 1, metrics)
 
@@ -126,7 +126,7 @@ class TrainingRun:
         self._queue(number, metrics)
 
     def log_sample(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Log the state of a machine: the sample of that number, counted on from those that the run has."""
+        """Log the state of a machine: the sample of that number, counted on from the run's existing samples."""
         self._queue(self._samples_before + number, metrics)
 
     def _queue(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -141,7 +141,7 @@ class TrainingRun:
             self._client.log_batch(self.run_id, metrics)
 
     def remember(self, histories: Iterable[Iterable[Metric]]) -> None:
-        """Take note of the metrics that the run has already; they are not logged again."""
+        """Register the metrics that the run has already; they are not logged again."""
         for metric in (metric for history in histories for metric in history):
             self._logged.add((metric.key, metric.step))
             layer = layer_metric(metric.key)
@@ -156,7 +156,7 @@ class TrainingRun:
         """Wait until all metrics are logged.
 
         Raises:
-            TrackingError: The store does not take them for so many seconds.
+            TrackingError: The store does not accept them within that time.
         """
         self._delivery.finish(seconds)
 
@@ -165,7 +165,7 @@ class TrainingRun:
         self._client.log_figure(self.run_id, figure, name)
 
     def log_network(self, text: str, picture: Figure) -> None:
-        """Log what the network is: a description and a picture."""
+        """Log a description and a picture of the network."""
         self._client.log_text(self.run_id, text, "model/description.txt")
         self.log_figure(picture, "model/network.png")
 
@@ -178,9 +178,9 @@ class TrainingRun:
         self._client.set_tag(self.run_id, NOTE, note)
 
     def log_best(self) -> None:
-        """Log the best value of each validation metric; tables of runs show the last ones.
+        """Log the best value of each validation metric, since tables of runs show the last values.
 
-        Their step is 0, as that of an evaluation: MLflow draws them as bars then, and not as curves of one point.
+        The step is 0, as for an evaluation: MLflow then draws bars instead of curves with one point.
         """
         for name, best in (("val_loss", min), ("val_accuracy", max)):
             known = [metrics[name] for metrics in self.history.values() if name in metrics]

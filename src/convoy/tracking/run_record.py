@@ -1,4 +1,4 @@
-"""What a store knows of a run."""
+"""A store's record of a run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from convoy.errors import TrackingError, did_you_mean
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a store knows of a run.
+    """A store's record of a run.
 
     Attributes:
         run_id: Its id.
@@ -16,13 +16,13 @@ class RunRecord:
         experiment: Name of its experiment.
         status: RUNNING, SCHEDULED, FINISHED, FAILED or KILLED.
         started: Milliseconds since 1970 (UTC).
-        ended: Likewise; None while it runs.
+        ended: Likewise; None while the run is active.
         params: Name -> value, as text.
         metrics: Name -> its last value.
         tags: Name -> value.
-        user: Who ran it.
-        artifact_uri: Where its files are.
-        rows: Samples of each split of its dataset, where the run says; ``all_runs`` leaves it empty.
+        user: The user who ran it.
+        artifact_uri: Location of its files.
+        rows: Samples of each split of its dataset, if the run has them; ``all_runs`` leaves it empty.
     """
 
     run_id: str
@@ -40,12 +40,12 @@ class RunRecord:
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None while it runs."""
+        """Return the duration in seconds; None while the run is active."""
         return None if self.ended is None else (self.ended - self.started) / 1000
 
 
 def no_experiment(name: str, known: Iterable[str], uri: str) -> TrackingError:
-    """Say that there is no such experiment, and which there are."""
+    """Return the error for an unknown experiment, with the names of the existing ones."""
     names = sorted(known)
     return TrackingError(
         f"there is no experiment {name!r} in {uri}; it has {', '.join(names)}{did_you_mean(name, names)}"

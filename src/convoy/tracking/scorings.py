@@ -1,4 +1,4 @@
-"""A scoring as a run of its own, linked to the model."""
+"""Log a scoring as a separate run, linked to the model."""
 
 import dataclasses
 import getpass
@@ -33,10 +33,10 @@ class Histogram:
     """Counts of scored rows, beside those of the training images.
 
     Attributes:
-        title: What is counted.
-        labels: Of the bins.
+        title: Quantity that is counted.
+        labels: Labels of the bins.
         scored: Rows in each bin.
-        training: Training images in each bin; None where that is not known.
+        training: Training images in each bin; None if that is not known.
     """
 
     title: str
@@ -54,14 +54,14 @@ def log_scoring(
     document: Mapping[str, Any],
     figure: Figure,
 ) -> str:
-    """Log a scoring as a run; MLflow shows it, and its metrics, on the model's page too.
+    """Log a scoring as a run; MLflow shows the run and its metrics on the model's page too.
 
     Args:
-        config: Section ``scoring`` becomes parameters; ``tracking`` says where to log.
+        config: Section ``scoring`` becomes parameters; ``tracking`` gives the store.
         package: The model.
         spark_application: Id of the Spark application.
         metrics: Name -> value.
-        document: What is logged as JSON.
+        document: Content of the JSON artifact.
         figure: The picture.
 
     Returns:
@@ -106,7 +106,7 @@ def log_scoring(
 
 
 def histogram_picture(histograms: Sequence[Histogram]) -> Figure:
-    """Draw histograms below each other, in shares; of many bins those with the largest shares."""
+    """Draw histograms below each other, as shares; if there are many bins, those with the largest shares."""
     figure = Figure(figsize=(10, 3.2 * len(histograms)), layout="constrained")
     for axes, histogram in zip(figure.subplots(len(histograms), squeeze=False)[:, 0], histograms, strict=True):
         parts = [("scored", np.asarray(histogram.scored, np.float64), _SCORED)]

@@ -1,4 +1,4 @@
-"""Runs as MLflow's client gives them: one by its id or name, some by a filter; their histories and files."""
+"""Runs through MLflow's client: one by its id or name, several by a filter; their histories and files."""
 
 import json
 import re
@@ -29,8 +29,8 @@ def search(experiment: str | None, matching: str | None) -> list[RunRecord]:
     """Read all runs, or those of an experiment, that match MLflow's filter; the newest first.
 
     Raises:
-        TrackingError: No such experiment.
-        ConfigError: No filter.
+        TrackingError: There is no such experiment.
+        ConfigError: The filter is invalid.
     """
     experiments = {each.experiment_id: each.name for each in _experiments()}
     if experiment is not None:
@@ -66,10 +66,10 @@ def _experiments() -> Iterable[Experiment]:
 
 
 def filtered(runs: Sequence[RunRecord], matching: str) -> list[RunRecord]:
-    """Return the runs that match MLflow's filter, as a store without indexes finds them.
+    """Return the runs that match MLflow's filter, evaluated like in a store without indexes.
 
     Raises:
-        ConfigError: No filter.
+        ConfigError: The filter is invalid.
     """
     as_mlflow = [
         SimpleNamespace(
@@ -95,12 +95,12 @@ def filtered(runs: Sequence[RunRecord], matching: str) -> list[RunRecord]:
 
 def _wrong_filter(matching: str | None, error: MlflowException) -> ConfigError:
     return ConfigError(
-        f"--filter {matching!r} is no filter of runs: {first_line(error)}; expected e.g. {_FILTER_EXAMPLE!r}"
+        f"--filter {matching!r} is not a valid filter: {first_line(error)}; expected e.g. {_FILTER_EXAMPLE!r}"
     )
 
 
 def find(reference: str) -> RunRecord:
-    """Return the run of that id, of an id that begins so, or of that name.
+    """Return the run with that id, with an id that begins so, or with that name.
 
     Raises:
         TrackingError: There is none, or there are several.
@@ -118,17 +118,17 @@ def find(reference: str) -> RunRecord:
         return _record(next(iter(found.values())), experiments)
     where = mlflow.get_tracking_uri()
     if not found:
-        raise TrackingError(f"there is no run {reference!r} in {where}; `convoy runs list` shows those that there are")
+        raise TrackingError(f"there is no run {reference!r} in {where}; list the existing ones with `convoy runs list`")
     listed = ", ".join(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in list(found.values())[:_LISTED])
     more = " and others" if len(found) > _LISTED else ""
-    raise TrackingError(f"{reference!r} is not one run of {where} but several: {listed}{more}; give more of an id")
+    raise TrackingError(f"{reference!r} matches several runs of {where}: {listed}{more}; give more of an id")
 
 
 def _few(experiments: Iterable[str], matching: str) -> list[Run]:
     try:
         found = mlflow.MlflowClient().search_runs(list(experiments), matching, max_results=_LISTED + 1)
     except MlflowException as error:
-        raise TrackingError(f"{mlflow.get_tracking_uri()} does not search runs: {first_line(error)}") from None
+        raise TrackingError(f"{mlflow.get_tracking_uri()} cannot search runs: {first_line(error)}") from None
     return list(found)
 
 
@@ -139,7 +139,7 @@ def _record(run: Run, experiments: dict[str, str]) -> RunRecord:
         try:
             rows = dict(json.loads(each.dataset.profile or "{}").get("rows", {}))
         except (ValueError, AttributeError, TypeError):
-            continue  # of another tool
+            continue  # logged by another tool
     return RunRecord(
         info.run_id,
         info.run_name or "",
@@ -157,7 +157,7 @@ def _record(run: Run, experiments: dict[str, str]) -> RunRecord:
 
 
 def history(run_id: str, metric: str) -> dict[int, float]:
-    """Step -> value of a metric, in order; of a step that was logged twice, the last value."""
+    """Return a mapping: step -> value of a metric, in order; for a step that was logged twice, the last value."""
     points = mlflow.MlflowClient().get_metric_history(run_id, metric)
     return {point.step: point.value for point in sorted(points, key=lambda point: (point.step, point.timestamp))}
 
@@ -165,7 +165,7 @@ def history(run_id: str, metric: str) -> dict[int, float]:
 def best_of_histories(
     run_ids: Sequence[str], metric: str, best: Callable[[Iterable[float]], float]
 ) -> dict[str, float]:
-    """Run id -> the best value that a metric ever had, of the runs that have any; a request for each run."""
+    """Return the best value of a metric by run id, for the runs that have any; sends one request per run."""
 
     def one(run_id: str) -> float | None:
         values = [value for value in history(run_id, metric).values() if value == value]
@@ -177,10 +177,10 @@ def best_of_histories(
 
 
 def artifact_text(run_id: str, path: str) -> str | None:
-    """What a text file of a run holds; None where the run has no such file.
+    """Return the content of a text file of a run, or None if the run has no such file.
 
     Raises:
-        TrackingError: The file cannot be fetched.
+        TrackingError: The file cannot be downloaded.
     """
     client, folder = mlflow.MlflowClient(), path.rpartition("/")[0]
     try:
@@ -188,12 +188,12 @@ def artifact_text(run_id: str, path: str) -> str | None:
             return None
         with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
             return Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8")
-    except Exception as error:  # of whatever store the files are in
-        raise TrackingError(f"{path} of run {run_id} cannot be fetched: {first_line(error)}") from None
+    except Exception as error:  # depends on the artifact store
+        raise TrackingError(f"{path} of run {run_id} cannot be downloaded: {first_line(error)}") from None
 
 
 def artifact_json(run_id: str, path: str) -> dict[str, Any] | None:
-    """What a JSON file of a run holds; None where the run has no such file, or it is damaged."""
+    """Return the content of a JSON file of a run, or None if the run has no such file or it is damaged."""
     try:
         values = json.loads(artifact_text(run_id, path) or "null")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Stores that are a SQLite file."""
+"""Stores in a SQLite file."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ SQLITE = "sqlite:///"
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite store; None for other stores."""
+    """Return the file of a SQLite store, or None for other stores."""
     return Path(os.path.expanduser(uri[len(SQLITE) :])) if uri.startswith(SQLITE) else None
 
 
 def absolute(uri: str) -> str:
-    """Name a SQLite file from the root: MLflow keeps one open store per URI, whatever the directory is by then."""
+    """Make the path of a SQLite file absolute: MLflow keeps one open store per URI, even if the directory changes."""
     file = sqlite_file(uri)
     return uri if file is None else f"{SQLITE}{file.absolute()}"

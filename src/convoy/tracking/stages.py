@@ -1,4 +1,4 @@
-"""Results of finished stages, kept with the run, so that a pipeline can skip what was done before."""
+"""Results of finished stages, stored with the run, so that a pipeline can skip them later."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ SIGNATURE = "convoy.signature"
 
 
 def record(run_id: str, stage: str, signature: str | None, result: Mapping[str, Any]) -> None:
-    """Keep the result of a stage with a run. A tracking server that does not answer causes a warning only.
+    """Store the result of a stage with a run. A tracking server that does not answer only causes a warning.
 
     Args:
         run_id: Id of the run that trained the model.
         stage: ``train``, ``evaluate`` or ``score``.
-        signature: Hash of everything that the result depends on; None if that is not known, and nothing is kept.
+        signature: Hash of everything that the result depends on; if None (unknown), nothing is stored.
         result: The fields of the JSON line.
     """
     if signature is None:
@@ -35,14 +35,14 @@ def record(run_id: str, stage: str, signature: str | None, result: Mapping[str, 
 
 
 def recorded(run_id: str, stage: str, signature: str | None) -> dict[str, Any] | None:
-    """Return the result of a stage that was kept under this signature; None if there is none."""
+    """Return the result of a stage that was stored under this signature, or None if there is none."""
     if signature is None:
         return None
     return artifact_json(run_id, _file(stage, signature))
 
 
 def find_training(experiment: str, signature: str | None) -> str | None:
-    """Return the id of the newest finished training run with this signature; None if there is none."""
+    """Return the id of the newest finished training run with this signature, or None if there is none."""
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
     if signature is None or found is None:

@@ -1,1 +1,1 @@
-"""Training on Horovod's ranks. Knows nothing of MLflow: the job hands it a reporter."""
+"""Training on Horovod's ranks. It does not depend on MLflow: the job passes a reporter."""

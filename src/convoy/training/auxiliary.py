@@ -1,4 +1,4 @@
-"""Networks with auxiliary classifiers, which help training and are left out of what is saved.
+"""Networks with auxiliary classifiers, which help training and are not part of the saved model.
 
 C. Szegedy et al., "Going Deeper with Convolutions", 2015 (arXiv 1409.4842), section 5: "their loss gets added to the
 total loss of the network with a discount weight (the losses of the auxiliary classifiers were weighted by 0.3)".
@@ -12,16 +12,16 @@ import keras
 _WEIGHT = 0.3
 
 Function = Callable[[Any, Any], Any]
-"""Of (labels, probabilities (N, K)) to a value per sample (N,)."""
+"""Function of (labels, probabilities (N, K)) that returns a value per sample (N,)."""
 
 
 def has_auxiliary_heads(model: keras.Model) -> bool:
-    """Whether a network's output is (N, heads, K), the main head first, instead of (N, K)."""
+    """Return whether a network's output is (N, heads, K), the main head first, instead of (N, K)."""
     return len(model.output_shape) == 3
 
 
 def with_auxiliary_loss(loss: Function) -> Function:
-    """Return the loss of the main head plus 0.3 times those of the others, of probabilities (N, heads, K)."""
+    """Return the loss of probabilities (N, heads, K): that of the main head plus 0.3 times those of the others."""
 
     def total(labels: Any, probabilities: Any) -> Any:
         main, *others = (loss(labels, probabilities[:, head]) for head in range(probabilities.shape[1]))
@@ -31,19 +31,19 @@ def with_auxiliary_loss(loss: Function) -> Function:
 
 
 def of_main_head(metric: Function) -> Function:
-    """Return the metric of the main head, of probabilities (N, heads, K); it keeps its name."""
+    """Return the metric of the main head of probabilities (N, heads, K); it keeps its name."""
 
     def main(labels: Any, probabilities: Any) -> Any:
         return metric(labels, probabilities[:, 0])
 
-    main.__name__ = metric.__name__  # which Keras logs it by
+    main.__name__ = metric.__name__  # the name in Keras' logs
     return main
 
 
 class TrainedWithHeads(keras.Model):
-    """A network with auxiliary heads that is validated without them, as it will be saved."""
+    """A network with auxiliary heads that is validated without them, as it is saved."""
 
-    _validates = False  # Keras 3.2 does not tell ``compute_loss`` whether it is training
+    _validates = False  # Keras 3.2 does not pass ``training`` to ``compute_loss``
 
     def test_step(self, data: Any) -> Any:
         """Validate a batch."""
@@ -56,6 +56,6 @@ class TrainedWithHeads(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **options: Any
     ) -> Any:
-        """Take all heads' losses in training, the main one's in validation."""
+        """Return the loss of all heads in training, that of the main head in validation."""
         heads = y_pred[:, :1] if self._validates else y_pred
         return super().compute_loss(x=x, y=y, y_pred=heads, sample_weight=sample_weight, **options)

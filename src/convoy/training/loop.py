@@ -1,4 +1,4 @@
-"""What runs on each rank: data -> network -> ``fit`` -> trained model."""
+"""Training on each rank: data -> network -> ``fit`` -> trained model."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ from convoy.training.optim.schedule import Schedule, learning_rate
 
 @dataclass(frozen=True)
 class TrainTask:
-    """What a rank needs to know; it is sent to all of them.
+    """The description of a training that is sent to all ranks.
 
     Attributes:
         version_path: Folder of the dataset version, which every rank can read.
@@ -41,10 +41,10 @@ class TrainTask:
         training: Section ``training``.
         build: Builds the network from (section ``model``, shape, classes, pixel mean, pixel std, dtype); a module-level
             function.
-        threads: Threads per rank for TensorFlow; 0 leaves the choice to it.
+        threads: TensorFlow's threads per rank; 0 is TensorFlow's default.
         checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
-        resume: Whether to go on from the newest checkpoint, if there is one.
-        weights: What to start from otherwise, in a file that rank 0 can read; None draws initial weights.
+        resume: Whether to resume from the newest checkpoint, if there is one.
+        weights: Initial weights otherwise, in a file that rank 0 can read; None initialises them randomly.
         health: Whether rank 0 measures the layers after each epoch (see ``health.Health``).
     """
 
@@ -61,11 +61,11 @@ class TrainTask:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What comes back from rank 0.
+    """The result of rank 0.
 
     Attributes:
         keras_file: The bytes of the ``.keras`` file, without any trace of Horovod.
-        weights_sha256: Checksum of the weights, for comparing runs.
+        weights_sha256: Checksum of the weights, to compare runs.
     """
 
     keras_file: bytes
@@ -84,7 +84,7 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
         The trained model on rank 0, None elsewhere.
 
     Raises:
-        ConvoyError: What the user can mend; every rank raises it.
+        ConvoyError: An error that the user can fix; every rank raises it.
     """
     set_up_tensorflow(task, collective)
     config = task.training
@@ -96,7 +96,7 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
 def compiled_network(
     task: TrainTask, manifest: Manifest, collective: Collective, rate: float | Schedule
 ) -> keras.Model:
-    """Build the network, with its loss and its optimizer, variables included; their values are still the rank's own."""
+    """Build and compile the network, including the optimizer's variables; the values still differ between ranks."""
     config = task.training
     weights = task.weights if collective.rank == 0 else None
     model = network(task.build, task.model, manifest, config.precision, weights)
@@ -143,7 +143,7 @@ def _train_on(
             steps_per_epoch=position.steps,
             validation_data=data.validation(),
             callbacks=callbacks,
-            shuffle=False,  # the plan has done it
+            shuffle=False,  # the epoch plan shuffles
             verbose=0,
         )
     if rank != 0:
@@ -153,18 +153,18 @@ def _train_on(
 
 
 def _tell_nobody(event: dict[str, Any]) -> None:
-    """Take the events of ranks other than 0."""
+    """Discard the events of ranks other than 0."""
 
 
 def set_up_tensorflow(task: TrainTask, collective: Collective) -> None:
-    """Set threads, device, random numbers and determinism of this process; before TensorFlow does anything."""
+    """Set threads, device, random seeds and determinism of this process; call it before any TensorFlow operation."""
     if task.threads:
         tf.config.threading.set_intra_op_parallelism_threads(task.threads)
         tf.config.threading.set_inter_op_parallelism_threads(task.threads)
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.set_visible_devices(gpus[collective.local_rank % len(gpus)], "GPU")
-    # Initial weights come from rank 0; what each rank draws later (dropout) must differ.
+    # Initial weights are broadcast from rank 0; later random numbers (dropout) must differ between ranks.
     seeds = np.random.SeedSequence([task.training.seed, collective.rank])
     keras.utils.set_random_seed(int(seeds.generate_state(1)[0]))
     tf.config.experimental.enable_op_determinism()
@@ -178,8 +178,8 @@ def _keras_bytes(model: keras.Model) -> bytes:
 
 
 def load_trained(trained: TrainedModel) -> keras.Model:
-    """Load what ``train`` returned."""
-    import convoy.models.layers.custom  # noqa: F401  (a network may have them)
+    """Load the Keras model of the result of ``train``."""
+    import convoy.models.layers.custom  # noqa: F401  (registers the custom layers)
 
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = os.path.join(folder, "model.keras")
@@ -188,7 +188,7 @@ def load_trained(trained: TrainedModel) -> keras.Model:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """Checksum of all weights, in order: the same for runs that reproduce each other bit by bit."""
+    """Return the SHA-256 of all weights, in order: equal for runs whose weights are bitwise identical."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(weight.tobytes())

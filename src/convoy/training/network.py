@@ -1,4 +1,4 @@
-"""The network of a training: built, given its initial weights, partly frozen; and what is saved of it."""
+"""The network of a training: its construction, initial weights and frozen layers, and the model that is saved."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,8 +22,8 @@ Build = Callable[..., keras.Model]
 def untrained(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
     """Build a network for a dataset.
 
-    Layers that the network's code leaves unnamed get the same names each time, in whatever process: they are counted
-    from the beginning, and not from what was built before.
+    Layers without an explicit name get the same name each time, in every process: they are counted from the beginning,
+    regardless of networks built before.
     """
     statistics = manifest.pixel_mean, manifest.pixel_std
     with fresh_names():
@@ -36,10 +36,10 @@ def build_inference_model(build: Build, config: ModelConfig, manifest: Manifest)
 
 
 def check_network(build: Build, config: ModelConfig, manifest: Manifest) -> keras.Model:
-    """Build on the driver what ranks will build, so that what does not fit shows before they start.
+    """Build on the driver what ranks will build, so that errors are found before they start.
 
     Returns:
-        The network, to look at: its weights have no values.
+        The network, for inspection: its weights have no values.
 
     Raises:
         ModelError: The network does not fit the samples, or has no layer ``freeze_to``.
@@ -51,10 +51,10 @@ def check_network(build: Build, config: ModelConfig, manifest: Manifest) -> kera
 
 
 def check_weights(build: Build, config: ModelConfig, manifest: Manifest, weights: InitialWeights) -> Transferred:
-    """Start from the weights on the driver; returns what they gave.
+    """Load the initial weights on the driver and return which layers got them.
 
     Raises:
-        ModelError: They do not fit the network.
+        ModelError: The weights do not fit the network.
     """
     return start_from(build_inference_model(build, config, manifest), weights, manifest.classes)
 
@@ -67,9 +67,9 @@ def network(
     Args:
         build: Builds networks.
         config: Section ``model``.
-        manifest: Of the dataset.
-        precision: What it computes in.
-        weights: What it starts from; needed on rank 0 only, whose weights all ranks get.
+        manifest: Manifest of the dataset.
+        precision: Precision of the computation.
+        weights: Initial weights; needed on rank 0 only, which broadcasts its weights.
 
     Raises:
         ModelError: See ``check_network`` and ``check_weights``.
@@ -88,7 +88,7 @@ def network(
 
 
 def export_model(build: Build, config: ModelConfig, manifest: Manifest, model: keras.Model) -> keras.Model:
-    """Return a fresh network with the trained weights: nothing of the optimizer, the ranks or other heads is in it.
+    """Return a new network with the trained weights, without the optimizer, Horovod and auxiliary heads.
 
     All of its layers are trainable again.
 

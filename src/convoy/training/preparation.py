@@ -1,4 +1,4 @@
-"""What the driver looks at before Spark starts: the dataset, whether the network fits it, the run to go on with."""
+"""Checks on the driver before Spark starts: the dataset, whether the network fits it, the run to resume."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +14,14 @@ from convoy.training.network import Build, check_network
 
 
 def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescription]:
-    """Find the dataset version, and check all that needs neither Spark nor MLflow.
+    """Find the dataset version, and check everything that needs neither Spark nor MLflow.
 
     Args:
         config: The configuration.
         build: Builds the network.
 
     Returns:
-        (Folder of the dataset version, its manifest, what the network is like).
+        (Folder of the dataset version, its manifest, the description of the network).
 
     Raises:
         ConvoyError: Something is missing, or does not fit.
@@ -39,16 +39,16 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescri
 
 
 def check_networks(build: Build, named: Iterable[tuple[str, Config]], manifest: Manifest) -> None:
-    """Build the networks of several configurations, so that what does not fit shows before anything is trained.
+    """Build the networks of several configurations, so that errors are found before anything is trained.
 
     Args:
         build: Builds the networks.
-        named: What to call each configuration, and the configuration.
-        manifest: Of the dataset.
+        named: Pairs (name for messages, configuration).
+        manifest: Manifest of the dataset.
 
     Raises:
         ModelError: A network does not fit the dataset.
-        ConfigError: An augmentation does not.
+        ConfigError: An augmentation does not fit the dataset.
     """
     seen = []
     for name, config in named:

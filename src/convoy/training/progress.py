@@ -1,4 +1,4 @@
-"""What the driver makes of the ranks' events: a live line, a line per epoch, and metrics for the reporter."""
+"""The driver's processing of the ranks' events: a live line, a line per epoch, and metrics for the reporter."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from convoy.console import Progress, clock
 
 Reporter = Callable[[int, Mapping[str, float]], None]
-"""Takes (epoch from 0, metrics), or (step, metrics); the tracking room has them."""
+"""Takes (epoch from 0, metrics), or (step, metrics); ``convoy.tracking`` provides reporters."""
 
 _OVER_RANKS: dict[str, Callable[[list[float]], float]] = {  # images_per_second is the epoch's own
     "step_ms": max,
@@ -22,15 +22,15 @@ _OVER_RANKS: dict[str, Callable[[list[float]], float]] = {  # images_per_second 
 
 
 class TrainingProgress:
-    """Shows training and hands each epoch's metrics on.
+    """Shows the progress of training and passes each epoch's metrics to reporters.
 
     Args:
-        rows: Samples of the training split.
-        epochs: Epochs in all.
-        report: Takes every epoch's metrics, once, also where an epoch is repeated after a restart.
-        log_ranks: Takes (epoch from 0, what the ranks measured), once all of them have told.
+        rows: Number of samples of the training split.
+        epochs: Total number of epochs.
+        report: Takes every epoch's metrics, once, even if an epoch is repeated after a restart.
+        log_ranks: Takes (epoch from 0, the ranks' measurements), once all of them have reported.
         log_sample: Takes (number of the sample, from 1, the metrics of a rank's machine).
-        log_health: Takes (epoch from 0, how the layers fare), once.
+        log_health: Takes (epoch from 0, the layers' health metrics), once.
         shown: Where it is shown; None is the console.
     """
 
@@ -46,7 +46,7 @@ class TrainingProgress:
     ) -> None:
         self._rows, self._report, self._log_ranks, self._log_sample = rows, report, log_ranks, log_sample
         self._log_health = log_health
-        self._healthy: set[int] = set()  # epochs whose layers have been told of
+        self._healthy: set[int] = set()  # epochs whose layer metrics were logged
         self._progress = shown or Progress("train", rows * epochs)
         self._history: dict[int, dict[str, float]] = {}
         self._ranks: dict[int, dict[int, dict[str, float]]] = {}
@@ -62,7 +62,7 @@ class TrainingProgress:
         self._progress.close()
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Take an event of ``callbacks.Report``, ``timing.Timing`` or ``health.Health``."""
+        """Handle an event of ``callbacks.Report``, ``timing.Timing`` or ``health.Health``."""
         if event["type"] == "step":
             left = event["epochs"] - event["epoch"] - event["step"] / event["steps"]
             rate = event["images_per_second"]
@@ -73,21 +73,17 @@ class TrainingProgress:
         elif event["type"] == "warning":
             self._progress.line(f"warning: {event['text']}")
         elif event["type"] == "restart":
-            self._progress.line(
-                f"warning: {event['reason']}; starting the ranks again (attempt {event['attempt'] + 1})"
-            )
+            self._progress.line(f"warning: {event['reason']}; restarting the ranks (attempt {event['attempt'] + 1})")
             self._progress.note("starting the ranks")
         elif event["type"] == "ranks":
             ranks = event["ranks"]
-            self._progress.line(
-                f"going on with {ranks} rank{'' if ranks == 1 else 's'} of {event['of']}: Spark's slots"
-            )
+            self._progress.line(f"training with {ranks} of {event['of']} ranks (Spark slots available: {ranks})")
         elif event["type"] == "resumed":
             for earlier in event["done"]:
                 if earlier["epoch"] not in self._history:
                     self._take(earlier)
             self._progress.line(
-                f"going on from the checkpoint in epoch {event['epoch'] + 1}, after step {event['step']}"
+                f"resuming from the checkpoint in epoch {event['epoch'] + 1}, after step {event['step']}"
             )
         elif event["type"] == "epoch" and event["epoch"] not in self._history:
             metrics = self._take(event)
@@ -111,7 +107,7 @@ class TrainingProgress:
             self._best = event["epoch"]
             if event["stopped"] is not None:
                 kept = "" if self._best is None else f"; the weights are those of epoch {self._best + 1}"
-                self._progress.line(f"stopped early: {event['monitor']} no longer gets better{kept}")
+                self._progress.line(f"stopped early: {event['monitor']} no longer improves{kept}")
 
     def _take(self, event: Mapping[str, Any]) -> dict[str, float]:
         metrics = dict(event["metrics"])
@@ -129,7 +125,10 @@ class TrainingProgress:
             self._log_ranks(epoch, over_ranks({rank: told[rank] for rank in range(event["ranks"])}))
 
     def summary(self) -> dict[str, float | int]:
-        """Epochs trained; the trained model's validation metrics, of the last or best one; images per second."""
+        """Return the number of epochs, the validation metrics of the kept (last or best) epoch, and images per second.
+
+        The keys are ``epochs``, ``val_accuracy``, ``val_loss`` and ``images_per_second``.
+        """
         kept = self._history[max(self._history) if self._best is None else self._best]
         seconds = sum(self._rows / metrics["images_per_second"] for metrics in self._history.values())
         return {
@@ -141,10 +140,10 @@ class TrainingProgress:
 
 
 def over_ranks(measured: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
-    """Return an epoch's metrics of all ranks together, how many these are, then each rank's own as ``rank_<r>/<name>``.
+    """Return an epoch's metrics aggregated over the ranks, the world size, and each rank's as ``rank_<r>/<name>``.
 
     Args:
-        measured: What each rank's ``timing.Timing`` emitted.
+        measured: Rank -> the metrics that its ``timing.Timing`` emitted.
     """
     metrics = {name: float(of([own[name] for own in measured.values()])) for name, of in _OVER_RANKS.items()}
     metrics["world_size"] = len(measured)

@@ -1,1 +1,1 @@
-"""Trials of a training in a space of its fields: what to try next, and what came of it. The door to Optuna."""
+"""Hyperparameter search: trials of a training in a space of its fields, and their results. Wraps Optuna."""

@@ -1,4 +1,4 @@
-"""What the user sees of a study: a row for each trial that has ended, a live line of those that run, the best one."""
+"""Console output of a study: a row for each finished trial, a live line of the running ones, the best one."""
 
 import csv
 import io
@@ -19,12 +19,12 @@ _WIDEST = 24
 
 
 class Board:
-    """Shows trials; several threads may call it.
+    """Shows trials; thread-safe.
 
     Args:
         parameters: The space.
         metric: Name of the metric.
-        total: Trials in all; None where their number is not known.
+        total: Total number of trials; None if it is not known.
     """
 
     def __init__(self, parameters: Sequence[Parameter], metric: str, total: int | None) -> None:
@@ -42,13 +42,13 @@ class Board:
         self._lock = threading.Lock()
 
     def began(self, number: int, ended: int, best: TrialResult | None) -> None:
-        """Show that a trial runs, beside so many that have ended."""
+        """Show that a trial has started, with the number of finished ones."""
         with self._lock:
             self._running[number], self._ended, self._best = "begins", ended, best
             self._live()
 
     def note(self, number: int, text: str) -> None:
-        """Show how a trial fares."""
+        """Show the progress of a trial."""
         with self._lock:
             self._running[number] = text
             self._live()
@@ -94,11 +94,11 @@ class Board:
 
 
 class TrialLine(Progress):
-    """Stands in for the console of a training: its live line goes to the board, of its lasting ones the warnings.
+    """Console of a trial's training: its live line goes to the board, and of its other lines only the warnings.
 
     Args:
         board: The board.
-        number: Of the trial.
+        number: Number of the trial.
     """
 
     def __init__(self, board: Board, number: int) -> None:
@@ -110,22 +110,22 @@ class TrialLine(Progress):
         self._board.note(self._number, text.partition("  step")[0])
 
     def line(self, text: str) -> None:
-        """Show a warning; epochs have the table."""
+        """Show a warning; metrics of epochs are in the table."""
         if text.startswith("warning"):
             self._board.warn(self._number, text)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 def say_best(best: TrialResult, metric: str) -> None:
-    """Tell the best trial, as arguments that train it again."""
+    """Print the best trial, with the arguments that train it again."""
     arguments = " ".join(f"--{name} {_exact(value)}" for name, value in best.values.items())
     say(f"best: trial {best.number}, {metric} {best.value:.4f}: {arguments}")
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the shortest ends of dotted names that are different from each other; ``name`` alone says nothing."""
+    """Return the shortest unique ends of dotted names; never ``name`` alone, which has no meaning by itself."""
     short = {}
     for name in names:
         parts = name.split(".")
@@ -135,7 +135,7 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def as_csv(trials: Sequence[TrialResult], parameters: Sequence[Parameter], metric: str) -> str:
-    """A line for each trial."""
+    """Format trials as CSV, a line for each."""
     file = io.StringIO()
     names = [one.name for one in parameters]
     writer = csv.writer(file, lineterminator="\n")
@@ -149,7 +149,7 @@ def as_csv(trials: Sequence[TrialResult], parameters: Sequence[Parameter], metri
 
 
 def as_yaml(values: Mapping[str, Any]) -> str:
-    """The values as sections of an experiment's file."""
+    """Format the values as sections of a configuration file."""
     return yaml.safe_dump(in_sections(values), sort_keys=False)
 
 
@@ -158,5 +158,5 @@ def _text(value: Any) -> str:
 
 
 def _exact(value: Any) -> str:
-    """A value as the command line takes it."""
+    """Format a value for the command line."""
     return value if isinstance(value, str) else shlex.quote(json.dumps(value))

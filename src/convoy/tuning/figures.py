@@ -1,4 +1,4 @@
-"""Pictures of a study, drawn without a display: its course, what mattered, and where the good values lie."""
+"""Pictures of a study, drawn without a display: history, importances of the parameters, and the good values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from convoy.tuning.trials import TrialResult, best_of
 _BLUE, _ORANGE, _GREY, _RED = "#1f6f8b", "#e07a3f", "#999999", "#cc3311"
 _COLOURS = colormaps["viridis_r"]
 _SHARES = (0.001, 0.01, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9998)
-_EDGE = 1e-4  # nearest to 0 and 1 that a logit axis shows
+_EDGE = 1e-4  # smallest distance from 0 and 1 that a logit axis shows
 _COLUMNS = 4
-_NONE = -0.14  # where a parameter that was not tried is drawn, below its axis of 0 to 1
+_NONE = -0.14  # position of a parameter that was not tried, below its axis of 0 to 1
 _LONGEST = 12  # letters of a choice
 _BESIDE = 24  # letters below an axis
 _LOG_MARGIN = 1.25
@@ -34,14 +34,14 @@ def pictures_of(
     importances: Mapping[str, float],
     title: str,
 ) -> dict[str, Figure]:
-    """Draw the pictures; those that need more complete trials than there are, are left out.
+    """Draw the pictures, except those that need more complete trials than there are.
 
     Args:
-        trials: All of them, in their order.
+        trials: All trials, in their order.
         parameters: The space.
         metric: ``val_accuracy`` or ``val_loss``.
-        importances: Parameter -> its share of what changes the metric.
-        title: Above each picture.
+        importances: Parameter -> its share of the variation of the metric.
+        title: Title above each picture.
 
     Returns:
         Name of a file -> the picture.
@@ -73,7 +73,7 @@ def _history(trials: Sequence[TrialResult], metric: str) -> Figure:
     _scale(axes, values, metric)
     for state, marker, colour in (("pruned", "|", _GREY), ("failed", "x", _RED)):
         at = [one.number for one in trials if one.state == state]
-        if at:  # they have no value: at the lower edge
+        if at:  # they have no value and are drawn at the lower edge
             edge = axes.get_xaxis_transform()
             axes.plot(at, [0.025] * len(at), marker, color=colour, transform=edge, label=f"{state}: {len(at)}")
     axes.set(xlabel="trial", ylabel=_axis(metric))
@@ -90,7 +90,7 @@ def _importances(importances: Mapping[str, float]) -> Figure:
     shares = [importances[name] for name in names]
     bars = axes.barh(names, shares, color=_BLUE, height=0.6)
     axes.bar_label(bars, [f"{share:.0%}" for share in shares], padding=4)
-    axes.set(xlim=(0, max(shares) * 1.12), xlabel="share of what changes the metric (PED-ANOVA)")
+    axes.set(xlim=(0, max(shares) * 1.12), xlabel="share of the metric's variation (PED-ANOVA)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axes.grid(axis="x", alpha=0.3)
     return figure
@@ -142,7 +142,7 @@ def _parallel(complete: Sequence[TrialResult], parameters: Sequence[Parameter], 
     axes = figure.subplots()
     rising = metric == "val_accuracy"
     values = np.array([one.value for one in complete], float)
-    earlier = np.array([-one.number for one in complete], float)  # the first of equals is the best of them
+    earlier = np.array([-one.number for one in complete], float)  # of equal values, the first is the best
     order = np.argsort(np.lexsort((earlier, values if rising else -values)))  # 0 is the worst
     shares = order / max(1, len(complete) - 1)
     skipped = False
@@ -176,12 +176,12 @@ def _parallel(complete: Sequence[TrialResult], parameters: Sequence[Parameter], 
 
 
 def _place(parameter: Parameter, value: Any) -> float:
-    """Where a value lies on the axis of its slice."""
+    """Return the position of a value on the axis of its slice."""
     return float(parameter.choices.index(value)) if parameter.choices else float(value)
 
 
 def _height(parameter: Parameter, values: Mapping[str, Any]) -> float:
-    """Where a trial's value lies between the parameter's ends, 0 to 1; below them where it has none."""
+    """Return the relative position of a trial's value between the parameter's ends, 0 to 1; below 0 if it has none."""
     if parameter.name not in values:
         return _NONE
     at, low, high = _place(parameter, values[parameter.name]), parameter.low, parameter.high
@@ -202,12 +202,12 @@ def _axis(metric: str) -> str:
 
 
 def _shown(value: float, metric: str) -> float:
-    """A value as the axes of ``_scale`` take it."""
+    """Clip a value to the axes of ``_scale``."""
     return min(max(value, _EDGE), 1 - _EDGE) if metric == "val_accuracy" else value
 
 
 def _scale(axes: Axes, values: np.ndarray, metric: str) -> None:
-    """Losses on a logarithmic axis; accuracies on a logit one where some come near 1, as in experiments' charts."""
+    """Use a logarithmic axis for losses, and a logit axis for accuracies near 1, as in experiments' charts."""
     if metric == "val_loss":
         if len(values) and values.min() > 0:
             axes.set_yscale("log")

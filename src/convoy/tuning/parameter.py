@@ -1,4 +1,4 @@
-"""A field that a study varies, and how an entry of ``tune.space`` says so."""
+"""A field that a study varies, and its entry in ``tune.space``."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from convoy.config.parser_errors import in_words, type_of
 from convoy.errors import ConfigError, did_you_mean
 
 _SECTIONS = ("model.", "training.")
-SAME_FOR_ALL = (  # how a training runs, and not what comes of it
+SAME_FOR_ALL = (  # fields that do not change the trained network
     "training.checkpoint.",
     "training.elastic",
     "training.find_learning_rate",
@@ -23,22 +23,22 @@ SAME_FOR_ALL = (  # how a training runs, and not what comes of it
     "training.stall_timeout",
 )
 _KEYS = ("low", "high", "log", "step", "choices", "when")
-_ROUNDING = 1e-9  # of a step
+_ROUNDING = 1e-9  # relative to a step
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A field that trials give different values.
+    """A field with different values in the trials.
 
     Attributes:
-        name: As on the command line.
+        name: Name as on the command line.
         choices: The values; empty for a range.
         low: The lowest value of a range.
-        high: The highest.
-        log: Whether to draw from the range evenly in the logarithm.
-        step: Between two values; None where all between low and high can be tried.
+        high: The highest value of a range.
+        log: Whether to draw from the range uniformly in the logarithm.
+        step: Distance of two values; None if all values between low and high are possible.
         whole: Whether the values are whole numbers.
-        when: Another parameter -> the values of it with which this one is tried; elsewhere the file's value holds.
+        when: Another parameter -> its values for which this one is tried; otherwise the file's value is used.
     """
 
     name: str
@@ -51,17 +51,17 @@ class Parameter:
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether it is tried beside these values of the parameters before it."""
+        """Return whether it is tried with these values of the parameters before it."""
         return all(name in values and values[name] in allowed for name, allowed in self.when.items())
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """All choices, or both ends of the range."""
+        """Return all choices, or both ends of the range."""
         return self.choices or (self.low, self.high)
 
     @property
     def grid(self) -> tuple[Any, ...] | None:
-        """All values, or None where there is no end of them."""
+        """Return all values, or None if there are infinitely many."""
         if self.choices:
             return self.choices
         if self.step is None:
@@ -71,17 +71,17 @@ class Parameter:
         return tuple(int(value) for value in values) if self.whole else tuple(round(value, 12) for value in values)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON takes it: the same for spaces that are the same."""
+        """Return values for JSON: equal for equal spaces."""
         limits = {} if self.choices else {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
         given = {"choices": list(self.choices)} if self.choices else limits
         return {**given, **({"when": {name: list(of) for name, of in self.when.items()}} if self.when else {})}
 
 
 def parameter_of(config: Config, name: str, entry: Mapping[str, Any]) -> Parameter:
-    """Read an entry of the space, ``name: {low: ..., high: ...}`` or ``name: {choices: [...]}``.
+    """Parse an entry of the space, ``name: {low: ..., high: ...}`` or ``name: {choices: [...]}``.
 
     Raises:
-        ConfigError: No such field, or one that has to be the same for all trials; an empty range, or none.
+        ConfigError: An unknown field, or one that has to be the same for all trials; an empty or missing range.
     """
 
     def require(condition: bool, what: str, expected: str) -> None:
@@ -91,7 +91,7 @@ def parameter_of(config: Config, name: str, entry: Mapping[str, Any]) -> Paramet
     kind = type_of(name, [Config])
     if kind is None or is_dataclass(kind):
         try:
-            with_overrides(config, {name: None})  # says that there is no such field, and which is nearest
+            with_overrides(config, {name: None})  # raises an error that names the nearest field
         except ConfigError as error:
             raise ConfigError(f"tune.space: {error}") from None
     fixed = not name.startswith(_SECTIONS) or any(name == one or name.startswith(one) for one in SAME_FOR_ALL)
@@ -122,7 +122,7 @@ def parameter_of(config: Config, name: str, entry: Mapping[str, Any]) -> Paramet
     log, step = entry.get("log", False), entry.get("step")
     require(low < high, f" has an empty range, from {entry['low']} to {entry['high']}", "a low that is less than high")
     require(isinstance(log, bool), f" has log {log!r}", "true or false")
-    require(not log or low > 0, f" has log with low {entry['low']}", "a low above 0: the logarithm has no other")
+    require(not log or low > 0, f" has log with low {entry['low']}", "a low above 0, which the logarithm needs")
     if step is not None:
         given, step = step, _number(step)
         fits = step is not None and 0 < step <= high - low and (not whole or step == int(step))
@@ -135,7 +135,7 @@ def parameter_of(config: Config, name: str, entry: Mapping[str, Any]) -> Paramet
 
 
 def _number(given: Any) -> float | None:
-    """The number, also where YAML has read 1e-4 as a text; None where it is none."""
+    """Return the number, even if YAML has read 1e-4 as text; None if it is not a number."""
     if isinstance(given, bool) or not isinstance(given, int | float | str):
         return None
     try:
@@ -150,7 +150,7 @@ def _alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def as_field(kind: Any, given: Any) -> Any:
-    """A choice as the field has it: a number where YAML has read a text, 1.0 for 1 where the field has fractions."""
+    """Convert a choice to the field's type: text of a number to the number, 1 to 1.0 for a float field."""
     kinds = _alternatives(kind)
     if isinstance(given, str) and str not in kinds and (number := _number(given)) is not None:
         if int in kinds and number == int(number):

@@ -1,4 +1,4 @@
-"""Section ``tune.space`` -> parameters; what is wrong with it shows before anything starts."""
+"""Section ``tune.space`` as parameters, with all checks before anything starts."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,45 +17,45 @@ _EXAMPLE = "'tune: {space: {training.optimizer.learning_rate: {low: 1e-4, high: 
 def space_of(config: Config) -> tuple[Parameter, ...]:
     """Return the parameters, each after those that it depends on.
 
-    Every choice, and both ends of every range, is tried on the configuration, alone and with those of each other
+    Every choice, and both ends of every range, is checked on the configuration, alone and with those of each other
     parameter.
 
     Raises:
         ConfigError: There are none; an unknown field, or one that has to be the same for all trials; an empty range; a
-            value that the field does not take; a condition that can never hold; a range without a step for a grid.
+            value that the field does not accept; a condition that is never met; a range without a step for a grid.
     """
     given = config.tune.space
     if not given:
-        raise ConfigError(f"tune.space is empty; expected fields and what to try, e.g. {_EXAMPLE}")
+        raise ConfigError(f"tune.space is empty; expected fields and their values, e.g. {_EXAMPLE}")
     for name in ("resume", "find_learning_rate"):
         if value := getattr(config.training, name):
-            raise ConfigError(f"training.{name} is {value!r}; a study takes none: use jobs/train.py")
+            raise ConfigError(f"training.{name} is {value!r}, which a study does not support: use jobs/train.py")
     parameters = _ordered([parameter_of(config, name, entry) for name, entry in given.items()])
     if config.tune.sampler == "grid" and (endless := [one.name for one in parameters if one.grid is None]):
-        raise ConfigError(f"tune.space: {endless[0]} has no end of values; a grid needs a step, or choices")
+        raise ConfigError(f"tune.space: {endless[0]} has infinitely many values; a grid needs a step, or choices")
     _try(replace(config, tune=TuneConfig()), parameters)
     return parameters
 
 
 def extremes(config: Config, parameters: Sequence[Parameter]) -> Iterator[tuple[str, Config]]:
-    """Yield the configurations of the space's choices and ends, each with what to call it."""
+    """Yield the configurations of the space's choices and ends, each with its label."""
     for one in parameters:
         for value in one.extremes:
             yield f"tune.space: {one.name} {value}", applied(config, completed(parameters, {one.name: value}) or {})
 
 
 def applied(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return a configuration with these values, of fields that are known and types that fit.
+    """Return a configuration with these values, for known fields and matching types.
 
     Raises:
-        ConfigError: Two values do not go together.
+        ConfigError: Two values contradict each other.
     """
     result: Config = _replaced(config, in_sections(values))
     return result
 
 
 def in_sections(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values by dotted names as nested sections: ``a.b: 1`` as ``{a: {b: 1}}``."""
+    """Convert values by dotted names to nested sections: ``a.b: 1`` to ``{a: {b: 1}}``."""
     nested: dict[str, Any] = {}
     for name, value in values.items():
         *sections, last = name.split(".")
@@ -67,10 +67,10 @@ def in_sections(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grid_of(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
-    """Yield every combination; parameters whose condition does not hold are left out of it.
+    """Yield every combination; parameters whose condition is not met are left out.
 
     Args:
-        parameters: As ``space_of`` returns them, all with an end of values.
+        parameters: As ``space_of`` returns them, all with finitely many values.
     """
 
     def rest(values: dict[str, Any], left: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
@@ -94,7 +94,7 @@ def _replaced(section: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _ordered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """Sort so that each comes after those that it depends on, with the values of ``when`` as those have them."""
+    """Sort parameters after those that they depend on, and convert the values of ``when`` to their choices."""
     by_name = {one.name: one for one in parameters}
     for one in parameters:
         for other, allowed in one.when.items():
@@ -106,7 +106,7 @@ def _ordered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
                 raise ConfigError(f"{where}, which is a range; give it choices")
             for value in allowed:
                 if as_field(type_of(other, [Config]), value) not in choices:
-                    raise ConfigError(f"{where} being {value!r}; expected of its choices {list(choices)}")
+                    raise ConfigError(f"{where} being {value!r}; expected one of its choices {list(choices)}")
     ordered: dict[str, Parameter] = {}
     while len(ordered) < len(by_name):
         ready = [one for one in parameters if one.name not in ordered and set(one.when) <= set(ordered)]
@@ -120,11 +120,11 @@ def _ordered(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
 
 
 def _try(config: Config, parameters: Sequence[Parameter]) -> None:
-    """Raise ``ConfigError`` for a value that the configuration does not take, alone or beside another."""
+    """Raise ``ConfigError`` for a value that the configuration does not accept, alone or with another."""
     single = [(one.name, value) for one in parameters for value in one.extremes]
     for name, value in single:
         if (values := completed(parameters, {name: value})) is None:
-            raise ConfigError(f"tune.space: {name} is never tried: what it depends on is not tried with such values")
+            raise ConfigError(f"tune.space: {name} is never tried: its condition is never met")
         try:
             with_overrides(config, values)
         except ConfigError as error:
@@ -135,15 +135,15 @@ def _try(config: Config, parameters: Sequence[Parameter]) -> None:
             applied(config, values or {})
         except ConfigError as error:
             (one, its), (other, others) = first, second
-            raise ConfigError(f"tune.space: {one} {its} beside {other} {others}: {error}") from None
+            raise ConfigError(f"tune.space: {one} {its} with {other} {others}: {error}") from None
 
 
 def completed(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a point of the space that has these values; None where there is none.
+    """Return a point of the space that has these values, or None if there is none.
 
     Args:
         parameters: As ``space_of`` returns them.
-        given: Values of some of them; the others get their first one.
+        given: Values of some of them; the others get their first value.
     """
     fixed = dict(given)
     for one in reversed(parameters):

@@ -1,4 +1,4 @@
-"""Where studies are kept: opened by one process at a time, and only by those that go on with the same study."""
+"""Storage of studies: a study is open in one process at a time, and only resumed with the same settings."""
 
 import fcntl
 import json
@@ -24,15 +24,15 @@ _IDENTITY = "convoy.identity"
 
 @contextmanager
 def open_study(config: Config, parameters: Sequence[Parameter], fingerprint: str) -> Iterator[Study]:
-    """Open the study in its storage, or make it; no other process can have it open, where the storage is a file.
+    """Open or create the study in its storage; in a file, no other process can have the study open.
 
     Args:
         config: The configuration.
-        parameters: Of ``tune.space``.
-        fingerprint: Of the dataset.
+        parameters: Parameters of ``tune.space``.
+        fingerprint: Fingerprint of the dataset.
 
     Raises:
-        ConfigError: The storage cannot be opened, another process has the study, or it is a study of something else.
+        ConfigError: The storage cannot be opened, another process has the study, or the study has other settings.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tune = config.tune
@@ -73,14 +73,14 @@ def _alone(storage: str, name: str) -> Iterator[None]:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ConfigError(
-                f"study {name!r} in {storage} is being worked on by another process; wait for it, or give this one"
+                f"study {name!r} in {storage} is in use by another process; wait for it, or give this one"
                 " another name: --tune.study"
             ) from None
         yield
 
 
 def identity(config: Config, parameters: Sequence[Parameter], fingerprint: str) -> dict[str, Any]:
-    """What makes a study the same study: its space, its metric, its data, and what is the same for all trials."""
+    """Return the identity of a study: its space, its metric, its data, and the settings common to all trials."""
     searched = {one.name for one in parameters if not one.when}
     fixed: dict[str, Any] = {}
 
@@ -101,11 +101,11 @@ def identity(config: Config, parameters: Sequence[Parameter], fingerprint: str) 
 
 
 def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any], what: str) -> None:
-    """Raise ``ConfigError`` naming the first difference between a study and what it is to go on with."""
+    """Raise ``ConfigError`` with the first difference between a stored study and the current settings."""
     for name in dict.fromkeys([*own, *stored]):
         if stored.get(name) != own.get(name):
             was, now = (repr(of[name]) if name in of else "nothing" for of in (stored, own))
             raise ConfigError(
-                f"{what} is another study: its {name} is {was}, and here it is {now}; give this one another name,"
-                " --tune.study, or take the settings of that one"
+                f"{what} has other settings: its {name} is {was}, but here it is {now}; give this one another name,"
+                " --tune.study, or use the settings of that one"
             )

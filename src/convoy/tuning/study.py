@@ -1,4 +1,4 @@
-"""A study: its trials, and what to try next. The door to Optuna."""
+"""A study: its trials, and the next values to try. Wraps Optuna."""
 
 import json
 import warnings
@@ -24,13 +24,13 @@ _PARENT, _RESULT, _KILLED = "convoy.run_id", "convoy.result", "convoy.killed"
 
 
 class Study:
-    """A study in its storage; callers see to it that one thread at a time calls.
+    """A study in its storage; only one thread at a time may call it.
 
     Args:
-        study: Optuna's.
+        study: Optuna's study.
         config: Section ``tune``.
         parameters: The space.
-        epochs: Most that a trial trains.
+        epochs: Most epochs of a trial.
     """
 
     def __init__(self, study: optuna.Study, config: TuneConfig, parameters: Sequence[Parameter], epochs: int) -> None:
@@ -41,7 +41,7 @@ class Study:
 
     @property
     def run_id(self) -> str | None:
-        """The parent run."""
+        """Return the id of the parent run."""
         found: str | None = self._study.user_attrs.get(_PARENT)
         return found
 
@@ -51,7 +51,7 @@ class Study:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What was made of the best trial, when a start before did that."""
+        """Return the result for the best trial, if an earlier start has stored it."""
         return dict(self._study.user_attrs.get(_RESULT, {}))
 
     @result.setter
@@ -59,7 +59,7 @@ class Study:
         self._study.set_user_attr(_RESULT, dict(result))
 
     def trials(self) -> list[TrialResult]:
-        """Return all trials in their order, but those that a killed driver left: they are tried again."""
+        """Return all trials in their order, except those that a killed driver left: they are tried again."""
         return [_tried(one, self._parameters) for one in self._counted() if one.state in _STATES]
 
     def _counted(self) -> list[FrozenTrial]:
@@ -67,12 +67,12 @@ class Study:
         return [one for one in self._study.get_trials(deepcopy=False) if one.number not in killed]
 
     def best(self) -> TrialResult | None:
-        """Return the complete trial with the best value, the first of equals; None where none is complete."""
+        """Return the complete trial with the best value, the first of equal ones, or None if no trial is complete."""
         complete = [one for one in self.trials() if one.value is not None]
         return best_of(complete, rising=self.rising)
 
     def revive(self) -> int:
-        """Take the trials that a killed driver left out of the count, and queue what they tried; returns how many."""
+        """Exclude the trials that a killed driver left, and queue their values again; return their number."""
         left = [one for one in self._study.get_trials(deepcopy=False) if one.state == TrialState.RUNNING]
         for one in left:
             self._study.set_user_attr(_KILLED, [*self._study.user_attrs.get(_KILLED, []), one.number])
@@ -82,13 +82,13 @@ class Study:
         return len(left)
 
     def ask(self) -> TrialResult | None:
-        """Begin a trial; None where a grid has no other."""
+        """Begin a trial; return None if a grid has no values left."""
         if self._config.sampler == "grid" and not self._study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
             missing = self._next_of_grid()
             if missing is None:
                 return None
             self._study.enqueue_trial(missing)
-        # A sampler of its own for each trial: what it draws follows from the seed and the trials, also after a restart.
+        # A separate sampler for each trial: its draws depend only on the seed and the trials, also after a restart.
         seed = np.random.SeedSequence([self._config.seed, len(self._study.get_trials(deepcopy=False))])
         self._study.sampler = _sampler(self._config, int(seed.generate_state(1)[0]))
         trial = self._study.ask()
@@ -107,12 +107,12 @@ class Study:
         return None
 
     def note(self, number: int, **attributes: str) -> None:
-        """Note texts (``run_id``, ``model_uri``, ``reason``) about a trial that runs."""
+        """Store texts (``run_id``, ``model_uri``, ``reason``) with a running trial."""
         for name, value in attributes.items():
             self._trials[number].set_user_attr(name, value)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Take the metric after an epoch, from 0; returns whether to end the trial."""
+        """Report the metric after an epoch, from 0; return whether to prune the trial."""
         trial = self._trials[number]
         trial.report(value, epoch + 1)
         return bool(trial.should_prune())
@@ -124,12 +124,12 @@ class Study:
         return next(one for one in self.trials() if one.number == number)
 
     def importances(self) -> dict[str, float]:
-        """Return each parameter's share of what changes the value (PED-ANOVA), the largest first; empty for too few."""
+        """Return each parameter's share of the value's variation (PED-ANOVA), largest first; empty for few trials."""
         complete = [one for one in self.trials() if one.value is not None]
         if len(complete) < 4 or len({one.value for one in complete}) < 2:
             return {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of methods that may change
+            warnings.simplefilter("ignore")  # about experimental methods
             return dict(optuna.importance.get_param_importances(self._study))
 
 
@@ -143,13 +143,13 @@ def _suggested(trial: optuna.Trial, parameter: Parameter) -> Any:
 
 
 def _stored(parameter: Parameter, value: Any) -> Any:
-    """A value as the storage takes it: choices that are lists or mappings as JSON."""
+    """Convert a value for the storage: choices that are lists or mappings become JSON."""
     plain = value is None or isinstance(value, bool | int | float | str) or not parameter.choices
     return value if plain else json.dumps(value)
 
 
 def _from_stored(parameter: Parameter, stored: Any) -> Any:
-    """The inverse of ``_stored``."""
+    """Return the inverse of ``_stored``."""
     return next((choice for choice in parameter.choices if _stored(parameter, choice) == stored), stored)
 
 
@@ -172,7 +172,7 @@ def _tried(trial: FrozenTrial, parameters: Sequence[Parameter]) -> TrialResult:
 def _sampler(config: TuneConfig, seed: int) -> optuna.samplers.BaseSampler:
     random = optuna.samplers.RandomSampler(seed=seed)
     if config.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # reckons with the trials that run
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # takes running trials into account
     if config.sampler == "cmaes":
         return optuna.samplers.CmaEsSampler(seed=seed, independent_sampler=random, warn_independent_sampling=False)
     return random  # a grid's values are queued

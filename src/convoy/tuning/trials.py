@@ -1,4 +1,4 @@
-"""What is known of trials, which is the best, and when there are enough. Pure."""
+"""Records of trials, the best one, and the limits of a study. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ State = Literal["complete", "pruned", "failed", "running"]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What is known of a trial.
+    """Record of a trial.
 
     Attributes:
-        number: From 0.
+        number: Number, from 0.
         values: Field -> value, of the parameters that were tried.
-        state: What came of it.
-        value: The metric, of the weights that are kept; None but for those that are complete.
-        epochs: How many were trained.
-        seconds: From its begin to its end, or to now.
-        run_id: MLflow's id; empty where it came to none.
-        model_uri: Of its model; empty where it has none.
+        state: Its state.
+        value: The metric of the weights that are kept; None unless the trial is complete.
+        epochs: Number of trained epochs.
+        seconds: Duration, so far if it is running.
+        run_id: MLflow's id; empty if it has no run.
+        model_uri: URI of its model; empty if it has none.
         reason: Why it failed or was pruned; else empty.
     """
 
@@ -37,26 +37,26 @@ class TrialResult:
 
 
 def best_of(trials: Sequence[TrialResult], *, rising: bool) -> TrialResult | None:
-    """Return the trial with the best value, the first of equals; None where none has one."""
+    """Return the trial with the best value, the first of equal ones, or None if no trial has a value."""
     sign = -1.0 if rising else 1.0
     with_value = [one for one in trials if one.value is not None]
     return min(with_value, key=lambda one: (sign * (one.value or 0.0), one.number), default=None)
 
 
 def since_best(trials: Sequence[TrialResult], *, rising: bool) -> int:
-    """Count the trials that ended after the best one began; all of them where there is no best."""
+    """Count the finished trials that began after the best one; all of them if there is no best one."""
     ended = [one for one in trials if one.state != "running"]
     best = best_of(ended, rising=rising)
     return len(ended) if best is None else sum(one.number > best.number for one in ended)
 
 
 def reason_to_end(config: TuneConfig, trials: Sequence[TrialResult], seconds: float) -> str | None:
-    """Say why no other trial is to begin; None where one may.
+    """Return why no further trial begins, or None if one may.
 
     Args:
         config: Section ``tune``.
-        trials: All there are, those that run among them.
-        seconds: Since the job began.
+        trials: All trials, including running ones.
+        seconds: Time since the job began.
     """
     if config.trials is not None and len(trials) >= config.trials:
         return f"tune.trials, {config.trials}"

@@ -27,8 +27,8 @@ from convoy.workflows.ingest import ingest
 from convoy.workflows.results import ExperimentResult
 from convoy.workflows.train import train
 
-_OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one training; others would stop all of them
-_MOST_CLASSES = 30  # that the picture of recalls has room for
+_OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one training; other errors would stop all
+_MOST_CLASSES = 30  # most classes in the picture of recalls
 
 
 def experiment(config: Config, spark: SparkSession | None = None) -> ExperimentResult:
@@ -75,7 +75,7 @@ def run_variants(
 
     Args:
         spark: The session, in which all of them run.
-        variants: What to train.
+        variants: The variants to train.
         parent: The parent run, open.
         path: Folder of the dataset version.
         manifest: Its manifest.

@@ -27,7 +27,7 @@ from convoy.workflows.results import ReproduceResult
 from convoy.workflows.train import train
 
 _TAGS = (provenance.DATASET, provenance.VERSION, provenance.FINGERPRINT, provenance.WEIGHTS_SHA256)
-_LISTED, _TOLD = 5, 20  # differences in an error, and in lines of their own
+_LISTED, _TOLD = 5, 20  # most differences in an error, and in lines on the console
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,19 @@ def reproduce(
         listed = "; ".join(found[:_LISTED]) + (f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
         raise TrackingError(f"run {original.run_id} cannot be reproduced strictly: {listed}; install what it had")
     for line in found[:_TOLD]:
-        say(f"not as it was: {line}")
+        say(f"differs from the run: {line}")
     if len(found) > _TOLD:
-        say(f"not as it was: {len(found) - _TOLD} packages more")
+        say(f"differs from the run: {len(found) - _TOLD} more packages")
     tags = {provenance.REPRODUCES: original.run_id, "mlflow.runName": f"{original.name} again"}
     new = search.find(train(again, spark, tags).run_id)
     return _compared(original, new, found)
 
 
 def recorded(run: RunRecord) -> str:
-    """The configuration that a run was trained with, as YAML.
+    """Return the configuration that a run was trained with, as YAML.
 
     Raises:
-        TrackingError: The run does not say all that is needed; the message names what is missing.
+        TrackingError: The run's record is incomplete; the message names what is missing.
     """
     text = search.artifact_text(run.run_id, provenance.CONFIG)
     missing = [f"the tag {name}" for name in _TAGS if not run.tags.get(name)]
@@ -99,14 +99,14 @@ def recorded(run: RunRecord) -> str:
         why = (
             "it has no trained weights"
             if f"the tag {provenance.WEIGHTS_SHA256}" in missing
-            else "an older Convoy made it"
+            else "an older Convoy created it"
         )
         raise TrackingError(f"run {run.run_id} cannot be reproduced: it lacks {', '.join(missing)}; {why}")
     return text
 
 
 def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> Config:
-    """The configuration to train again with: the run's, its dataset's version, nothing registered.
+    """Return the configuration to train again with: the run's, with its dataset's version, registering nothing.
 
     Args:
         run: The run.
@@ -115,7 +115,7 @@ def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> 
         overrides: Settings that replace those of the run.
 
     Raises:
-        ConfigError: This version of Convoy does not know it.
+        ConfigError: This version of Convoy cannot read it.
     """
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         file = Path(folder) / provenance.CONFIG
@@ -124,11 +124,11 @@ def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> 
             config = load_config(file)
         except ConvoyError as error:
             raise ConfigError(
-                f"{provenance.CONFIG} of run {run.run_id} is not understood by this Convoy: {error}"
+                f"{provenance.CONFIG} of run {run.run_id} cannot be read by this Convoy: {error}"
             ) from None
     properties = {name: value for name, value in config.spark.conf.items() if value != BLANK}
     if left_out := sorted(config.spark.conf.keys() - properties.keys()):
-        say(f"warning: secrets are not logged; without spark.conf {', '.join(left_out)}, unless spark-submit has them")
+        say(f"warning: secrets are not logged; spark.conf lacks {', '.join(left_out)}, unless spark-submit sets it")
     dataset = replace(config.dataset, version=run.tags[provenance.VERSION], root=overrides.root or config.dataset.root)
     tracking = replace(config.tracking, uri=uri, experiment=run.experiment, registered_model=None)
     spark = replace(config.spark, conf=properties, master=overrides.master or config.spark.master)
@@ -136,10 +136,10 @@ def configuration(run: RunRecord, text: str, uri: str, overrides: Overrides) -> 
 
 
 def check_dataset(run: RunRecord, config: Config) -> None:
-    """Look whether the dataset version is there, and has the content that it had.
+    """Raise an error unless the dataset version exists and has the content that the run was trained on.
 
     Raises:
-        DatasetError: It is not, or has not.
+        DatasetError: It does not exist, or has another content.
     """
     dataset = config.dataset
     manifest = Manifest.load(catalog.find(dataset.root, dataset.name, dataset.version))
@@ -147,12 +147,12 @@ def check_dataset(run: RunRecord, config: Config) -> None:
         raise DatasetError(
             f"dataset {dataset.name!r} version {dataset.version} under {dataset.root!r} is not what run {run.run_id}"
             f" was trained on: its fingerprint is {manifest.fingerprint[:12]}, expected"
-            f" {run.tags[provenance.FINGERPRINT][:12]}; say where the dataset is with --root"
+            f" {run.tags[provenance.FINGERPRINT][:12]}; give the location of the dataset with --root"
         )
 
 
 def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
-    """What of code, Python and packages is not as it was, a line each; another machine is told, but not among them."""
+    """Return the differences in code, Python and packages, a line each; differences of the machine are only printed."""
     found = []
     was, commit = run.tags.get(provenance.COMMIT, ""), provenance.git_commit()
     if was != commit:
@@ -160,7 +160,7 @@ def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
     elif run.tags.get(provenance.CHANGES_SHA256, "") != provenance.uncommitted_sha256():
         found.append(f"uncommitted changes are not those of {provenance.CHANGES}")
     if of_run.packages is None or of_run.machine is None:
-        found.append("packages and Python, which the run does not tell")
+        found.append("packages and Python, which the run did not record")
         return found
     machine, packages = provenance.machine(), provenance.installed()
     if of_run.machine.get("python") != machine["python"]:
@@ -172,7 +172,7 @@ def environment_mismatches(run: RunRecord, of_run: Environment) -> list[str]:
         if packages.get(name) != version:
             found.append(f"{name} {version}, here {packages.get(name, 'none')}")
     for name in ("processor", "vectors", "cpus", "platform"):
-        if of_run.machine.get(name, machine[name]) != machine[name]:  # runs of older versions do not tell all of it
+        if of_run.machine.get(name, machine[name]) != machine[name]:  # runs of older versions do not record all of it
             say(f"another machine: {name} {of_run.machine.get(name)}, here {machine[name]}")
     return found
 
@@ -186,7 +186,7 @@ def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> Reproduc
     provenance.mark_identical(new.run_id, identical)
     comparison: dict[str, Any] = {"weights_sha256": [before, after], "not_as_it_was": found}
     if identical:
-        say(f"identical, bit by bit: weights {before}")
+        say(f"bitwise identical: weights {before}")
         return ReproduceResult(original.run_id, new.run_id, identical, comparison)
     epoch = first_epoch(original, new)
     layers = _layers(original, new)
@@ -209,7 +209,7 @@ def _compared(original: RunRecord, new: RunRecord, found: list[str]) -> Reproduc
 
 
 def first_epoch(original: RunRecord, new: RunRecord) -> int | None:
-    """The first epoch, from 1, whose loss is not the same in both runs; None where all are."""
+    """Return the first epoch, from 1, whose loss differs between the runs, or None if all are equal."""
     before, after = (search.history(run.run_id, "loss") for run in (original, new))
     return next((step for step in sorted(before.keys() | after.keys()) if before.get(step) != after.get(step)), None)
 

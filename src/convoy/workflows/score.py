@@ -24,9 +24,9 @@ from convoy.workflows import signatures
 from convoy.workflows.results import ScoreResult
 
 CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
-_SIZES_UNKNOWN = "the images do not come in their own size"
-_NO_PROFILE = "the model's dataset was ingested before datasets had this; ingest and train again"
-_NO_TRAINING = "the model does not tell what it was trained on"
+_SIZES_UNKNOWN = "the images do not have their original size"
+_NO_PROFILE = "the model's dataset was ingested by a Convoy that did not record this; ingest and train again"
+_NO_TRAINING = "the model has no record of its training data"
 
 
 def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
@@ -68,16 +68,16 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
 def report_scores(
     scored: DataFrame, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None, seconds: float
 ) -> dict[str, Any]:
-    """Count scores that are published, compare them with training, tell the user, and log a run where one is wanted.
+    """Count published scores, compare them with training, print the results, and log a run if requested.
 
-    A tracking server that is away now takes nothing from the scores: there is a warning, and no run.
+    If the tracking server does not answer, the scores are not affected: there is a warning, and no run.
 
     Args:
-        scored: What was written (of a table, by this job); it is read once.
-        config: ``scoring.log_run`` asks for the run.
+        scored: The written rows (of a table, those of this job); they are read once.
+        config: ``scoring.log_run`` requests the run.
         package: The model.
-        gauge: That counted while the rows were scored; None where there was none.
-        seconds: What the job took so far.
+        gauge: The accumulator of the scoring; None if there was none.
+        seconds: Duration of the job so far.
 
     Returns:
         Fields of the job's JSON line.
@@ -102,7 +102,7 @@ def report_scores(
         document = {"model": package.uri, **fields, "histograms": [_document(histogram) for histogram in histograms]}
         picture = histogram_picture(histograms)
         run_id = log_scoring(config, package, application, _metrics(summary, drifts, rate), document, picture)
-    except Exception as error:  # whatever it is, the scores are published
+    except Exception as error:  # the scores are published in any case
         say(f"warning: the scores are published, but MLflow has no run of them: {connection.first_line(error)}")
         return {**fields, "run_id": None}
     return {**fields, "run_id": run_id}
@@ -111,16 +111,16 @@ def report_scores(
 def compare_with_training(
     package: ModelPackage, summary: Summary, counted: Mapping[str, np.ndarray]
 ) -> dict[str, Drift]:
-    """Compare what was scored with what the model was trained on.
+    """Compare the scored images with the data that the model was trained on.
 
     Args:
         package: The model.
-        summary: Of the scored rows. The classes that the model gave them are compared with the training labels, so a
+        summary: Summary of the scored rows. The predicted classes are compared with the training labels, so a
             model that errs in one direction differs even on its own training images.
         counted: ``brightness``, ``height``, ``width`` -> rows in each bin of the training images.
 
     Returns:
-        What was compared -> what came of it.
+        Name of the quantity -> its comparison.
     """
     rows, training = sum(summary.classes.values()), package.training
     names = (CLASSES, *(OF_IMAGES if package.geometry else ()))
@@ -140,7 +140,7 @@ def compare_with_training(
 
 
 def _metrics(summary: Summary, drifts: Mapping[str, Drift], rate: float) -> dict[str, float]:
-    """Named ``score_...``: an experiment's charts have them beside those of trainings."""
+    """Return metrics named ``score_...``: an experiment's charts show them beside those of trainings."""
     metrics: dict[str, float] = {
         "rows": summary.rows,
         "errors": sum(summary.errors.values()),

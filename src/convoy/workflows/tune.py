@@ -42,7 +42,7 @@ from convoy.workflows.train import Hooks, initial_weights, train, train_in_run
 
 Start = Callable[[SparkSession, TrainTask, Handle], TrainedModel]
 
-_OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one trial; others would stop all of them
+_OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one trial; other errors would stop all
 _DRAW_SECONDS = 60.0
 _END_SECONDS = 30.0
 
@@ -91,17 +91,17 @@ def tune(config: Config, spark: SparkSession | None = None) -> TuneResult:
 
 
 class Pruned(TrainingStopped):
-    """The trial looks worse than others."""
+    """Raised to end a trial that looks worse than others."""
 
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What all trials share.
+    """Context of all trials.
 
     Attributes:
         spark: The session.
         config: The configuration that trials change.
-        parameters: Of ``tune.space``.
+        parameters: Parameters of ``tune.space``.
         path: Folder of the dataset version.
         manifest: Its manifest.
         parent: The run of the study.
@@ -116,7 +116,7 @@ class StudyContext:
 
 
 def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
-    """Look whether Spark has the slots, and its machines what they need.
+    """Raise an error unless Spark has enough slots and its machines have what a training needs.
 
     Raises:
         ClusterError: Too few slots, or executors that differ from the driver.
@@ -137,7 +137,7 @@ def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
     """Return a trial's configuration.
 
     Raises:
-        ConfigError: The values do not go together.
+        ConfigError: The values contradict each other.
     """
     found = applied(replace(config, tune=TuneConfig()), values)
     tracking = replace(found.tracking, registered_model=None, report=False)
@@ -150,12 +150,12 @@ def trial_config(config: Config, values: Mapping[str, Any]) -> Config:
 class Runner:
     """Runs the trials of a study.
 
-    The driver's work is done by one thread at a time, which holds the lock; trainings are waited for without it.
+    Only one thread at a time, which holds the lock, works on the driver; it waits for trainings without the lock.
 
     Args:
-        context: What all trials share.
+        context: Context of all trials.
         study: The study.
-        begun: When the job began, by ``time.monotonic``.
+        begun: Start of the job, by ``time.monotonic``.
     """
 
     def __init__(self, context: StudyContext, study: Study, begun: float) -> None:
@@ -172,14 +172,14 @@ class Runner:
         """Run trials until a limit is reached.
 
         Raises:
-            ConvoyError: What stops all trials.
+            ConvoyError: An error that stops all trials.
         """
         self._all.parent.set_tag("convoy.study", self._study.name)
         earlier, self._study.run_id = self._study.run_id, self._all.parent.run_id
         killed = self._study.revive()
         if earlier:
-            left = f", {killed} of them were cut short and are tried again" if killed else ""
-            say(f"tune: going on with study {self._study.name!r}: {len(self._study.trials()) + killed} trials{left}")
+            left = f", {killed} of them were interrupted and are tried again" if killed else ""
+            say(f"tune: resuming study {self._study.name!r}: {len(self._study.trials()) + killed} trials{left}")
         try:
             if self._tune.parallel is None:
                 self._one_after_the_other(launch)
@@ -273,7 +273,7 @@ class Runner:
         self._drawn = time.monotonic()
 
     def _train(self, asked: TrialResult, start: Start, run_ids: list[str]) -> Mapping[str, Any]:
-        """Train in a run of its own; the lock is held before and after, and not while the training runs."""
+        """Train in a separate run; the lock is held before and after, but not while the training runs."""
         all_, number, metric = self._all, asked.number, self._tune.metric
         config = trial_config(all_.config, asked.values)
         tags = all_.parent.tags_of_trial(number, f"trial {number}")
@@ -311,16 +311,16 @@ class Runner:
 
 
 def check_best(config: Config) -> None:
-    """Raise ``ConfigError`` where the best model has to be registered and has no name."""
+    """Raise ``ConfigError`` if the best model is to be registered but has no name."""
     if config.tune.best != "keep" and config.tracking.registered_model is None:
         raise ConfigError(
             f"tune.best is {config.tune.best!r}, but tracking.registered_model is null; give a name, e.g."
-            " --tracking.registered_model digits, or take --tune.best keep"
+            " --tracking.registered_model digits, or use --tune.best keep"
         )
 
 
 def finalize_best(context: StudyContext, study: Study) -> dict[str, Any]:
-    """Keep, register or retrain the best trial's model, as ``tune.best`` says, once; return fields of the result.
+    """Keep, register or retrain the best trial's model, according to ``tune.best``, once; return fields of the result.
 
     Raises:
         TrainingError: No trial is complete.
@@ -328,7 +328,7 @@ def finalize_best(context: StudyContext, study: Study) -> dict[str, Any]:
     trials, best, config = study.trials(), study.best(), context.config
     if best is None:
         reasons = [one.reason for one in trials if one.state == "failed"]
-        why = f"; the last says: {reasons[-1]}" if reasons else ""
+        why = f"; the last error: {reasons[-1]}" if reasons else ""
         raise TrainingError(f"none of {len(trials)} trials is complete{why}")
     say_best(best, config.tune.metric)
     done = study.result

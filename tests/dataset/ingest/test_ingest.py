@@ -229,5 +229,5 @@ def test_classes_are_made_rarer_in_the_training_split_alone(spark, tmp_path):
 
 def test_a_share_of_a_class_that_is_not_there_is_refused(spark, tmp_path):
     write_images(tmp_path / "images", {"cat": 3, "dog": 3})
-    with pytest.raises(ConfigError, match=r"'dgo', which is no class of the source; did you mean 'dog'\?"):
+    with pytest.raises(ConfigError, match=r"'dgo', which is not a class of the source; did you mean 'dog'\?"):
         run_ingest(spark, tmp_path / "images", tmp_path / "data", class_fractions={"dgo": 0.5})

@@ -91,12 +91,12 @@ def test_what_cannot_be_read_is_quarantined_and_nothing_waits_for_it(spark, tmp_
     details = {path.removeprefix("a/").removesuffix(".png"): detail for path, (_, detail) in found.items()}
     assert {reason for reason, _ in found.values()} == {"unreadable"}
     expected = {
-        "pipe": "no regular file, but a pipe or device",
+        "pipe": "not a regular file, but a pipe or device",
         "broken link": "No such file or directory",
         "loop": "Too many levels of symbolic links",
-        "endless": "no regular file, but a pipe or device",
+        "endless": "not a regular file, but a pipe or device",
         "failing disk": "Input/output error",
-        "film": "1,099,511,627,776 bytes, more than the 1,073,741,824 that are read of a file",
+        "film": "1,099,511,627,776 bytes, more than the maximum of 1,073,741,824",
     }
     if os.geteuid():  # root may read everything
         expected["forbidden"] = "Permission denied"
@@ -116,7 +116,7 @@ def test_a_class_that_only_the_test_split_has_is_told(spark, tmp_path, capsys):
 def test_classes_that_look_alike_are_told(spark, tmp_path, capsys):
     write_images(tmp_path / "images", {"cat": 10, "Cat ": 10, "dog": 10})
     run_ingest(spark, tmp_path / "images", tmp_path / "data")
-    said = "warning: are the classes 'Cat ' and 'cat' one? They differ in case or spaces alone"
+    said = "warning: are the classes 'Cat ' and 'cat' the same? They differ only in case or spaces"
     assert said in capsys.readouterr().err.splitlines()
 
 

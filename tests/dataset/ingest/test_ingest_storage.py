@@ -115,7 +115,7 @@ def test_leaked_images_can_be_dropped_from_training_but_not_from_the_test(spark,
 def test_leakage_can_stop_the_job(spark, tmp_path):
     leaky(tmp_path / "images")
     with pytest.raises(
-        SourceError, match=r"3 images stand in more than one split, e\.g\. 'test/.*set dataset\.on_leak"
+        SourceError, match=r"3 images occur in more than one split, e\.g\. 'test/.*set dataset\.on_leak"
     ):
         run_ingest(spark, tmp_path / "images", tmp_path / "data", GREY, on_leakage="fail")
     assert not (tmp_path / "data").exists()

@@ -248,7 +248,7 @@ def test_file_systems_of_fsspec_and_of_pyarrow(petastorm, folder, tmp_path):
     ):
         rows = rows_of(petastorm.make_reader(where, reader_pool_type="dummy", **options))
         assert [row.note for row in rows] == NOTES
-    with pytest.raises(OSError, match="is no file; expected a folder of Parquet files"):
+    with pytest.raises(OSError, match="is not a file; expected a folder of Parquet files"):
         petastorm.make_reader(f"file://{tmp_path}/missing", reader_pool_type="dummy")
 
 

@@ -136,9 +136,9 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, files, path, said):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ("link", r"link' is a link that leads nowhere \('link'\); mend or remove it"),
-        ("/none/there", r"leads nowhere \('/none/there'\)"),
-        (".", "link' is a link back to '.*images.*', which holds it; remove it"),
+        ("link", r"link' is a broken link \(to 'link'\); fix or remove it"),
+        ("/none/there", r"broken link \(to '/none/there'\)"),
+        (".", "link' is a link back to '.*images.*', which contains it; remove it"),
         ("../../images", "is a link back to"),
     ],
 )

@@ -146,7 +146,7 @@ def test_file_damaged_after_the_check_is_an_oserror_on_the_worker(tmp_path):
     with pytest.raises(OSError, match="header is wrong"):
         source.read("train/0")
     (tmp_path / (IMAGES + ".gz")).unlink()
-    with pytest.raises(OSError, match="has gone"):
+    with pytest.raises(OSError, match="is missing from"):
         source.read("train/0")
 
 

@@ -202,7 +202,7 @@ def test_fields_that_do_not_fit_are_refused_and_the_others_named(plain, columns,
 
 
 def test_what_is_no_petastorm_dataset_is_refused(plain, tmp_path):
-    with pytest.raises(SourceError, match="is no folder; expected one with a Petastorm dataset"):
+    with pytest.raises(SourceError, match="is not a folder; expected one with a Petastorm dataset"):
         source_at(tmp_path / "missing")
     with pytest.raises(ConfigError, match=r"source\.path is missing; source.kind petastorm needs the folder"):
         source_of(SourceConfig("petastorm"))
@@ -211,7 +211,7 @@ def test_what_is_no_petastorm_dataset_is_refused(plain, tmp_path):
     bare = shutil.copytree(plain, tmp_path / "bare")
     os.unlink(bare / "_common_metadata")
     with pytest.raises(
-        SourceError, match=r"has no _common_metadata, so it is no Petastorm dataset; .* source\.kind table"
+        SourceError, match=r"has no _common_metadata, so it is not a Petastorm dataset; .* source\.kind table"
     ):
         source_at(bare)
     schema = pq.read_schema(plain / "_common_metadata")

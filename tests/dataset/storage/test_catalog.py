@@ -126,7 +126,7 @@ def test_latest_that_was_removed_is_the_newest_left(root, capsys):
         publish(root, "digits", version)
     catalog.find(root, "digits", "bbb").rename(Path(root) / "elsewhere")
     assert catalog.find(root, "digits", "latest").name == "aaa"
-    assert "the latest version of 'digits', bbb, is gone; this is the newest left: aaa" in capsys.readouterr().err
+    assert "the latest version of 'digits', bbb, was removed; using the newest left: aaa" in capsys.readouterr().err
 
 
 def test_pointer_that_is_right_is_not_written_again(root):
@@ -140,7 +140,7 @@ def test_folder_with_the_versions_name_is_not_overwritten(root):
     blocked = Path(root, "digits", "aaa")
     blocked.mkdir(parents=True)
     (blocked / "notes.txt").write_text("mine")
-    with pytest.raises(DatasetError, match=r"aaa has no manifest\.json, so it is no version; remove it"):
+    with pytest.raises(DatasetError, match=r"aaa has no manifest\.json, so it is not a version; remove it"):
         publish(root, "digits", "aaa")
     assert files_below(root) == ["digits/aaa/notes.txt"]
 

@@ -105,7 +105,7 @@ def test_missing_manifest_is_refused(tmp_path):
 
 
 def test_other_format_is_refused_by_its_number(load):
-    with pytest.raises(DatasetError, match=r"has format 999, and Convoy .* reads format 1; use "):
+    with pytest.raises(DatasetError, match=r"has format 999, but Convoy .* reads format 1; use "):
         load(dataclasses.replace(MANIFEST, format=999).dumps())
 
 

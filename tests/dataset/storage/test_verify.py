@@ -80,7 +80,7 @@ def test_file_that_is_no_parquet_is_found_though_the_checksum_agrees(version):
 
     change_manifest(version, change)
     (problem,) = verify(version)
-    assert problem.startswith(f"{PART}: is no Parquet file")
+    assert problem.startswith(f"{PART}: is not a Parquet file")
 
 
 def test_labels_that_are_not_those_counted_are_found(version):
@@ -127,7 +127,7 @@ def test_quarantine_has_to_be_complete(version):
 
 def test_renamed_folder_and_damaged_manifest_are_named(version):
     renamed = version.rename(version.with_name("bbb"))
-    assert verify(renamed) == ["manifest.json is of version aaa, the folder is named bbb"]
+    assert verify(renamed) == ["manifest.json is of version aaa, but the folder is named bbb"]
     (renamed / NAME).write_text("{")
     (problem,) = verify(renamed)
     assert "manifest.json cannot be read" in problem

@@ -182,7 +182,7 @@ def test_a_result_that_another_job_has_changed_meanwhile(spark, target):
 
 def test_a_result_is_not_put_among_the_images(folder):
     for output in (folder, folder / "scores"):
-        with pytest.raises(ConfigError, match=r"(lies in scoring.input|holds other files)"):
+        with pytest.raises(ConfigError, match=r"(is inside scoring.input|holds other files)"):
             check_output(ScoringConfig(input=str(folder), output=str(output)))
 
 
@@ -268,7 +268,7 @@ def test_a_stream_whose_output_or_checkpoint_is_gone(spark, folder, target):
     with pytest.raises(ConfigError, match="do not belong together"):
         score(spark, folder, target, stream=True)
     shutil.rmtree(target)
-    with pytest.raises(ConfigError, match="remove both to score all files anew"):
+    with pytest.raises(ConfigError, match="remove both to score all files again"):
         score(spark, folder, target, stream=True)
 
 
@@ -279,7 +279,7 @@ def test_a_stream_needs_a_folder_for_each(spark, tmp_path):
         ScoringConfig(stream=True, output="table:x")
     with pytest.raises(ConfigError, match=r"scoring.stream_interval is 0; expected more than 0"):
         ScoringConfig(stream=True, stream_interval=0)
-    with pytest.raises(SourceError, match=r"'dataset:test' is no folder; expected one, where scoring.stream is set"):
+    with pytest.raises(SourceError, match=r"'dataset:test' is not a folder; scoring.stream needs one"):
         check_input(Config(scoring=ScoringConfig(stream=True, input="dataset:test")))
     (tmp_path / "empty").mkdir()
     assert score(spark, tmp_path / "empty", tmp_path / "out", stream=True).rows == 0

@@ -147,7 +147,7 @@ def test_seven_by_seven_with_a_stride_of_three_is_refused_and_one_and_two_fit():
     with pytest.raises(ModelError) as caught:
         check_geometry(model, strict=True)
     assert str(caught.value) == (
-        "layer 'conv1' (Conv2D): 7x7 with a 3x3 filter at stride 3: (7 - 3 + 0)/3 + 1 = 2.33 is no whole number;"
+        "layer 'conv1' (Conv2D): 7x7 with a 3x3 filter at stride 3: (7 - 3 + 0)/3 + 1 = 2.33 is not a whole number;"
         " strides 1 and 2 fit, filters of 1x1 or 4x4, inputs of 6x6 or 9x9, or padding 'same'"
     )
     check_geometry(model, strict=False)
@@ -161,7 +161,7 @@ def test_seven_by_seven_with_a_stride_of_three_is_refused_and_one_and_two_fit():
         (
             (224, 224, 3),
             layers.Conv2D(96, 11, 4),
-            "54.25 is no whole number; strides 1 and 3 fit, .*223x223 or 227x227",
+            "54.25 is not a whole number; strides 1 and 3 fit, .*223x223 or 227x227",
         ),
         (
             (28, 25, 1),
@@ -174,7 +174,11 @@ def test_seven_by_seven_with_a_stride_of_three_is_refused_and_one_and_two_fit():
             layers.Conv3D(4, 2, strides=2),
             "8x9x10 with a 2x2x2 filter .* for the height .* heights of 8 or 10",
         ),
-        ((56, 56, 4), layers.DepthwiseConv2D(1, 2), r"\(56 - 1 \+ 0\)/2 \+ 1 = 28.5 is no whole number; stride 1 fits"),
+        (
+            (56, 56, 4),
+            layers.DepthwiseConv2D(1, 2),
+            r"\(56 - 1 \+ 0\)/2 \+ 1 = 28.5 is not a whole number; stride 1 fits",
+        ),
     ],
 )
 def test_a_rest_at_the_border_is_refused(shape, layer, said):
@@ -223,16 +227,16 @@ def two(shape, other, merge):
         ),
         (
             lambda: chain((4, 4, 3), layers.Flatten(), layers.Conv2D(4, 3, name="c")),
-            r"layer 'c' \(Conv2D\) takes \(height, width, channels\), but what reaches it is 48, of 1 axis",
+            r"layer 'c' \(Conv2D\) takes \(height, width, channels\), but its input is 48, with 1 axis",
         ),
         (
             lambda: chain((4, 4, 3), layers.Conv2D(4, 3, groups=2, name="c")),
-            "4x4x3 has 3 channels, and 3/2 groups = 1.5 is no whole number; groups 1 fit, or 2 or 4 channels",
+            "4x4x3 has 3 channels, and 3/2 groups = 1.5 is not a whole number; groups 1 fit, or 2 or 4 channels",
         ),
         (
             lambda: two((28, 28, 3), (14, 14, 3), layers.Add(name="c")),
             r"layer 'c' \(Add\): 28x28x3 \(of 'a'\) and 14x14x3 \(of 'b'\) do not fit together: height 14 and 28,"
-            " width 14 and 28, .*a stride or pooling of 2 on the way of the larger",
+            " width 14 and 28, .*a stride or pooling of 2 on the path of the larger",
         ),
         (
             lambda: two((4, 4, 3), (4, 4, 5), layers.Multiply(name="c")),
@@ -261,7 +265,7 @@ def test_a_layer_that_was_made_for_other_channels():
     shared = layers.Conv2D(4, 3, name="shared")
     shared(keras.Input((9, 9, 3)))
     with (
-        pytest.raises(ModelError, match=r"layer 'shared' .* made for 3 channels, but what reaches it is 9x9x5"),
+        pytest.raises(ModelError, match=r"layer 'shared' .* built for 3 channels, but its input is 9x9x5"),
         named_failures(),
     ):
         shared(keras.Input((9, 9, 5)))

@@ -54,7 +54,7 @@ def test_a_field_that_only_checks_may_change(saved):
         ({}, "e" * 32, r"run 0123456789abcdef was trained with dataset\.fingerprint 'f+', not 'e+'"),
         ({"seed": 2}, "f" * 32, r"training\.seed 0, not 2"),
         ({"epochs": 3}, "f" * 32, r"has trained 3 epochs already; raise training\.epochs, which is 3"),
-        ({"run": "abc"}, "f" * 32, r"run 'abc' has no checkpoint in .*; mend training\.resume"),
+        ({"run": "abc"}, "f" * 32, r"run 'abc' has no checkpoint in .*; fix training\.resume"),
         ({"run": "../abc"}, "f" * 32, r"training\.resume is '\.\./abc'; expected the id of an MLflow run"),
     ],
 )

@@ -49,7 +49,7 @@ def test_too_few_slots_are_one_line_that_can_be_followed(field, wanted, availabl
     assert line.endswith(
         f"; lower {name} to {available}, or give Spark more cores"
         if available
-        else "start workers, or wait until others give theirs back"
+        else "start workers, or wait until other applications release theirs"
     )
 
 

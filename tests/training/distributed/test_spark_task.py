@@ -109,7 +109,7 @@ def test_a_process_that_cannot_reach_the_driver_says_where_it_tried(spark, datas
     """192.0.2.1 is nobody's address: https://www.rfc-editor.org/rfc/rfc5737."""
     monkeypatch.setattr(on_task_module, "driver_addresses", lambda spark: ("127.0.0.1", "192.0.2.1"))
     with pytest.raises(
-        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*; let spark\.driver"
+        ClusterError, match=r"^host \S+ cannot reach the driver at 192\.0\.2\.1:\d+ \(.*; set spark\.driver"
     ):
         OnTask()(spark, task_of(dataset), lambda event: None)
 

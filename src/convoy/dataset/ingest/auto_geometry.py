@@ -1,4 +1,4 @@
-"""``dataset.image.resize: auto``: a geometry proposed from a sample of the images."""
+"""``dataset.image.resize: auto``: propose a geometry from a sample of the images."""
 
 import functools
 from collections.abc import Iterable, Iterator
@@ -18,18 +18,18 @@ _COLUMNS = "kind string, width int, height int, channels int"
 
 
 def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> tuple[DatasetConfig, str]:
-    """Replace the geometry of a configuration by one that suits the images.
+    """Replace the geometry of a configuration with one that suits the images.
 
     Args:
         samples: Rows that ``payload_of`` takes, with ``key``: the same sample every time.
         source: Where to read them.
-        config: With ``image.resize`` ``auto``.
+        config: A configuration whose ``image.resize`` is ``auto``.
 
     Returns:
-        (The configuration with height, width, channels and policy filled in, why: one line).
+        (The configuration with height, width, channels and policy filled in, the reason in one line).
 
     Raises:
-        SourceError: None of the sample can be read.
+        SourceError: No image of the sample can be read.
     """
     sample = samples.where("error is null").orderBy("key").limit(_SAMPLE)
     rows = sample.mapInArrow(functools.partial(identify_samples, source=source), _COLUMNS).collect()
@@ -44,7 +44,7 @@ def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> 
 
 
 def identify_samples(batches: Iterable[pa.RecordBatch], source: Source) -> Iterator[pa.RecordBatch]:
-    """Size and channels of every sample whose header can be read. Runs on a worker."""
+    """Return the size and channels of every sample whose header can be read. Runs on a worker."""
     for batch in batches:
         found = []
         for row in batch.to_pylist():

@@ -60,7 +60,7 @@ class Ingested:
     Attributes:
         path: Folder of the version.
         manifest: Its manifest.
-        existed: True if the very version was there already and nothing was written.
+        existed: True if this version existed already and nothing was written.
     """
 
     path: Path
@@ -71,19 +71,19 @@ class Ingested:
 def ingest(
     spark: SparkSession, source: Source, config: DatasetConfig, on_progress: Callable[[str, float, int], None]
 ) -> Ingested:
-    """Write a source as a new dataset version and publish it whole, or not at all.
+    """Write a source as a new dataset version and publish it atomically.
 
     Args:
         spark: The session.
-        source: Where the images come from, checked.
+        source: Where the images come from, already checked.
         config: Name, geometry, storage and splits.
-        on_progress: Called with (phase, fraction done, samples in all) from time to time.
+        on_progress: Called with (phase, fraction done, total samples) from time to time.
 
     Returns:
-        The version; the existing one if the same content was ingested with the same settings before.
+        The new version, or the existing one if the same content was ingested with the same settings before.
 
     Raises:
-        SourceError: No images, a class without a readable one, or too many that cannot be used.
+        SourceError: No images, a class without a readable image, or too many samples that cannot be used.
         DatasetError: The root cannot be written to.
     """
     if (array := source.array_spec()) and config.storage.codec != "raw":
@@ -94,7 +94,7 @@ def ingest(
     classes = source.classes(spark)
     if unknown := sorted(config.class_fractions.keys() - set(classes)):
         raise ConfigError(
-            f"dataset.class_fractions has {unknown[0]!r}, which is no class of the source"
+            f"dataset.class_fractions has {unknown[0]!r}, which is not a class of the source"
             f"{did_you_mean(unknown[0], classes) or '; there are ' + ', '.join(classes[:10])}"
         )
     with _few_at_a_time(spark, source):
@@ -103,7 +103,7 @@ def ingest(
 
 @contextmanager
 def _few_at_a_time(spark: SparkSession, source: Source) -> Iterator[None]:
-    """Send few rows at a time to the workers where the images, which may be large, are in the rows."""
+    """Send few rows at a time to the workers if the rows hold the images, which may be large."""
     before = str(spark.conf.get(_RECORDS))
     if "content" in source.listing(spark).columns:
         spark.conf.set(_RECORDS, "16")
@@ -135,7 +135,7 @@ def _ingest(
             if is_whole(path):
                 catalog.set_latest(path)
                 return Ingested(path, Manifest.load(path), existed=True)
-            say(f"warning: version {version} is there, but damaged; it is written again")
+            say(f"warning: version {version} exists, but is damaged; it is written again")
         geometry = None if array else _geometry(config)
         spec = array or _geometry(config).spec
         with catalog.staging(config.root, config.name) as staged:
@@ -156,7 +156,7 @@ def _ingest(
             (staged / MANIFEST).write_text(manifest.dumps())
             damaged = Path(staged).parent / version
             if damaged.exists() and not is_whole(damaged):
-                shutil.rmtree(damaged)  # not before: if writing fails, what is left of it stays
+                shutil.rmtree(damaged)  # not earlier: if writing fails, the intact part of it remains
             return Ingested(catalog.publish(staged, version), manifest, existed=False)
     finally:
         scan.samples.unpersist()
@@ -168,7 +168,7 @@ def _geometry(config: DatasetConfig) -> Geometry:
 
 
 def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[str, Any]:
-    """The settings that shape a version's content, beside the source's own; of arrays, their shape and type."""
+    """Return the settings that shape a version's content, beside the source's own; of arrays, their shape and type."""
     storage = config.storage
     image = [*config.image.shape, config.image.resize, config.image.interpolation]
     return {
@@ -183,7 +183,7 @@ def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[s
 
 
 def version_id(fingerprint: str, config: DatasetConfig, array: ArraySpec | None = None) -> str:
-    """Name a version by its content and the settings that shape it: 12 hex digits."""
+    """Return the id of a version, a hash of its content and of the settings that shape it: 12 hex digits."""
     named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config, array)}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -198,7 +198,7 @@ def _layouts(scan: Scan, spec: ArraySpec, row_group_mb: float) -> dict[str, Layo
 
 
 def _with_content(spark: SparkSession, samples: DataFrame, source: Source) -> DataFrame:
-    """Add the images themselves where the source's rows hold them; they are not cached with the scan."""
+    """Add the images if the source's rows hold them; they are not cached with the scan."""
     listing = source.listing(spark)
     if "content" not in listing.columns:
         return samples
@@ -219,7 +219,7 @@ def _write(spark: SparkSession, samples: DataFrame, layouts: dict[str, Layout], 
 
 
 def _of_split(splits: Iterable[str], values: Iterable[int]) -> Column:
-    """The value of each row's split."""
+    """Return a column with the value of each row's split."""
     pairs = zip(splits, values, strict=True)
     return F.create_map(*(F.lit(part) for pair in pairs for part in pair))[F.col("split")]
 

@@ -1,4 +1,4 @@
-"""Whether what a source holds, and what could be read of it, makes a dataset."""
+"""Checks whether the contents of a source, and the samples that could be read, are enough for a dataset."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from convoy.errors import SourceError
 
 
 def check_scan(scan: Scan, classes: list[str]) -> None:
-    """Warn of what is odd before anything is decoded; raise ``SourceError`` where no training could come of it."""
+    """Raise ``SourceError`` if the source cannot be used for training; warn of anything unusual. Decodes nothing."""
     if not scan.total:
         raise SourceError("the source has no images; expected some of every class")
     if not any(split == "train" for split, _ in scan.counts):
@@ -25,7 +25,7 @@ def check_scan(scan: Scan, classes: list[str]) -> None:
     if scan.duplicates.across_classes:
         say(f"warning: images under more than one class: {scan.duplicates.across_classes:,}")
     for alike in lookalikes(classes)[:3]:
-        say(f"warning: are the classes {' and '.join(map(repr, alike))} one? They differ in case or spaces alone")
+        say(f"warning: are the classes {' and '.join(map(repr, alike))} the same? They differ only in case or spaces")
     if not any(split == "validation" for split, _ in scan.counts):
         say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in scan.counts})
@@ -44,15 +44,15 @@ def check_reports(
     """Return the samples that could not be used.
 
     Raises:
-        SourceError: They are too many, or leave a class or the training split empty.
+        SourceError: There are too many of them, or a class or the training split is left empty.
     """
     bad = [row for report in reports for row in report.bad]
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
             why = reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({why}); mend the files or leave the class out")
+            raise SourceError(f"class {name!r} has no readable image ({why}); fix the files or leave the class out")
     if not any(report.row_groups for report in reports if report.split == "train"):
-        raise SourceError(f"no training image can be read ({reasons(bad)}); mend the files")
+        raise SourceError(f"no training image can be read ({reasons(bad)}); fix the files")
     if len(bad) > max_bad_fraction * scan.total:
         raise SourceError(
             f"{len(bad):,} of {scan.total:,} files cannot be used ({reasons(bad)}), more than"

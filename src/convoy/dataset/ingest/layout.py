@@ -1,6 +1,6 @@
-"""How many files and row groups a split gets, and which file a sample goes to. Pure arithmetic.
+"""Number of files and row groups of each split, and the assignment of samples to files. Pure arithmetic.
 
-It depends on the data alone, never on the cluster, so that the same input gives the same files anywhere.
+The layout depends on the data alone, never on the cluster, so the same input gives the same files anywhere.
 """
 
 import math
@@ -11,7 +11,7 @@ MIN_ROWS_PER_GROUP = 256
 GROUPS_FOR_PARALLEL_READING = 8
 FILE_MIB = 64
 SOURCE_MIB = 256
-"""Source bytes that one task decodes at most: large images that become small ones are work all the same."""
+"""Source bytes that one task decodes at most: large images take time to decode even if they are stored small."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Layout:
 
     Attributes:
         rows: Samples.
-        rows_per_group: Samples in every row group but the last of a file.
+        rows_per_group: Samples in every row group except the last one of a file.
         files: Number of files; each gets the samples whose keys fall into its share of all keys.
     """
 
@@ -33,9 +33,9 @@ def lay_out(rows: int, row_bytes: int, row_group_mb: float, source_bytes: int = 
     """Choose the sizes of row groups and files.
 
     Row groups are near the target size, but there are at least eight of them (of 256 rows or more) so that several
-    readers have work. Files are of about 64 MiB or come from 256 MiB of source files, and up to four of them are made
-    of less, so that writing is parallel. Samples fall into files by chance (their keys are hashes), so a file has
-    rows / files of them give or take a few square roots; row groups have room for four.
+    readers have work. A file holds about 64 MiB or the result of 256 MiB of source files. Smaller splits are divided
+    into up to four files, so that they are written in parallel. Samples are assigned to files at random (their keys
+    are hashes), so a file has rows / files of them plus or minus a few square roots; row groups have room for four.
 
     Args:
         rows: Samples in the split; at least 1.
@@ -55,9 +55,9 @@ def lay_out(rows: int, row_bytes: int, row_group_mb: float, source_bytes: int = 
 def partition_keys(partitions: int) -> list[int]:
     """Return for each partition a number that Spark's hash partitioner sends to it.
 
-    Hashing the partitions' own numbers would send several to one partition and none to others. The partitioner takes
-    Murmur3 (x86, 32 bits, seed 42) of the column modulo the number of partitions; were that to change, work would be
-    less even, and nothing else.
+    Hashing the partition numbers would send several to one partition and none to others. The partitioner takes
+    Murmur3 (x86, 32 bits, seed 42) of the column modulo the number of partitions. If Spark changed that, work would be
+    distributed less evenly; results would be the same.
     """
     found: dict[int, int] = {}
     candidate = 0
@@ -68,7 +68,7 @@ def partition_keys(partitions: int) -> list[int]:
 
 
 def murmur3(value: int, seed: int = 42) -> int:
-    """MurmurHash3 (x86, 32 bits) of a non-negative 32-bit integer, as a signed number, as Spark's ``hash``.
+    """Return MurmurHash3 (x86, 32 bits) of a non-negative 32-bit integer, as a signed number, like Spark's ``hash``.
 
     https://github.com/aappleby/smhasher/blob/master/src/MurmurHash3.cpp
     """

@@ -1,7 +1,7 @@
-"""Mean and variance of each channel, of any numbers, put together from parts. Pure.
+"""Mean and variance of each channel, for any numeric type, merged from parts. Pure.
 
 T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances",
-Technical Report STAN-CS-79-773, Stanford, 1979. Unlike sums of squares it keeps its digits where means are large.
+Technical Report STAN-CS-79-773, Stanford, 1979. Unlike sums of squares, it does not lose digits if means are large.
 """
 
 import functools
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 _ROWS = 1 << 16  # 65,536 squares of 255 fit into 32 bits
-_VALUES = 1 << 19  # at once: they stay in the processor's cache
+_VALUES = 1 << 19  # at once: they fit into the processor's cache
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What is known of some samples.
+    """Count, mean and squared deviations of some samples.
 
     Attributes:
         count: Values of each channel.
@@ -30,7 +30,7 @@ class Moments:
     squares: list[float]
 
     def std(self) -> list[float]:
-        """Population standard deviation of each channel."""
+        """Return the population standard deviation of each channel."""
         return [math.sqrt(value / self.count) for value in self.squares]
 
 
@@ -43,7 +43,7 @@ def moments_of(samples: np.ndarray) -> Moments:
 
 
 def merged(parts: Iterable[Moments]) -> Moments:
-    """Put the moments of disjoint samples together, in their order: the same parts give the same bits."""
+    """Merge the moments of disjoint samples, in their order: the same parts give bitwise identical results."""
     return functools.reduce(_merged, parts)
 
 
@@ -59,7 +59,7 @@ def _merged(left: Moments, right: Moments) -> Moments:
 
 
 def exact_sums(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of the values and of their squares, by channel, exact.
+    """Return the exact sums of the values and of their squares, by channel.
 
     Whole rows are added up first, many values in one instruction and in 32 bits; channel by channel would take
     seventeen times as long for photographs.

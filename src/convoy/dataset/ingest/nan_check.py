@@ -1,4 +1,4 @@
-"""The first sample of a split with which no network can compute."""
+"""Search for the first sample of a split that has values which no network can compute with."""
 
 import time
 from pathlib import Path
@@ -11,16 +11,16 @@ from convoy.dataset.storage.manifest import Manifest
 
 
 def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds: float = 60) -> str | None:
-    """Return the path of the first sample that has NaN, infinity, or what float32 cannot hold, in it or as its weight.
+    """Return the path of the first sample that has NaN, infinity or a float32 overflow in its values or its weight.
 
-    Ingest quarantines such samples, so these come from files that another program has written. Samples of whole numbers
+    Ingest quarantines such samples, so these come from files that another program has written. Samples of integer types
     are not read.
 
     Args:
         version_path: Folder of the version.
-        manifest: Of the version.
+        manifest: Manifest of the version.
         split: Name of the split.
-        seconds: To look for it; the rest of a split that takes longer is not read.
+        seconds: Time limit of the search; the rest of a split that takes longer is not read.
 
     Raises:
         DatasetError: There is no such split, or a file is damaged.
@@ -37,7 +37,7 @@ def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds
         if weights is not None:
             finite &= np.isfinite(weights[group.first : group.first + group.rows])
         if floating:
-            with np.errstate(over="ignore"):  # what gets infinite is what is looked for
+            with np.errstate(over="ignore"):  # values that become infinite are what the search looks for
                 values = files.raw_images(group).astype(np.float32, copy=False)
             finite &= np.isfinite(values).reshape(group.rows, -1).all(axis=1)
         if not finite.all():

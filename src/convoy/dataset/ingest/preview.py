@@ -1,4 +1,4 @@
-"""Pictures of a dataset version: samples of each class, the class histogram, the sizes. Drawn without a display."""
+"""Pictures of a dataset version: samples of each class, class histogram, image sizes. Drawn without a display."""
 
 import itertools
 import os
@@ -18,13 +18,13 @@ from convoy.images import Geometry
 FOLDER = "pictures"
 _CLASSES = 20
 _PER_CLASS = 8
-_LABEL_GROUPS, _IMAGE_GROUPS = 1000, 16  # row groups that are searched, and whose images are read, at most
+_LABEL_GROUPS, _IMAGE_GROUPS = 1000, 16  # most row groups whose labels, and whose images, are read
 _LINES, _SIDE = 4, 112
-_POINTS, _PIXELS = 1000, 256  # of an array that are drawn, at most; images are drawn with 112 to 223
+_POINTS, _PIXELS = 1000, 256  # most points and pixels of an array that are drawn; images are drawn with 112 to 223
 
 
 def draw_pictures(version_path: Path, manifest: Manifest) -> None:
-    """Write ``pictures/samples.png``, ``classes.png`` and, of images, ``sizes.png`` into a version's folder."""
+    """Write ``pictures/samples.png``, ``classes.png`` and, for images, ``sizes.png`` into a version's folder."""
     folder = version_path / FOLDER
     os.makedirs(folder)
     figures = {"samples.png": sample_sheet(version_path, manifest), "classes.png": class_histogram(manifest)}
@@ -35,7 +35,7 @@ def draw_pictures(version_path: Path, manifest: Manifest) -> None:
 
 
 def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
-    """Up to eight training samples of each of the first twenty classes, a row per class."""
+    """Draw up to eight training samples of each of the first twenty classes, one row per class."""
     found = _samples_of_classes(version_path, manifest)
     size = (_PER_CLASS * 0.9 + 1.5, len(found) * 0.9)
     if manifest.image is None:
@@ -51,7 +51,7 @@ def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
         strips = [strip(samples, manifest.image) for samples in found]
         bottom, top, gap = 0.02, 1 - 0.25 / size[1], 0.3
         row = size[1] * (top - bottom) / (len(strips) + gap * (len(strips) - 1))
-        width = row * strips[0].shape[1] / strips[0].shape[0] / 0.96  # what the rows fill, within what can be looked at
+        width = row * strips[0].shape[1] / strips[0].shape[0] / 0.96  # fills the rows, within a viewable size
         figure = Figure(figsize=(min(max(3.0, width), 16.0), size[1]))
         first_of_rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
         figure.subplots_adjust(0.02, bottom, 0.98, top, hspace=gap)
@@ -65,7 +65,7 @@ def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
 
 
 def strip(images: list[np.ndarray], geometry: Geometry) -> np.ndarray:
-    """Images side by side on white, with room for eight: uint8 (H, W') or (H, W', 3)."""
+    """Return images side by side on white, with room for eight: uint8 (H, W') or (H, W', 3)."""
     smaller = max(1, min(geometry.height, geometry.width) // _SIDE)
     images = [image[::smaller, ::smaller] for image in images]
     height, width, channels = -(-geometry.height // smaller), -(-geometry.width // smaller), geometry.channels
@@ -77,7 +77,7 @@ def strip(images: list[np.ndarray], geometry: Geometry) -> np.ndarray:
 
 
 def _samples_of_classes(version_path: Path, manifest: Manifest) -> list[list[np.ndarray]]:
-    """Samples of each of the first classes, from as few row groups as will do."""
+    """Return samples of each of the first classes, from as few row groups as possible."""
     found: list[list[np.ndarray]] = [[] for _ in manifest.classes[:_CLASSES]]
     looked_into = 0
     for parquet, group in itertools.islice(_training_row_groups(version_path, manifest), _LABEL_GROUPS):
@@ -86,7 +86,7 @@ def _samples_of_classes(version_path: Path, manifest: Manifest) -> list[list[np.
         wanted = np.concatenate([np.flatnonzero(labels == label)[:count] for label, count in enumerate(missing)])
         if not any(missing) or looked_into == _IMAGE_GROUPS:
             break
-        if not wanted.size:  # a rare class is in few row groups, and labels are quickly read
+        if not wanted.size:  # a rare class is in few row groups, and reading labels is fast
             continue
         looked_into += 1
         column = parquet.read_row_group(group, columns=["image"]).column("image").take(wanted)
@@ -106,7 +106,7 @@ def _training_row_groups(version_path: Path, manifest: Manifest) -> Iterator[tup
 def draw_array(axes: Axes, sample: np.ndarray) -> None:
     """Draw a signal (L, C) as lines, of up to four channels; else the first channel as an image, in its own range.
 
-    Of volumes (D, H, W, C) the slice in the middle is drawn, and so along any further axes.
+    Of volumes (D, H, W, C), and of any array with more axes, the middle slice is drawn.
     """
     if sample.ndim == 2:
         axes.plot(sample[:: -(-len(sample) // _POINTS), :_LINES].astype(np.float64), linewidth=0.7)
@@ -120,7 +120,7 @@ def draw_array(axes: Axes, sample: np.ndarray) -> None:
 
 
 def class_histogram(manifest: Manifest) -> Figure:
-    """Samples of each class, stacked by split; beyond sixty classes without names."""
+    """Draw the number of samples of each class, stacked by split; beyond sixty classes without names."""
     count = len(manifest.classes)
     figure = Figure(figsize=(min(16.0, 4 + 0.25 * count), 4), layout="constrained")
     axes = figure.subplots()
@@ -132,12 +132,12 @@ def class_histogram(manifest: Manifest) -> Figure:
     if count <= 60:
         axes.set_xticks(positions, [name[:20] for name in manifest.classes], rotation=90 if count > 10 else 0)
     axes.set(xlabel="class", ylabel="samples")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)  # above, so as to hide no bar
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)  # above, so that it hides no bar
     return figure
 
 
 def size_scatter(statistics: SizeStatistics, target: Geometry) -> Figure:
-    """The most frequent sizes before resizing; areas show how many images have each."""
+    """Draw the most frequent sizes before resizing; the area of a marker shows how many images have that size."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     sizes = np.array(statistics.frequent)

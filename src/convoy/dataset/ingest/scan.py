@@ -1,4 +1,4 @@
-"""What a source holds, before anything is decoded: every sample's class, split, content hash and place in the order."""
+"""The contents of a source before decoding: each sample's class, split, content hash and place in the order."""
 
 import functools
 import hashlib
@@ -33,14 +33,14 @@ class Scan:
     """The samples of a source.
 
     Attributes:
-        samples: One row per sample, cached: ``SCHEMA``. ``key``, a hash of all that a sample is, sorts them into a
-            random but fixed order; ``digest`` is empty where there are no bytes, and ``error`` set where they could not
-            be read.
+        samples: One row per sample, cached: ``SCHEMA``. ``key``, a hash of everything that identifies a sample, sorts
+            them into a random but fixed order; ``digest`` is empty where there are no bytes, and ``error`` is set where
+            they could not be read.
         counts: (split, class) -> samples.
         source_bytes: Split -> size of its samples in the source.
         fingerprint: Hex hash of the content: the sum of the samples' keys, which is the same in any order.
-        duplicates: How often the same bytes stand in the source more than once.
-        weighted: Whether the source gives weights; without, the column is null.
+        duplicates: How often the same bytes occur in the source more than once.
+        weighted: Whether the source gives weights; if not, the column is null.
     """
 
     samples: DataFrame
@@ -52,7 +52,7 @@ class Scan:
 
     @property
     def total(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return sum(self.counts.values())
 
 
@@ -62,14 +62,14 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
     Args:
         spark: The session.
         source: The source.
-        config: Shares to assign_split out where the source has no such splits, and what to do about leakage.
+        config: Shares of the splits that the source does not provide, and the policy for leakage.
 
     Raises:
-        SourceError: There is leakage, and ``dataset.on_leakage`` is ``fail``.
+        SourceError: There is leakage and ``dataset.on_leakage`` is ``fail``.
     """
     shares = fractions_for(source.splits(spark), config.validation_fraction, config.test_fraction)
     listing = source.listing(spark)
-    if "content" not in listing.columns:  # names alone are cheap to spread evenly
+    if "content" not in listing.columns:  # a listing of names alone is cheap to repartition
         listing = listing.repartition(4 * spark.sparkContext.defaultParallelism, "name")
     hashing = functools.partial(hash_samples, source=source, shares=shares, class_fractions=config.class_fractions)
     samples = listing.mapInArrow(hashing, SCHEMA).cache()
@@ -77,7 +77,7 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
     duplicates = tally.duplicates
     if duplicates.across_splits and config.on_leakage == "fail":
         raise SourceError(
-            f"{duplicates.across_splits:,} images stand in more than one split, e.g. {_example_of_leakage(samples)};"
+            f"{duplicates.across_splits:,} images occur in more than one split, e.g. {_example_of_leakage(samples)};"
             " remove the copies, or set dataset.on_leakage to report or drop"
         )
     if duplicates.across_splits and config.on_leakage == "drop":
@@ -92,7 +92,7 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
 
 @dataclass(frozen=True)
 class _Tally:
-    """What is added up of all samples: counts and sizes as in ``Scan``, the sum of their keys, copies."""
+    """Totals over all samples: counts and sizes as in ``Scan``, the sum of their keys, copies."""
 
     counts: dict[tuple[str, str], int]
     source_bytes: dict[str, int]
@@ -101,7 +101,7 @@ class _Tally:
 
 
 def _tally(samples: DataFrame) -> _Tally:
-    """One job: copies of an image come to one partition, side by side."""
+    """Compute the totals in one Spark job, which brings the copies of an image to one partition, side by side."""
     by_image = samples.select(*_TALLIED).repartition("digest").sortWithinPartitions("digest")
     counts, sizes, total, copies = Counter[tuple[str, str]](), Counter[str](), 0, np.zeros(3, np.int64)
     for row in by_image.mapInArrow(tally_samples, "tally string").collect():
@@ -125,7 +125,7 @@ def _example_of_leakage(samples: DataFrame) -> str:
 
 
 def _without_leakage(samples: DataFrame) -> DataFrame:
-    """Keep, of images that stand in several splits, those of the test split, or else of validation."""
+    """Keep, of images that occur in several splits, those of the test split, or else of validation."""
     strength = F.when(F.col("split") == "test", 2).when(F.col("split") == "validation", 1).otherwise(0)
     strongest = F.max(strength).over(Window.partitionBy("digest"))
     marked = samples.withColumn("_strength", strength).withColumn("_strongest", strongest)
@@ -138,12 +138,12 @@ def hash_samples(
     shares: tuple[float, float],
     class_fractions: Mapping[str, float] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read every sample once: digest, size, split and key. Runs on a worker.
+    """Read every sample once to get its digest, size, split and key. Runs on a worker.
 
     Args:
-        batches: Of the source's listing.
+        batches: Batches of the source's listing.
         source: The source.
-        shares: Of validation and test, to assign_split out.
+        shares: Shares of validation and test, for ``assign_split``.
         class_fractions: Class -> share of its training samples that are kept.
     """
     for batch in batches:
@@ -169,13 +169,13 @@ def _thinned(samples: pa.RecordBatch, class_fractions: Mapping[str, float]) -> p
 
 
 def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, str | None, str, int]:
-    """``_HASHED`` of a row of the listing."""
+    """Return the columns ``_HASHED`` of a row of the listing."""
     name = row["name"]
     digest, size, error = "", 0, None
     try:
         content = as_bytes(payload_of(row, source))
         size = len(content)
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest() if content else ""  # empty files are no copies
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest() if content else ""  # empty files do not count
     except OSError as problem:
         error = problem.strerror or str(problem)
     split = row["split"] or "train"
@@ -188,10 +188,10 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
 
 
 def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
-    """A sample's encoded bytes or pixels: from the row itself where it holds them, else from the source.
+    """Return a sample's encoded bytes or pixels: from the row itself if it holds them, else from the source.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The sample cannot be read.
     """
     if "content" not in row:
         return source.read(row["path"])
@@ -201,7 +201,7 @@ def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
 
 
 def as_bytes(payload: bytes | np.ndarray) -> bytes:
-    """What is hashed of a payload."""
+    """Return the bytes of a payload that are hashed."""
     if isinstance(payload, bytes):
         return payload
     kind = "" if payload.dtype == np.uint8 else payload.dtype.name
@@ -216,7 +216,7 @@ def tally_samples(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     counts, sizes, total = Counter[tuple[str, str]](), Counter[str](), 0
     copies = across_splits = across_classes = 0
     last = first_split = first_class = ""
-    other_split = other_class = False  # of the images so far with the last digest
+    other_split = other_class = False  # of the previous images with the same digest
     for batch in batches:
         digests, classes, splits, file_sizes, keys = (batch.column(name).to_pylist() for name in _TALLIED)
         total += _sum_of_keys(keys)

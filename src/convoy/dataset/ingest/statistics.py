@@ -1,4 +1,4 @@
-"""What the workers report, added up: counts, pixel statistics, sizes. Pure."""
+"""Totals of what the workers report: counts, pixel statistics, sizes. Pure."""
 
 import math
 from collections import Counter
@@ -27,10 +27,10 @@ def split_entries(reports: Sequence[FileReport], classes: Sequence[str]) -> dict
 
 
 def pixel_statistics(reports: Sequence[FileReport], spec: ArraySpec, rows: int) -> tuple[list[float], list[float]]:
-    """Mean and (population) standard deviation of each channel of the training files.
+    """Return the mean and (population) standard deviation of each channel of the training files.
 
-    Of uint8, the variance is formed from exact integer sums before any rounding: n * squares - sum**2, over n**2. The
-    moments of other types are put together in the order of the files.
+    For uint8, the variance is computed from exact integer sums before any rounding: n * squares - sum**2, over n**2.
+    The moments of other types are merged in the order of the files.
     """
     train = [report for report in reports if report.split == "train"]
     if spec.dtype != "uint8":
@@ -47,7 +47,7 @@ def pixel_statistics(reports: Sequence[FileReport], spec: ArraySpec, rows: int) 
 
 
 def class_weights(per_class: dict[str, int]) -> dict[str, float]:
-    """Weights that make every class count alike: samples / (classes x samples of the class); 0 for an empty class.
+    """Return weights that balance the classes: samples / (classes x samples of the class); 0 for an empty class.
 
     The same as scikit-learn's ``class_weight="balanced"``.
     """
@@ -56,7 +56,7 @@ def class_weights(per_class: dict[str, int]) -> dict[str, float]:
 
 
 def size_statistics(reports: Sequence[FileReport]) -> SizeStatistics | None:
-    """Sizes before resizing; None of arrays.
+    """Return the sizes before resizing, or None for arrays.
 
     Beyond 200 different sizes in a file, the rarest of that file are not counted.
     """
@@ -79,7 +79,7 @@ def size_statistics(reports: Sequence[FileReport]) -> SizeStatistics | None:
 
 
 def image_profile(reports: Sequence[FileReport]) -> ImageProfile | None:
-    """Brightness and sizes of the training images, in bins; None of arrays."""
+    """Return the brightness and sizes of the training images, in bins, or None for arrays."""
     train = [report for report in reports if report.split == "train" and report.brightness]
     if not train:
         return None
@@ -98,6 +98,6 @@ def _added_up(pairs: Iterable[list[list[int]]]) -> Counter[int]:
 
 
 def reasons(bad: Sequence[dict[str, Any]]) -> str:
-    """The ten most frequent reasons, e.g. ``"truncated: 12, empty: 3"``."""
+    """Return the ten most frequent reasons, e.g. ``"truncated: 12, empty: 3"``."""
     counts = Counter(row["reason"] for row in bad)
     return ", ".join(f"{reason}: {count:,}" for reason, count in counts.most_common(10))

@@ -1,7 +1,7 @@
 """Decode samples on Spark's workers and write them as Parquet files, with PyArrow, file by file.
 
-Writing in the Python worker spares the trip of every pixel through the JVM and gives exact control of row groups.
-A file appears under its final name only when it is complete, so a task that Spark repeats does no harm.
+Writing in the Python worker avoids sending every pixel through the JVM and gives exact control of row groups.
+A file gets its final name only when it is complete, so a task that Spark repeats does no harm.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured, read_array
 
 REPORT = "report string"
-_BATCH_BYTES = 1 << 20  # that Parquet's writer works on at once: with its 1,024 values it takes twice as long
-_SIZES = 200  # different sizes that a file reports, the most frequent ones
+_BATCH_BYTES = 1 << 20  # of Parquet's writer: its default of 1,024 values takes twice as long
+_SIZES = 200  # most different sizes that a file reports, the most frequent ones
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WriteTask:
     Attributes:
         folder: The staged version's folder.
         source: Where to read the samples.
-        geometry: What to bring them to; None for arrays, which are stored as they are.
+        geometry: Target geometry; None for arrays, which are stored unchanged.
         spec: Shape and type of a stored sample.
         classes: Class names; a sample's label is its class's index.
         rows_per_group: Split -> rows of a row group.
@@ -59,7 +59,7 @@ class WriteTask:
 
 @dataclass
 class FileReport:
-    """What was written to one file.
+    """Report of one written file.
 
     Sums of uint8 are exact integers, so their total does not depend on any order; other types have moments.
 
@@ -72,12 +72,12 @@ class FileReport:
         per_class: Samples of each class.
         pixel_sum: Sum of the pixels of each channel.
         pixel_squares: Sum of the squared pixels of each channel.
-        moments: Of other types than uint8: the fields of ``Moments``; None where the file has no rows.
+        moments: For types other than uint8: the fields of ``Moments``; None if the file has no rows.
         bad: Samples that could not be used: path, reason, detail, size, class_name.
         sizes: (height, width) -> samples of that size before resizing, as [height, width, samples].
         heights: Height before resizing -> samples of it, as [height, samples].
-        widths: Likewise.
-        brightness: Of images, as ``brightness`` measures it: [brightness, samples].
+        widths: Width before resizing -> samples of it, as [width, samples].
+        brightness: For images, as ``brightness`` measures it: [brightness, samples].
     """
 
     split: str
@@ -97,7 +97,7 @@ class FileReport:
 
 
 class _Row(NamedTuple):
-    """A sample to write; ``content`` is None where the source is asked for it."""
+    """A sample to write; ``content`` is None if it is read from the source."""
 
     split: str
     file: int
@@ -112,7 +112,7 @@ class _Row(NamedTuple):
 
 
 def write_files(batches: Iterable[pa.RecordBatch], task: WriteTask) -> Iterator[pa.RecordBatch]:
-    """Write the files of a partition, whose rows come sorted by (split, file, key). Runs on a worker.
+    """Write the files of a partition, whose rows are sorted by (split, file, key). Runs on a worker.
 
     Yields:
         One row per file: a ``FileReport`` as JSON.
@@ -139,7 +139,7 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
     final = os.path.join(task.folder, split, report.file)
     draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(FileExistsError):
-        os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not bring them back
+        os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not recreate them
     schema = WEIGHTED_SCHEMA if task.weighted else ARROW_SCHEMA
     writer = None
     try:
@@ -188,7 +188,7 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
 def _row_groups(
     samples: Iterator[_Row], task: WriteTask, split: str, report: FileReport
 ) -> Iterator[tuple[np.ndarray, list[_Row], list[bytes | np.ndarray]]]:
-    """Yield (samples (n, H, W, C) or (n, ...), their rows, their payloads) for each row group; note the bad ones."""
+    """Yield (samples (n, H, W, C) or (n, ...), their rows, their payloads) for each row group; record the bad ones."""
     rows_per_group = task.rows_per_group[split]
     images = np.empty((rows_per_group, *task.spec.shape), task.spec.dtype)
     kept: list[_Row] = []

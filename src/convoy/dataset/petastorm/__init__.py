@@ -1,4 +1,4 @@
-"""The door to Petastorm: no other package imports it.
+"""The only package that imports Petastorm.
 
 With current PyArrow and NumPy, importing any module of this package makes Petastorm importable in this process; see
 ``compat``.

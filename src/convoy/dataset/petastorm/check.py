@@ -1,4 +1,4 @@
-"""Does a split's Petastorm metadata say what its files and the manifest do?"""
+"""Check of a split's Petastorm metadata against its files and the manifest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,19 +13,19 @@ from convoy.images import ArraySpec
 def metadata_problem(
     file: Path, columns: set[str] | None, row_groups: Mapping[str, int], spec: ArraySpec | None
 ) -> str | None:
-    """Open ``_common_metadata`` as Petastorm does; return what is wrong with it, or None.
+    """Open ``_common_metadata`` as Petastorm does, and return what is wrong with it, or None.
 
     Args:
         file: The ``_common_metadata``.
-        columns: Of the files; None where none could be read.
+        columns: Columns of the files; None if none could be read.
         row_groups: File name -> number of row groups.
-        spec: Of the samples where they are stored as arrays, else None.
+        spec: Spec of the samples if they are stored as arrays, else None.
     """
     try:
         schema, groups = read_petastorm_metadata(file)
     except FileNotFoundError:
         return "is missing"
-    except Exception as error:  # a damaged pickle raises anything
+    except Exception as error:  # unpickling damaged data can raise any exception
         return f"is not Petastorm's metadata ({type(error).__name__}: {error})"
     if not isinstance(schema, Unischema):
         return f"holds a {type(schema).__name__} instead of a Unischema"

@@ -1,12 +1,12 @@
 """Petastorm on current PyArrow, NumPy, pandas and Python.
 
-Petastorm 0.12 and 0.13 were written for PyArrow below 15 and NumPy 1. Their modules are loaded here with an ``import``
-of their own, which returns views of ``pyarrow``, ``numpy`` and a few more modules: the real ones, with the names that
-Petastorm needs and that have been removed. No other module of the process sees these names. With PyArrow 14 nothing is
-installed.
+Petastorm 0.12 and 0.13 were written for PyArrow below 15 and NumPy 1. This module loads their modules with a separate
+``import`` function, which returns views of ``pyarrow``, ``numpy`` and a few more modules: the real ones, plus the names
+that Petastorm needs and that have been removed. No other module of the process sees these names. With PyArrow 14
+nothing is installed.
 
-A process loads Petastorm this way once it has imported ``convoy.dataset.petastorm``. Processes in which Petastorm may
-come first have a file ``petastorm.py`` on their path before the installed package, which does that: Spark's Python
+A process loads Petastorm this way once it has imported ``convoy.dataset.petastorm``. Processes that may import
+Petastorm first have a file ``petastorm.py`` on their path before the installed package, which does that: Spark's Python
 workers, where objects of Petastorm are unpickled, and the processes of ``reader_pool_type="process"``.
 """
 
@@ -45,12 +45,12 @@ _OLD_NUMPY_NAMES: dict[str, type] = {"unicode_": np.str_, "string_": np.bytes_, 
 
 
 class View:
-    """A module as Petastorm knows it: some names of its own, and those of the real module.
+    """A module as Petastorm sees it: the names of the real module and some additional ones.
 
     Args:
-        module: The real module; None where there is none any more.
-        path: Its name, by which it is found again when it is unpickled.
-        names: What it has of its own.
+        module: The real module; None if it no longer exists.
+        path: Its name, by which it is found when it is unpickled.
+        names: The additional names.
     """
 
     def __init__(self, module: ModuleType | None, path: str, names: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> Any:
-    """Import as Petastorm's modules do: like ``__import__``, but with the views."""
+    """Import like ``__import__``, but with the views, for Petastorm's modules."""
     found = _views().get(name if fromlist else name.partition(".")[0])
     if found is None or level:
         return builtins.__import__(name, globals, locals, fromlist or (), level)
@@ -133,7 +133,7 @@ def _importable(name: str) -> ModuleType | None:
 
 
 def _imencode(extension: str, image: np.ndarray, options: Sequence[int] = ()) -> Any:
-    """Encode an image, with the quality of JPEG only where it is one: OpenCV 5 warns of options that it ignores."""
+    """Encode an image; pass the JPEG quality only for JPEG, since OpenCV 5 warns of options that it ignores."""
     import cv2
 
     return cv2.imencode(extension, image, options if extension in (".jpg", ".jpeg") else ())
@@ -144,11 +144,11 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def portable_dumps(value: Any, protocol: int | None = None) -> bytes:
-    """Pickle like ``pickle.dumps``, so that NumPy 1 can load it: it has no ``numpy._core``."""
+    """Pickle like ``pickle.dumps``, but so that NumPy 1, which has no ``numpy._core``, can load the result."""
     pickled = pickle.dumps(value, protocol)
     if b"numpy._core" not in pickled:
         return pickled
-    # Protocol 3 writes the name of a module in full at each use, without its length.
+    # Protocol 3 writes the full name of a module at each use, without its length.
     pickled = pickle.dumps(value, 3)
     parts, done = [], 0
     for opcode, argument, at in pickletools.genops(pickled):
@@ -167,7 +167,7 @@ class _Unpickler(pickle.Unpickler):
         for field in getattr(loaded, "_fields", {}).values():
             kind: Any = getattr(field.codec, "_spark_type", None)
             if type(kind).__name__ == "StringType" and not hasattr(kind, "collation"):
-                field.codec._spark_type = type(kind)()  # Spark 4 gives each an attribute that Spark 3 did not write
+                field.codec._spark_type = type(kind)()  # Spark 4 adds an attribute that Spark 3 did not write
         return loaded
 
     def find_class(self, module: str, name: str) -> Any:
@@ -177,7 +177,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _to_pandas(data: Any, **options: Any) -> Any:
-    """Convert a table, column or array to pandas with strings as objects and None for null, as pandas 2 has them."""
+    """Convert a table, column or array to pandas with strings as objects and None for null, as in pandas 2."""
     import pandas as pd
 
     converted = data.to_pandas(**options)
@@ -192,7 +192,7 @@ def _to_pandas(data: Any, **options: Any) -> Any:
 
 
 class _ToPandas(ast.NodeTransformer):
-    """``data.to_pandas(...)`` -> ``_to_pandas(data, ...)``: the methods of Arrow's types cannot be replaced."""
+    """Rewrites ``data.to_pandas(...)`` to ``_to_pandas(data, ...)``: methods of Arrow's types cannot be replaced."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -212,7 +212,7 @@ class _Loader(SourceFileLoader):
         source = self.get_data(self.path)
         if b".to_pandas(" not in source:
             return super().get_code(fullname)
-        # Not from the cache, nor into it: the file's own bytecode is another.
+        # Do not use the bytecode cache: it belongs to the unmodified file.
         tree = ast.fix_missing_locations(_ToPandas().visit(ast.parse(source)))
         return compile(tree, self.path, "exec", dont_inherit=True)
 
@@ -226,7 +226,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds Petastorm, and nothing else."""
+    """Finds Petastorm's modules, and no others."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -248,7 +248,7 @@ _FINDER = _Finder()
 
 
 def install() -> None:
-    """Let this process load Petastorm with what it needs; nothing happens where the installed versions have it."""
+    """Make Petastorm importable in this process; do nothing if the installed versions already work with it."""
     if NEEDED:
         _install()
 
@@ -257,14 +257,14 @@ def _install() -> None:
     if _FINDER in sys.meta_path:
         return
     if "petastorm" not in sys.modules:
-        # An import that failed has left modules behind that are without what they need.
+        # A failed import has left modules behind that lack the names they need.
         for name in [name for name in sys.modules if name.startswith("petastorm.")]:
             del sys.modules[name]
     sys.meta_path.insert(0, _FINDER)
 
 
 def replace_stand_in() -> None:
-    """Load Petastorm in place of the module ``petastorm`` that is being loaded, the file of that name on the path."""
+    """Load Petastorm in place of the stand-in module ``petastorm`` that is being loaded."""
     _install()
     del sys.modules["petastorm"]
     importlib.import_module("petastorm")
@@ -272,7 +272,7 @@ def replace_stand_in() -> None:
 
 @functools.cache
 def _folder_of_stand_in() -> str:
-    """A folder with the file ``petastorm.py``, for processes in which Petastorm may be imported before Convoy."""
+    """Return a folder with the file ``petastorm.py``, for processes that may import Petastorm before Convoy."""
     import atexit
 
     folder = tempfile.mkdtemp(prefix="convoy-petastorm-")
@@ -282,12 +282,12 @@ def _folder_of_stand_in() -> str:
 
 
 def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of it
+    if os.getpid() == owner:  # not a fork of the owner
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _popen(args: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-    """Start one of Petastorm's own processes: it finds the stand-in first, and Convoy where this process has it."""
+    """Start one of Petastorm's processes so that it finds the stand-in first, and Convoy where this process has it."""
     import convoy
 
     environment = dict(options.pop("env", None) or os.environ)
@@ -297,7 +297,7 @@ def _popen(args: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def _prepare_spark_on_write(dataset_metadata: ModuleType) -> None:
-    """Let ``materialize_dataset`` prepare Spark's workers: rows that it writes are made with objects of Petastorm."""
+    """Let ``materialize_dataset`` prepare Spark's workers, which create the rows to write with Petastorm objects."""
     begin = dataset_metadata._init_spark
 
     @functools.wraps(begin)
@@ -309,10 +309,10 @@ def _prepare_spark_on_write(dataset_metadata: ModuleType) -> None:
 
 
 def _look_for_the_end_first(thread_pool: ModuleType) -> None:
-    """Let Petastorm 0.13's thread pool end when all is done, and not sooner.
+    """Fix the end condition of the thread pool of Petastorm 0.13.
 
-    It asks whether the workers have done what they were given, and then whether they have been given all. Between the
-    two questions they may be given all, so that small datasets are often read without any row.
+    It checks whether the workers have finished their items, and then whether all items have been ventilated. The last
+    items may be ventilated between the two checks, so that small datasets are often read without any row.
     """
     pool = thread_pool.ThreadPool
     if not hasattr(pool, "all_workers_done"):
@@ -330,7 +330,7 @@ _prepared: set[str] = set()
 
 
 def prepare_spark(context: Any) -> None:
-    """Send the stand-in to the Python workers of a SparkContext, once, where Petastorm needs it."""
+    """Send the stand-in to the Python workers of a SparkContext, once, if Petastorm needs it."""
     if NEEDED and context.applicationId not in _prepared:
         context.addPyFile(os.path.join(_folder_of_stand_in(), "petastorm.py"))
         _prepared.add(context.applicationId)
@@ -339,7 +339,7 @@ def prepare_spark(context: Any) -> None:
 def petastorm() -> ModuleType:
     """Return the module ``petastorm``, usable with the installed PyArrow, NumPy and pandas.
 
-    From then on, ``import petastorm`` and imports of its modules work in this process; and, where a Spark session is
+    After this call, ``import petastorm`` and imports of its modules work in this process and, if a Spark session is
     active, in its Python workers::
 
         import convoy
@@ -348,8 +348,8 @@ def petastorm() -> ModuleType:
         with petastorm.make_reader("file:///data/pictures") as reader:
             ...
 
-    Call it after the session is started (``materialize_dataset`` prepares the session that it is given by itself), and
-    in each process that is not Spark's, for instance at the beginning of the function of ``horovod.spark.run``.
+    Call it after the session has started (``materialize_dataset`` prepares the session that it receives), and in each
+    process that does not belong to Spark, for instance at the beginning of the function of ``horovod.spark.run``.
     """
     install()
     module = importlib.import_module("petastorm")

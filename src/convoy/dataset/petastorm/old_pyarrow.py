@@ -1,6 +1,6 @@
-"""What Petastorm uses of PyArrow below 15, as far as it uses it: the "legacy" Parquet dataset, and connections to HDFS.
+"""The parts of PyArrow below 15 that Petastorm uses: the "legacy" Parquet dataset, and connections to HDFS.
 
-The names are PyArrow's. File systems are fsspec's, or any that PyArrow has (``pyarrow.fs``).
+The names are PyArrow's. File systems are those of fsspec or PyArrow (``pyarrow.fs``).
 """
 
 import operator
@@ -35,8 +35,8 @@ class ParquetDatasetPiece:
     Args:
         path: The file.
         open_file_func: Opens it.
-        row_group: Number of the row group; None for all of the file.
-        partition_keys: (Name, index into the partition's values) of each ``name=value`` folder that it lies in.
+        row_group: Number of the row group; None for the whole file.
+        partition_keys: (Name, index into the partition's values) of each ``name=value`` folder that contains it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ParquetDatasetPiece:
             return pq.read_metadata(file)
 
     def read(self, columns: Any = None, partitions: "ParquetPartitions | None" = None) -> pa.Table:
-        """Read columns, or all, and a column for each partition."""
+        """Read some columns, or all of them, and add a column for each partition."""
         names = None if columns is None else list(columns)
         with self.open_file_func(self.path) as file:
             parquet = pq.ParquetFile(file)
@@ -77,7 +77,7 @@ class ParquetDatasetPiece:
             )
         for level, (name, index) in enumerate(self.partition_keys):
             if partitions is None:
-                raise ValueError(f"{self.path} lies in partitions; expected them")
+                raise ValueError(f"{self.path} is in partitioned folders; expected them as partitions")
             indices = np.full(table.num_rows, index, np.int32)
             values = pa.DictionaryArray.from_arrays(indices, partitions.levels[level].dictionary)
             table = table.append_column(name, values)
@@ -97,14 +97,14 @@ class PartitionSet:
         self.keys: list[str] = []
 
     def get_index(self, key: str) -> int:
-        """Return the index of a value, which is added where it is new."""
+        """Return the index of a value; add the value if it is new."""
         if key not in self.keys:
             self.keys.append(key)
         return self.keys.index(key)
 
     @cached_property
     def dictionary(self) -> pa.Array:
-        """The values: integers if all are, else text."""
+        """Return the values: as integers if all of them are, else as text."""
         try:
             return pa.array([int(key) for key in self.keys])
         except ValueError:
@@ -123,7 +123,7 @@ class ParquetPartitions:
 
     @property
     def partition_names(self) -> set[str]:
-        """Names of the levels."""
+        """Return the names of the levels."""
         return {level.name for level in self.levels}
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class ParquetPartitions:
         return self.levels[index]
 
     def get_index(self, level: int, name: str, key: str) -> int:
-        """Return the index of a value at a level; both are added where they are new."""
+        """Return the index of a value at a level; add both if they are new."""
         if level == len(self.levels):
             if name in self.partition_names:
                 raise ValueError(f"{name} is the name of the partition at another level")
@@ -144,7 +144,7 @@ class ParquetPartitions:
         """Return whether a piece with these keys may have rows that meet all conditions."""
         for column, symbol, wanted in conditions:
             if symbol not in _OPERATORS:
-                raise ValueError(f"{symbol!r} is no operator of a filter; expected one of {', '.join(_OPERATORS)}")
+                raise ValueError(f"{symbol!r} is not a filter operator; expected one of {', '.join(_OPERATORS)}")
             for level, (name, index) in enumerate(keys):
                 example = next(iter(wanted)) if symbol in ("in", "not in") else wanted
                 value = type(example)(self.levels[level].dictionary[index].as_py())
@@ -158,10 +158,10 @@ class ParquetDataset:
 
     Args:
         path_or_paths: The folder; or a file, or several.
-        filesystem: Of fsspec, or of PyArrow.
+        filesystem: A file system of fsspec or PyArrow.
         filters: Conditions on partitions, in disjunctive normal form: ``[(column, operator, value), ...]`` or a list of
             such lists.
-        validate_schema: Has no effect: Petastorm never wants it.
+        validate_schema: Has no effect: Petastorm never sets it.
         metadata_nthreads: Has no effect.
 
     Attributes:
@@ -169,8 +169,8 @@ class ParquetDataset:
         fs: The file system.
         pieces: The files.
         partitions: None for single files.
-        common_metadata: Of ``_common_metadata``, else of ``_metadata``; None where there is neither.
-        metadata: Of ``_metadata``; None where there is none.
+        common_metadata: Metadata of ``_common_metadata``, else of ``_metadata``; None if neither exists.
+        metadata: Metadata of ``_metadata``; None if it does not exist.
         metadata_path: The file ``_metadata``.
     """
 
@@ -198,7 +198,7 @@ class ParquetDataset:
         else:
             for path in paths:
                 if not self.fs.isfile(path):
-                    raise OSError(f"{path} is no file; expected a folder of Parquet files, or such files")
+                    raise OSError(f"{path} is not a file; expected a folder of Parquet files, or such files")
                 self.pieces.append(ParquetDatasetPiece(path, self.fs.open))
         self.metadata = self._read_metadata(self.metadata_path)
         self.common_metadata = self._read_metadata(self._common_metadata_path) or self.metadata
@@ -208,7 +208,7 @@ class ParquetDataset:
 
     @cached_property
     def schema(self) -> pq.ParquetSchema:
-        """The schema that the files share."""
+        """Return the schema that the files share."""
         return (self.common_metadata or self.pieces[0].get_metadata()).schema
 
     def _read_metadata(self, path: str | None) -> pq.FileMetaData | None:
@@ -227,11 +227,11 @@ class ParquetDataset:
         files = sorted(name for name in files if not _is_hidden(name))
         folders = sorted(name for name in folders if not name.startswith(("_", ".")) or "=" in name)
         if files and folders:
-            raise ValueError(f"{folder} has Parquet files and folders; expected either")
+            raise ValueError(f"{folder} has both Parquet files and folders; expected only one of them")
         for name in folders:
             column, equals, value = name.partition("=")
             if not equals:
-                raise ValueError(f"{folder}/{name} is no partition; expected folders named name=value")
+                raise ValueError(f"{folder}/{name} is not a partition; expected folders named name=value")
             index = partitions.get_index(len(keys), column, value)
             self._visit(f"{folder}/{name}", [*keys, (column, index)], partitions)
         self.pieces += [ParquetDatasetPiece(f"{folder}/{name}", self.fs.open, None, keys) for name in files]
@@ -250,22 +250,22 @@ def _is_hidden(name: str) -> bool:
 
 
 class HadoopFileSystem:
-    """Base of Petastorm's client for several name nodes, which passes these calls on to a connection."""
+    """Base class of Petastorm's client for several name nodes, which passes these calls on to a connection."""
 
     def open(self, path: str, mode: str = "rb") -> Any:
         """Open a file."""
 
     def exists(self, path: str) -> Any:
-        """Return whether there is such a path."""
+        """Return whether a path exists."""
 
     def isdir(self, path: str) -> Any:
-        """Return whether it is a folder."""
+        """Return whether a path is a folder."""
 
     def isfile(self, path: str) -> Any:
-        """Return whether it is a file."""
+        """Return whether a path is a file."""
 
     def walk(self, path: str) -> Any:
-        """Return what ``os.walk`` would."""
+        """Walk a folder like ``os.walk``."""
 
     def ls(self, path: str) -> Any:
         """List a folder."""
@@ -277,7 +277,7 @@ class HadoopFileSystem:
         """Remove a file or folder."""
 
     def mkdir(self, path: str) -> Any:
-        """Make a folder."""
+        """Create a folder."""
 
 
 def connect_to_hdfs(host: str = "default", port: int = 0, user: str | None = None) -> Any:

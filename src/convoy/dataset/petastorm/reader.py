@@ -1,8 +1,8 @@
-"""Petastorm's own reader, as the public tutorials use it: ``training.reader: petastorm``, for comparison only.
+"""Petastorm's reader, as the public tutorials use it: ``training.reader: petastorm``, for comparison only.
 
-It is not exact. Each rank reads the row groups of its shard over and over, decoded row by row, so shards of other sizes
-make some samples come more often than others; samples come in the order in which row groups are read; a row's number
-is not known, so samples are counted instead, and augmentation draws by that count.
+It is not exact. Each rank reads the row groups of its shard repeatedly, decoded row by row, so if shards differ in
+size, some samples occur more often than others. Samples arrive in the order in which row groups are read. Row numbers
+are not available, so samples are counted instead, and augmentation uses that count.
 """
 
 import warnings
@@ -28,23 +28,23 @@ def petastorm_batches(
     seed: int = 0,
     threads: int = 10,
 ) -> Iterator[Batch]:
-    """Yield batches of a rank's shard without end; take ``steps_per_epoch`` of them for an epoch.
+    """Yield batches of a rank's shard indefinitely; take ``steps_per_epoch`` of them for an epoch.
 
     Args:
         version_path: Folder of the version.
-        manifest: Of the version.
+        manifest: Manifest of the version.
         split: Name of the split.
         global_batch: Samples per step, over all ranks.
-        rank: 0 to ``world_size - 1``: the shard.
+        rank: 0 to ``world_size - 1``; it is also the number of the shard.
         world_size: Number of ranks.
-        seed: Of the order of row groups.
-        threads: Petastorm's ``workers_count``, by default its own; rows come in the order in which they are done.
+        seed: Seed of the order of row groups.
+        threads: Petastorm's ``workers_count``, by default 10 as there; rows arrive as they are decoded.
 
     Raises:
-        DatasetError: There are fewer row groups than ranks: Petastorm cannot share them.
+        DatasetError: There are fewer row groups than ranks, so Petastorm cannot shard them.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
+        warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 deprecates
         from petastorm import make_reader
         from petastorm.errors import NoDataAvailableError
 

@@ -13,7 +13,7 @@ from convoy.dataset.petastorm.compat import portable_dumps
 from convoy.images import ArraySpec
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 marks as old
+    warnings.simplefilter("ignore")  # Petastorm 0.13 imports names that pyarrow 14 deprecates
     from petastorm.codecs import CompressedImageCodec, NdarrayCodec, ScalarCodec
     from petastorm.etl.dataset_metadata import ROW_GROUPS_PER_FILE_KEY, UNISCHEMA_KEY
     from petastorm.etl.legacy import depickle_legacy_package_name_compatible
@@ -26,14 +26,14 @@ COMMON_METADATA = "_common_metadata"
 def unischema(spec: ArraySpec, storage: StorageConfig, weighted: bool = False) -> Unischema:
     """Return the Unischema of samples of this shape and type, stored by this codec.
 
-    ``image`` pixels or array; ``label`` index into the manifest's class names; ``path`` the sample's name within its
-    source; ``digest`` BLAKE2b-128 of the source's bytes, in hex; ``weight``, where
-    samples are weighted, that of the sample in the loss.
+    ``image``: pixels or array; ``label``: index into the manifest's class names; ``path``: the sample's name within its
+    source; ``digest``: BLAKE2b-128 of the source's bytes, in hex; ``weight``, if samples are weighted: the weight of
+    the sample in the loss.
     """
     if storage.codec == "raw":
         image = UnischemaField("image", np.dtype(spec.dtype).type, spec.shape, NdarrayCodec(), False)
     else:
-        # Petastorm's codec returns grey images without an axis for the channel, and reads files of any type.
+        # Petastorm's codec returns grey images without a channel axis, and reads files of any type.
         kind = "jpeg" if storage.codec == "jpeg" else "png"
         stored = spec.shape[:2] if spec.shape[2] == 1 else spec.shape
         image = UnischemaField("image", np.uint8, stored, CompressedImageCodec(kind, storage.jpeg_quality), False)
@@ -51,10 +51,10 @@ def unischema(spec: ArraySpec, storage: StorageConfig, weighted: bool = False) -
 def add_petastorm_metadata(
     folder: str, spec: ArraySpec, storage: StorageConfig, row_groups: dict[str, int], weighted: bool = False
 ) -> None:
-    """Make a Petastorm dataset of a folder of Parquet files: its schema and row-group counts in ``_common_metadata``.
+    """Write ``_common_metadata``, which makes a folder of Parquet files a Petastorm dataset: schema and row groups.
 
-    The same that ``petastorm.etl.dataset_metadata.materialize_dataset`` writes on exit, without the Spark job that
-    opens every file again: the row groups are known here.
+    It equals what ``petastorm.etl.dataset_metadata.materialize_dataset`` writes on exit, without the Spark job that
+    opens every file again: the numbers of row groups are already available here.
 
     Args:
         folder: Absolute path of the folder.
@@ -73,23 +73,23 @@ def add_petastorm_metadata(
 
 
 def read_petastorm_metadata(file: str | os.PathLike[str]) -> tuple[object, dict[str, int]]:
-    """Return the Unischema and the numbers of row groups that a ``_common_metadata`` holds.
+    """Return the Unischema and the numbers of row groups of a ``_common_metadata``.
 
-    The schema is unpickled, as by every Petastorm reader: read only what comes from a place that you trust.
+    The schema is unpickled, as by every Petastorm reader: read only files from a source that you trust.
 
     Raises:
         FileNotFoundError: There is no such file.
-        Exception: Anything, where it is damaged or holds neither.
+        Exception: Any type, if the file is damaged or holds neither.
     """
     stored = pq.read_schema(file).metadata or {}
     return depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY]), json.loads(stored[ROW_GROUPS_PER_FILE_KEY])
 
 
 def read_unischema(file: str | os.PathLike[str]) -> Unischema:
-    """Return the Unischema that a ``_common_metadata`` or ``_metadata`` holds; it is unpickled, as above.
+    """Return the Unischema of a ``_common_metadata`` or ``_metadata``; it is unpickled, as above.
 
     Raises:
-        Exception: Anything, where it is damaged or holds none.
+        Exception: Any type, if the file is damaged or holds none.
     """
     stored = pq.read_schema(file).metadata or {}
     if UNISCHEMA_KEY not in stored:

@@ -1,4 +1,4 @@
-"""Encoded files -> pixels in threads: image decoders release the interpreter lock."""
+"""Decoding of encoded files to pixels in threads: image decoders release the interpreter lock."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,15 +8,15 @@ import numpy as np
 from convoy.dataset.reading.split_files import SplitFiles, damage_named
 from convoy.images import BadImage, decode_stored
 
-_TASKS = 4  # per thread and call: few enough that starting them costs nothing, enough that all threads end together
+_TASKS = 4  # per thread and call: few enough to start at no cost, enough that all threads finish at about the same time
 
 
 class Decoder:
-    """Threads that decode.
+    """A pool of threads that decode images.
 
     Args:
         files: Where the samples come from, for messages.
-        threads: How many.
+        threads: Number of threads.
     """
 
     def __init__(self, files: SplitFiles, threads: int) -> None:
@@ -32,14 +32,14 @@ class Decoder:
             out: uint8 (n, H, W, C).
 
         Returns:
-            What to wait for; ``result()`` raises DatasetError where a sample is damaged.
+            Futures to wait for; ``result()`` raises DatasetError if a sample is damaged.
         """
         size = -(-len(values) // (_TASKS * self._threads)) or 1
         parts = [slice(at, at + size) for at in range(0, len(values), size)]
         return [self._pool.submit(self._decode, values[part], rows[part], out[part]) for part in parts]
 
     def close(self) -> None:
-        """End the threads; what they have not begun is dropped."""
+        """Stop the threads and drop the tasks that have not begun."""
         self._pool.shutdown(cancel_futures=True)
 
     def _decode(self, values: Sequence[memoryview], rows: np.ndarray, out: np.ndarray) -> None:

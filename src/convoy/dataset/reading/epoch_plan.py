@@ -1,7 +1,7 @@
-"""The plan of samples: who sees which sample when. Pure functions of (the dataset, the settings, seed, epoch, rank).
+"""The plan of samples: which rank sees which sample at which step. Pure functions of dataset, settings, seed and epoch.
 
 The order of an epoch never depends on the number of ranks: rank r takes its slice of every global batch, so one
-rank or four see the same batches, and each sample is used exactly once an epoch, the last short batch included.
+rank or four see the same batches, and each sample is used exactly once an epoch, including a short last batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What else than the order is drawn from (seed, epoch); not 0, which NumPy's seeds do not tell from nothing.
+# Further random streams of (seed, epoch), beside the order; not 0, since NumPy's seeds ignore a trailing 0.
 _REPETITIONS, _PARTNERS = 1, 2
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The order of an epoch, and what has to be in memory for which part of it.
+    """The order of an epoch, and the row groups that have to be in memory for each part of it.
 
     Attributes:
         order: int64 (samples,), row numbers: rows are counted in stored order over all files of the split.
@@ -37,16 +37,16 @@ def epoch_order(
 ) -> EpochPlan:
     """Return the order in which an epoch visits the samples.
 
-    Without windows it is a permutation of all samples. With them, row groups are permuted and cut into windows of
-    successive ones, and samples are shuffled within each window: so only a window at a time has to be in memory.
+    Without windows it is a permutation of all samples. With windows, row groups are permuted and cut into windows of
+    successive ones, and samples are shuffled within each window, so that only one window at a time has to be in memory.
 
     Args:
         group_rows: Rows of each row group, in stored order.
-        seed: Of the experiment.
+        seed: Seed of the experiment.
         epoch: Counted from 0.
-        window_rows: Rows that a window has at least, the last one of an epoch excepted; None for one window of all.
-        labels: int (rows,), to repeat samples such that all classes have as many (see ``repetitions``); None to visit
-            each once. A sample's repetitions are all in the window of its row group.
+        window_rows: Minimum rows of a window, except for the last one of an epoch; None for one window of all rows.
+        labels: int (rows,), to oversample such that all classes have equally many samples (see ``repetitions``); None
+            to visit each sample once. A sample's repetitions are all in the window of its row group.
     """
     rows = int(np.sum(group_rows))
     generator = np.random.default_rng([seed, epoch])
@@ -71,12 +71,12 @@ def stored_order(group_rows: Sequence[int] | np.ndarray, window_rows: int) -> Ep
 def repetitions(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     """Return how often each sample is visited so that every class that is present has as many as the largest.
 
-    Samples of a class of n, where the largest class has m, are visited m // n times, and m % n of them, drawn anew
-    each epoch without replacement, once more.
+    Samples of a class of n, where the largest class has m, are visited m // n times, and m % n of them, drawn
+    again each epoch without replacement, once more.
 
     Args:
         labels: int (rows,).
-        seed: Of the experiment.
+        seed: Seed of the experiment.
         epoch: Counted from 0.
 
     Returns:
@@ -94,7 +94,7 @@ def repetitions(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def balanced_samples(per_class: Sequence[int]) -> int:
-    """Number of samples of an epoch in which every class that is present has as many as the largest."""
+    """Return the samples of an epoch in which every class that is present has as many as the largest."""
     present = [count for count in per_class if count]
     return len(present) * max(present, default=0)
 
@@ -102,13 +102,13 @@ def balanced_samples(per_class: Sequence[int]) -> int:
 def mixing_partners(batch_rows: np.ndarray, seed: int, epoch: int, step: int) -> np.ndarray:
     """Return the partner of each sample of a global batch: the batch itself, shifted in a circle.
 
-    Nobody is its own partner, and each is the partner of one, but in a batch of one sample.
+    No sample is its own partner, and each is the partner of exactly one, except in a batch of one sample.
 
     Args:
         batch_rows: int64 (n,), the samples of the whole global batch, or their positions.
-        seed: Of the experiment.
+        seed: Seed of the experiment.
         epoch: Counted from 0.
-        step: Of the epoch, from 0.
+        step: Step of the epoch, from 0.
     """
     if len(batch_rows) < 2:
         return batch_rows
@@ -122,7 +122,7 @@ class RankBatch:
 
     Attributes:
         start: Position in the epoch's order of the global batch's first sample.
-        stop: Position behind its last.
+        stop: Position behind its last sample.
         own: int64 (n,), positions of the rank's samples.
         partners: int64 (n,), positions of the samples they are mixed with (see ``mixing_partners``); or None.
     """
@@ -141,14 +141,14 @@ def rank_shares(
     first_step: int = 0,
     mixing: tuple[int, int] | None = None,
 ) -> Iterator[RankBatch]:
-    """Yield what a rank takes of the steps of an epoch.
+    """Yield the part of a rank in each step of an epoch.
 
     Args:
-        samples: Of the epoch.
+        samples: Samples of the epoch.
         global_batch: Samples per step, over all ranks.
         rank: 0 to ``world_size - 1``.
         world_size: Number of ranks.
-        first_step: Where to begin; what comes after it is the same as without.
+        first_step: Step to begin with; the steps after it do not depend on it.
         mixing: (seed, epoch) to draw partners with; None for no partners.
     """
     positions = np.arange(samples)
@@ -160,12 +160,12 @@ def rank_shares(
 
 
 def steps_per_epoch(rows: int, global_batch: int) -> int:
-    """Number of global batches that hold all rows, the last possibly short."""
+    """Return the number of global batches that hold all rows; the last one may be short."""
     return -(-rows // global_batch)
 
 
 def rank_slice(batch: int, rank: int, world_size: int) -> slice:
-    """Return the part of a global batch that belongs to a rank; parts differ by at most one sample.
+    """Return the slice of a global batch that belongs to a rank; slices differ by at most one sample.
 
     Args:
         batch: Samples in the global batch (the last one of an epoch may be short).
@@ -184,7 +184,7 @@ def rank_batches(order: np.ndarray, global_batch: int, rank: int, world_size: in
 
 
 def gradient_weight(rows: int, global_batch: int, step: int, rank: int, world_size: int) -> float:
-    """Weight of a rank's mean gradient in the average over ranks, such that the average is the mean over samples.
+    """Return the weight of a rank's mean gradient with which the average over ranks is the mean over samples.
 
     With equal slices it is 1. In a short last batch of N samples, of which this rank has n, it is
     ``n * world_size / N``: the average over ranks of (weight x mean over n) is then the sum over all N, over N.
@@ -206,7 +206,7 @@ def _windows(groups: np.ndarray, group_rows: np.ndarray, window_rows: int) -> li
 
 
 def _rows_of(groups: np.ndarray, group_rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Numbers of the rows of some row groups."""
+    """Return the numbers of the rows of some row groups."""
     ends = np.cumsum(group_rows)
     return np.concatenate([np.arange(ends[group] - group_rows[group], ends[group]) for group in groups])
 

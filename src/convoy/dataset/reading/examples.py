@@ -1,4 +1,4 @@
-"""A split of a dataset -> arrays in memory."""
+"""A split of a dataset as arrays in memory."""
 
 from concurrent.futures import Future
 from contextlib import closing
@@ -38,7 +38,7 @@ def read_split(version_path: Path, manifest: Manifest, split: str, threads: int 
     """Read a split's images and labels, row group by row group; encoded images are decoded in threads.
 
     Raises:
-        DatasetError: No such split, more bytes than there is free memory, or files that do not match the manifest.
+        DatasetError: There is no such split, it is larger than the free memory, or files do not match the manifest.
     """
     rows = manifest.split(split).rows
     needed, free = rows * manifest.spec.nbytes, psutil.virtual_memory().available
@@ -77,7 +77,7 @@ class Samples:
         rows: int64 (n,), their numbers in the split.
         images: uint8 (n, H, W, C), or arrays (n, ...) of the manifest's dtype.
         labels: int32 (n,).
-        paths: Where each came from, as the source named it.
+        paths: Path of each in the source.
     """
 
     rows: np.ndarray
@@ -94,12 +94,12 @@ def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.nd
 
     Args:
         version_path: Folder of the version.
-        manifest: Of the version.
+        manifest: Manifest of the version.
         split: Name of the split.
-        rows: int (n,), each less than the split's rows; they come back in this order.
+        rows: int (n,), each less than the split's rows; the samples are returned in this order.
 
     Raises:
-        DatasetError: No such split, or files that cannot be read.
+        DatasetError: There is no such split, or files cannot be read.
     """
     rows = np.asarray(rows, np.int64)
     files = SplitFiles(version_path, manifest, split)

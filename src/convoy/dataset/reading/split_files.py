@@ -1,4 +1,4 @@
-"""The Parquet files of a split, read row group by row group; what is wrong with one is said with its name."""
+"""The Parquet files of a split, read row group by row group; errors name the damaged file."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from convoy.images import BadImage
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Where some rows of a split stand.
+    """Position of a row group in a split.
 
     Attributes:
-        path: Of the file.
-        index: Of the row group in the file.
+        path: The file.
+        index: Number of the row group in the file.
         first: Number of its first row in the split, counted in stored order over all files.
-        rows: How many it has.
+        rows: Number of its rows.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class SplitFiles:
 
     Args:
         version_path: Folder of the version.
-        manifest: Of the version.
+        manifest: Manifest of the version.
         split: Name of the split.
 
     Raises:
@@ -56,20 +56,20 @@ class SplitFiles:
 
     @property
     def rows(self) -> int:
-        """Rows of all files."""
+        """Return the number of rows of all files."""
         return self.groups[-1].first + self.groups[-1].rows if self.groups else 0
 
     @property
     def group_rows(self) -> np.ndarray:
-        """Rows of each row group, int64."""
+        """Return the rows of each row group, int64."""
         return np.array([group.rows for group in self.groups], np.int64)
 
     def path_of(self, row: int) -> Path:
-        """The file that holds a row of the split."""
+        """Return the file that holds a row of the split."""
         return self.groups[bisect_right(self.groups, row, key=lambda group: group.first) - 1].path
 
     def targets(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read labels, int32 (rows,), and weights, float32 (rows,); no weights where the dataset has none."""
+        """Read labels, int32 (rows,), and weights, float32 (rows,), or None if the dataset has no weights."""
         weighted = self._manifest.weighted
         labels = np.empty(self.rows, np.int32)
         weights = np.empty(self.rows, np.float32) if weighted else None
@@ -96,18 +96,18 @@ class SplitFiles:
             return self._open(group.path).read_row_group(group.index, columns=columns)
 
     def raw_images(self, group: RowGroup) -> np.ndarray:
-        """View the images of a row group of codec ``raw``: (rows, *shape) of the manifest's dtype."""
+        """Return a view of the images of a row group of codec ``raw``: (rows, *shape) of the manifest's dtype."""
         column = self.column(group)
         with damage_named(group.path):
             chunks = raw.view(column, self._manifest.shape, self._manifest.dtype)
             return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
 
     def encoded_images(self, group: RowGroup, within: np.ndarray | None = None) -> list[memoryview]:
-        """View the encoded images of a row group, without copying them into objects one by one, under Python's lock.
+        """Return views of the encoded images of a row group, without a copy of each under Python's lock.
 
         Args:
             group: One of ``groups``.
-            within: int64 (n,), which of its rows; None for all. Only these stay in memory.
+            within: int64 (n,), the rows of the group to return; None for all. Only these stay in memory.
         """
         column = self.column(group)
         if within is not None and len(within) < len(column):
@@ -121,7 +121,7 @@ class SplitFiles:
         return files
 
     def _open(self, path: Path) -> pq.ParquetFile:
-        # Mapped: the image column is stored as it is, so its pages need not be copied before they are parsed.
+        # Memory-mapped: the image column is stored uncompressed, so its pages are parsed without a copy.
         file = pq.ParquetFile(path, memory_map=True)
         stored = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
         if stored != self._entries[path]:
@@ -131,7 +131,7 @@ class SplitFiles:
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Turn what reading or decoding raises into a ``DatasetError`` that names the file."""
+    """Turn errors of reading or decoding into a ``DatasetError`` that names the file."""
     try:
         yield
     except (OSError, ValueError, pa.ArrowException, BadImage) as error:

@@ -1,7 +1,7 @@
-"""A split -> one rank's part of every global batch, in the plan's order, from memory or straight from the files.
+"""Reader of one rank's part of every global batch of a split, in the plan's order, from memory or from the files.
 
-Which of the two it is changes the order of an epoch (a permutation of all samples, or one within windows: see
-``plan``), so it is decided by the configuration and the size of the data alone, never by the machine.
+Memory and files give different orders of an epoch (a permutation of all samples, or one within windows: see
+``plan``), so the choice depends on the configuration and the size of the data alone, never on the machine.
 """
 
 from collections.abc import Generator, Iterator
@@ -32,14 +32,14 @@ AUTO_BYTES = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One rank's part of a global batch; n may be 0 in a short last one.
+    """One rank's part of a global batch; n may be 0 in a short last batch.
 
     Attributes:
         images: (n, *shape) of the manifest's dtype.
         labels: int32 (n,).
-        weights: float32 (n,), of each sample in the loss; None where the dataset has none.
+        weights: float32 (n,), of each sample in the loss; None if the dataset has no weights.
         rows: int64 (n,), numbers of the samples in the split.
-        partners: (n, *shape), the images to mix with; None where none were asked for.
+        partners: (n, *shape), the images to mix with; None if no partners were requested.
         partner_labels: int32 (n,).
     """
 
@@ -59,10 +59,11 @@ class ReadSettings:
         cache: ``memory`` decodes the split once and keeps it; ``none`` reads it from its files in every epoch; ``auto``
             is ``memory`` up to 4 GiB decoded (``AUTO_BYTES``), else ``none``.
         window_mb: Decoded MiB of the window that samples are shuffled within, with cache ``none``.
-        seed: Of the order, repetitions and partners.
-        class_balance: ``oversample`` repeats samples so that all classes have as many; the others change no order.
+        seed: Seed of the order, repetitions and partners.
+        class_balance: ``oversample`` repeats samples so that all classes have equally many; the other values do not
+            change the order.
         partners: Whether to give each sample another one to be mixed with.
-        threads: To decode with.
+        threads: Number of decoding threads.
     """
 
     cache: Literal["auto", "memory", "none"] = "auto"
@@ -74,16 +75,16 @@ class ReadSettings:
 
 
 def samples_per_epoch(manifest: Manifest, class_balance: str) -> int:
-    """Training samples that an epoch visits, repetitions included."""
+    """Return the training samples that an epoch visits, repetitions included."""
     entry = manifest.split("train")
     return balanced_samples(list(entry.per_class.values())) if class_balance == "oversample" else entry.rows
 
 
 class SplitReader:
-    """Reads one split; made by ``open_split``.
+    """Reader of one split; created by ``open_split``.
 
     Attributes:
-        samples: Of an epoch, repetitions included.
+        samples: Samples of an epoch, repetitions included.
         rows: Samples of the split.
         in_memory: Whether the split is held in memory.
     """
@@ -101,7 +102,7 @@ class SplitReader:
         self._arrays: np.ndarray | None = None
         self._stream: Stream | None = None
         if self.in_memory:
-            # Every rank decodes all of it, since its samples are others in every epoch: the price is paid once.
+            # Every rank decodes the whole split, once, since its samples are different ones in every epoch.
             data = read_split(version_path, manifest, split, settings.threads)
             self._arrays, self._labels, self._weights = data.images, data.labels, data.weights
         else:
@@ -118,10 +119,10 @@ class SplitReader:
             global_batch: Samples per step, over all ranks.
             rank: 0 to ``world_size - 1``.
             world_size: Number of ranks.
-            first_step: Where in the epoch to begin.
+            first_step: Step of the epoch to begin with.
 
         Raises:
-            DatasetError: A file is damaged; it is named.
+            DatasetError: A file is damaged; the message names it.
         """
         settings = self._settings
         plan = epoch_order(
@@ -141,13 +142,13 @@ class SplitReader:
         return self._serve(plan, rank_shares(self.rows, global_batch, rank, world_size))
 
     def first(self) -> Batch:
-        """Return the split's first sample, for a rank that has none in a batch (see ``tf_batches``)."""
+        """Return the split's first sample, for a rank that has no sample in a batch (see ``tf_batches``)."""
         plan = stored_order(self._files.group_rows[:1], 1)
         with closing(self._serve(plan, rank_shares(1, 1, 0, 1, 0, (0, 0) if self._settings.partners else None))) as one:
             return next(one)
 
     def close(self) -> None:
-        """End the threads and let go of the memory."""
+        """Stop the threads and free the memory."""
         if self._stream:
             self._stream.close()
         self._arrays = None
@@ -167,7 +168,7 @@ class SplitReader:
 
     def _images(self, plan: EpochPlan, shares: Iterator[RankBatch]) -> Iterator[tuple[RankBatch, Images]]:
         if self._stream:
-            planned = list(shares)  # what each window is needed for
+            planned = list(shares)  # needed to determine the samples of each window
             with closing(self._stream.images(plan, planned)) as images:
                 yield from zip(planned, images, strict=True)
             return
@@ -179,14 +180,14 @@ class SplitReader:
     def _take(self, rows: np.ndarray, buffers: Buffers) -> np.ndarray:
         assert self._arrays is not None
         out = buffers.empty((len(rows), *self._arrays.shape[1:]), self._arrays.dtype.name)
-        return self._arrays.take(rows, axis=0, out=out, mode="clip")  # others than "clip" copy twice
+        return self._arrays.take(rows, axis=0, out=out, mode="clip")  # other modes than "clip" copy twice
 
 
 def open_split(version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> SplitReader:
     """Open a split; with cache ``memory`` this reads and decodes all of it.
 
     Raises:
-        DatasetError: No such split, files that do not match the manifest, or more bytes than there is free memory where
-            the split is to be held in memory.
+        DatasetError: There is no such split, files do not match the manifest, or the split is to be held in memory and
+            is larger than the free memory.
     """
     return SplitReader(version_path, manifest, split, settings)

@@ -1,4 +1,4 @@
-"""Batches of the reader -> ``tf.data``."""
+"""Conversion of the reader's batches to ``tf.data``."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _CHUNK = 1 << 20  # bytes that cross from Python to TensorFlow at once
-_LARGE = 1 << 14  # bytes of samples of which a batch is worth a crossing of its own
+_LARGE = 1 << 14  # bytes of samples from which on a batch is passed to TensorFlow by itself
 
 
 def to_tf(
     batches: Callable[[], Iterator[Batch]], first: Batch, steps: int | None = None, prefetch: int = 4
 ) -> "tf.data.Dataset":
-    """Make a ``tf.data.Dataset`` of batches.
+    """Return a ``tf.data.Dataset`` of batches.
 
-    A crossing from Python to TensorFlow takes 100 to 200 microseconds, as long as LeNet-5 takes for several images. So
-    batches of small samples cross some at a time and are taken apart by TensorFlow.
+    A call from TensorFlow to Python takes 100 to 200 microseconds, as long as LeNet-5 takes for several images. So
+    batches of small samples are passed in groups, and TensorFlow separates them.
 
     Args:
-        batches: Gives an iterator; called whenever the dataset is iterated over.
-        first: The reader's ``first()``: what a rank gets in place of an empty batch, since TensorFlow's convolutions
-            do not take any. Its weight is 0 (see ``convoy.training.callbacks.core.GlobalMetrics``).
-        steps: Batches in all, which the dataset then knows as its length.
-        prefetch: Batches that are ready ahead of their use.
+        batches: Returns an iterator; called whenever the dataset is iterated over.
+        first: The reader's ``first()``, which replaces an empty batch, since TensorFlow's convolutions do not accept
+            empty ones. Its weight is 0 (see ``convoy.training.callbacks.core.GlobalMetrics``).
+        steps: Total number of batches, which becomes the length of the dataset.
+        prefetch: Batches to prepare ahead of their use.
 
     Returns:
         A dataset of dicts with ``images`` (n, *shape) of their own dtype, ``labels`` int32 (n,), ``rows`` int64
@@ -67,7 +67,7 @@ def to_tf(
 
 @contextmanager
 def reading_errors() -> Iterator[None]:
-    """Turn what TensorFlow makes of the reader's ``DatasetError`` back into it, around what uses the dataset."""
+    """Turn a TensorFlow error that wraps the reader's ``DatasetError`` back into it; use it around the iteration."""
     import tensorflow as tf
 
     try:
@@ -83,7 +83,7 @@ def _stacked(parts: list[np.ndarray], buffers: Buffers) -> np.ndarray:
 
 
 def _chunks(batches: Iterator[Batch]) -> Iterator[list[Batch]]:
-    """Group successive batches of one size, to about a MiB of images."""
+    """Group successive batches of equal size, up to about a MiB of images."""
     group: list[Batch] = []
     for batch in batches:
         if group and len(batch.rows) != len(group[0].rows):

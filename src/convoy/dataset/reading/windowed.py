@@ -1,7 +1,7 @@
-"""Images straight from the files of a split, window by window, in bounded memory.
+"""Images from the files of a split, window by window, in bounded memory.
 
-One thread reads the next window while this one is used. Of a window's row groups only what this rank needs is kept,
-once each: pixels with codec ``raw``, else encoded files, which are decoded a few batches ahead of their use.
+One thread reads the next window while this one is used. Of a window's row groups only the samples of this rank are
+kept, each once: pixels with codec ``raw``, else encoded files, which are decoded a few batches ahead of their use.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from convoy.dataset.reading.split_files import SplitFiles
 from convoy.dataset.storage.manifest import Manifest
 
 _NOTHING = memoryview(b"")
-_AHEAD = 2  # batches that are being decoded while one is used
+_AHEAD = 2  # batches that are being decoded while another one is used
 
 Images = tuple[np.ndarray, np.ndarray | None]
 """Images (n, *shape) of a share's own samples, and those of its partners."""
@@ -27,13 +27,13 @@ Images = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class _Window:
-    """What a rank needs of some row groups.
+    """The samples of some row groups that a rank needs.
 
     Attributes:
         end: Position in the epoch's order behind the window's last sample.
         rows: int64 (n,), numbers of the samples, ascending.
         images: (n, *shape), with codec ``raw``.
-        files: n encoded files, with others; views of what was read.
+        files: n encoded files, with other codecs; views of the data that was read.
     """
 
     end: int
@@ -42,7 +42,7 @@ class _Window:
     files: list[memoryview]
 
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of the samples are here, as indices of ``rows``, and their places."""
+        """Return the indices in ``rows`` of the samples that are in this window, and their places."""
         places = np.searchsorted(self.rows, rows)
         here = np.flatnonzero(self.rows.take(places, mode="clip") == rows) if len(self.rows) else places[:0]
         return here, places[here]
@@ -50,7 +50,7 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A batch that is being decoded: its different images, and which of them are whose."""
+    """A batch that is being decoded: its distinct images, and their assignment to samples and partners."""
 
     tasks: list[Future[None]]
     decoded: np.ndarray
@@ -66,12 +66,12 @@ class _Pending:
 
 
 class Stream:
-    """Reads the images of shares.
+    """Reader of the images of shares.
 
     Args:
-        files: Of the split.
-        manifest: Of the version.
-        threads: To decode with.
+        files: Files of the split.
+        manifest: Manifest of the version.
+        threads: Number of decoding threads.
     """
 
     def __init__(self, files: SplitFiles, manifest: Manifest, threads: int) -> None:
@@ -90,7 +90,7 @@ class Stream:
                 yield from self._decoded(self._decoder, plan.order, held)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         if self._decoder:
             self._decoder.close()
 
@@ -98,25 +98,25 @@ class Stream:
         images = self._buffers.empty((len(rows), *self._manifest.shape), self._manifest.dtype)
         if len(windows) == 1:
             places = np.searchsorted(windows[0].rows, rows)
-            return windows[0].images.take(places, axis=0, out=images, mode="clip")  # others than "clip" copy twice
+            return windows[0].images.take(places, axis=0, out=images, mode="clip")  # other modes than "clip" copy twice
         for window in windows:
             here, places = window.find(rows)
             images[here] = window.images[places]
         return images
 
     def _held(self, plan: EpochPlan, shares: list[RankBatch]) -> Generator[tuple[RankBatch, list[_Window]], None, None]:
-        """Yield each share with the windows that its global batch lies in; others are dropped, or not read yet."""
+        """Yield each share with the windows of its global batch; other windows are dropped, or not read yet."""
         held: list[_Window] = []
         with closing(self._windows(plan, shares)) as windows:
             for share in shares:
                 held = [window for window in held if window.end > share.start]
                 while (held[-1].end if held else 0) < share.stop:
-                    # No name for the window: it would keep the last one while the next is awaited.
+                    # Bind no name to the window: it would keep the last one alive while the next one is awaited.
                     held.extend(window for window in (next(windows),) if window.end > share.start)
                 yield share, held
 
     def _windows(self, plan: EpochPlan, shares: list[RankBatch]) -> Generator[_Window, None, None]:
-        """Yield the windows, what the shares need of them, in turn; a thread reads one ahead."""
+        """Yield the windows in turn, with the samples that the shares need; a thread reads one window ahead."""
         needed = [part for share in shares for part in (share.own, share.partners) if part is not None]
         positions = np.sort(np.concatenate([np.empty(0, np.int64), *needed]))
         parts = np.split(positions, np.searchsorted(positions, plan.window_ends[:-1]))
@@ -154,7 +154,7 @@ class Stream:
     def _decoded(
         self, decoder: Decoder, order: np.ndarray, held: Iterable[tuple[RankBatch, list[_Window]]]
     ) -> Iterator[Images]:
-        """Yield the images of shares from encoded files; the next batches are being decoded meanwhile."""
+        """Yield the images of shares from encoded files, while the next batches are being decoded."""
         pending: deque[_Pending] = deque()
         try:
             for share, windows in held:
@@ -171,7 +171,7 @@ class Stream:
     def _begin(self, decoder: Decoder, order: np.ndarray, share: RankBatch, windows: list[_Window]) -> _Pending:
         rows = order[share.own]
         own = partners = None
-        if share.partners is not None:  # with one rank they are the same samples: each is decoded once
+        if share.partners is not None:  # with one rank the partners are the same samples: each is decoded once
             rows, places = np.unique(np.concatenate([rows, order[share.partners]]), return_inverse=True)
             own, partners = places[: len(share.own)], places[len(share.own) :]
         values = [_NOTHING] * len(rows)

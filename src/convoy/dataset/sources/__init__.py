@@ -1,6 +1,6 @@
-"""Where images come from. A source lists samples as a DataFrame and reads one sample on a worker.
+"""Sources of images. A source lists samples as a DataFrame and reads one sample on a worker.
 
-Adding a source is one module with a frozen dataclass that implements ``Source``, and one line in ``source_of``.
+To add a source, write one module with a frozen dataclass that implements ``Source``, and add one line to ``source_of``.
 """
 
 import os
@@ -25,39 +25,39 @@ class Source(Protocol):
     """A collection of labelled images; a frozen dataclass, since it is sent to the workers."""
 
     def check(self) -> None:
-        """Raise ``SourceError`` for what is wrong and can be seen quickly, before any Spark work."""
+        """Raise ``SourceError`` for errors that can be detected quickly, before any Spark work."""
 
     def classes(self, spark: SparkSession) -> list[str]:
-        """Names of all classes, in the order of their indices.
+        """Return the names of all classes, in the order of their indices.
 
-        Folders' names are sorted as strings, as ``keras.utils.image_dataset_from_directory`` does, labels that are
-        all integers by value. Called before ``listing``: raises ``SourceError`` for rows that are wrong, and for what
-        only Spark can see.
+        Names of folders are sorted as strings, as ``keras.utils.image_dataset_from_directory`` does; labels that are
+        all integers are sorted by value. Called before ``listing``: raises ``SourceError`` for wrong rows, and for
+        errors that only Spark can detect.
         """
 
     def splits(self, spark: SparkSession) -> set[str]:
-        """The splits that the source itself gives; empty where it has none."""
+        """Return the splits that the source itself gives; empty if it has none."""
 
     def array_spec(self) -> ArraySpec | None:
-        """Shape and type of samples that are no images but arrays, to be stored as they are; None for images."""
+        """Return shape and type of samples that are arrays, which are stored unchanged; None for images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """One row per sample.
+        """Return a DataFrame with one row per sample.
 
-        ``path`` (what ``read`` takes), ``name`` (stable within the source), ``class_name``, ``split`` (``train``,
-        ``validation``, ``test``, or null where the source has none). A source that weighs its samples adds a float
-        column ``weight``, without nulls. A source whose samples are in the rows themselves adds a binary column
-        ``content``: encoded bytes, or an array as a ``.npy`` file.
+        Its columns are ``path`` (the argument of ``read``), ``name`` (stable within the source), ``class_name``,
+        ``split`` (``train``, ``validation``, ``test``, or null if the source has none). A source with sample weights
+        adds a float column ``weight``, without nulls. A source whose rows hold the samples themselves adds a binary
+        column ``content``: encoded bytes, or an array as a ``.npy`` file.
         """
 
     def read(self, path: str) -> bytes | np.ndarray:
-        """Encoded bytes, uint8 pixels (H, W) or (H, W, C), or an array. Runs on a worker; raises ``OSError``.
+        """Return encoded bytes, uint8 pixels (H, W) or (H, W, C), or an array. Runs on a worker; raises ``OSError``.
 
-        Not called where ``listing`` has a column ``content``.
+        Not called if ``listing`` has a column ``content``.
         """
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest says of the source."""
+        """Return the description of the source for the manifest."""
 
 
 _PATHS = {
@@ -71,7 +71,7 @@ _PATHS = {
 
 
 def source_of(config: SourceConfig) -> Source:
-    """Return the source that the configuration names, checked."""
+    """Return the source that the configuration names, after checking it."""
     source = _source_of(config)
     source.check()
     return source

@@ -17,10 +17,10 @@ from convoy.images import ArraySpec
 _WHOLE = (("images", "labels"), ("x", "y"))
 _OF_SPLIT = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("images_{}", "labels_{}"))
 NUMBERS = {"bool", "float16", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
-"""Types of arrays that are stored."""
+"""Supported types of arrays."""
 
 LARGEST = 1 << 30
-"""Bytes of a sample, at most: a row group, which holds whole ones, has to stay below 2 GiB."""
+"""Most bytes of a sample: a row group, which holds whole samples, has to stay below 2 GiB."""
 
 _EXPECTED = "images and labels, x and y, or x_train, y_train, x_test, y_test (or train_images, train_labels, ...)"
 
@@ -36,7 +36,7 @@ class ArraysSource(IndexedSource):
     path: str
 
     def parts(self) -> list[Part]:
-        """The pairs of images and labels that there are, checked against what is supported."""
+        """Return the pairs of images and labels, checked against what is supported."""
         stored = self._stored()
         pairs = self._pairs(stored)
         if not pairs:
@@ -52,29 +52,29 @@ class ArraysSource(IndexedSource):
             if rows[images] != rows[labels]:
                 raise SourceError(
                     f"source.path {self.path!r}: {images!r} has {rows[images]:,} samples, {labels!r} has"
-                    f" {rows[labels]:,} labels; expected as many"
+                    f" {rows[labels]:,} labels; expected equal numbers"
                 )
             parts.append(Part(images, split, rows[images]))
         self._check_alike({part.name: _spec(stored[part.name]) for part in parts})
         return parts
 
     def array_spec(self) -> ArraySpec | None:
-        """Shape and type of a sample; None for uint8 images with 1 or 3 channels."""
+        """Return shape and type of a sample; None for uint8 images with 1 or 3 channels."""
         stored = self._stored()
         return next(_spec(stored[name]) for name in self._pairs(stored))
 
     def images(self, part: str) -> np.ndarray:
-        """uint8 images (N, H, W) or (N, H, W, C), or arrays (N, ..., C) of any numbers."""
+        """Return uint8 images (N, H, W) or (N, H, W, C), or arrays (N, ..., C) of any numeric type."""
         samples = self._load(part)
         return samples[..., None] if samples.ndim == 2 else samples
 
     def labels(self, part: str) -> np.ndarray:
-        """Integers or strings (N,)."""
+        """Return integers or strings (N,)."""
         labels, _ = self._pairs(self._stored())[part]
         return self._load(labels).reshape(-1)
 
     def class_names(self) -> list[str] | None:
-        """The array ``class_names``, where there is one."""
+        """Return the array ``class_names``, or None if there is none."""
         stored = self._stored()
         if "class_names" not in stored:
             return None
@@ -88,7 +88,7 @@ class ArraysSource(IndexedSource):
         return texts(names)
 
     def describe(self) -> dict[str, Any]:
-        """Kind and absolute path."""
+        """Return kind and absolute path."""
         return {"kind": "arrays", "path": absolute(self.path)}
 
     def _place(self) -> str:
@@ -105,7 +105,7 @@ class ArraysSource(IndexedSource):
             raise OSError(f"{name}: {error}") from None
 
     def _pairs(self, stored: dict[str, StoredArray]) -> dict[str, tuple[str, str | None]]:
-        """Name of the images -> (name of their labels, split)."""
+        """Return a mapping: name of the images -> (name of their labels, split)."""
         for images, labels in _WHOLE:
             if images in stored:
                 return {images: (labels, None)}
@@ -131,7 +131,7 @@ class ArraysSource(IndexedSource):
             )
 
     def _check_alike(self, specs: dict[str, ArraySpec | None]) -> None:
-        """Images of different sizes are brought to one, arrays are not."""
+        """Raise ``SourceError`` unless the splits agree: images of different sizes are resized, arrays are not."""
         (first, expected), *others = specs.items()
         for name, spec in others:
             if spec != expected:
@@ -150,7 +150,7 @@ class ArraysSource(IndexedSource):
 
 
 def _spec(array: StoredArray) -> ArraySpec | None:
-    """Of arrays that are stored as they are; None for uint8 (N, H, W) and (N, H, W, 1 or 3), which are images."""
+    """Return the spec of arrays; None for uint8 (N, H, W) and (N, H, W, 1 or 3), which are images."""
     dtype, shape = np.dtype(array.dtype).name, array.shape
     if dtype == "uint8" and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))):
         return None

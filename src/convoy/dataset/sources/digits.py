@@ -17,7 +17,7 @@ from convoy.dataset.sources.listing import LISTING, LISTING_SCHEMA
 
 @functools.cache
 def _load() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images (1797, 8, 8) scaled from 0..16 to 0..255, and their labels (1797,)."""
+    """Return uint8 images (1797, 8, 8) scaled from 0..16 to 0..255, and their labels (1797,)."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -25,7 +25,7 @@ def _load() -> tuple[np.ndarray, np.ndarray]:
 
 
 def list_digits(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Turn rows (id) into the samples of those indices. Runs on a worker."""
+    """Convert rows (id) to the samples with those indices. Runs on a worker."""
     labels = _load()[1]
     for batch in batches:
         indices = batch.column("id").to_pylist()
@@ -43,27 +43,27 @@ class DigitsSource:
     """Real images that need no download, for the demo and the tests."""
 
     def check(self) -> None:
-        """Nothing can be missing."""
+        """Do nothing: the data is always available."""
 
     def classes(self, spark: SparkSession | None = None) -> list[str]:
-        """``"0"`` to ``"9"``."""
+        """Return ``"0"`` to ``"9"``."""
         return [str(digit) for digit in range(10)]
 
     def splits(self, spark: SparkSession | None = None) -> set[str]:
-        """None."""
+        """Return an empty set."""
         return set()
 
     def array_spec(self) -> None:
-        """None: these are images."""
+        """Return None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """All 1,797 samples."""
+        """Return all 1,797 samples."""
         return spark.range(0, 1797, numPartitions=1).mapInArrow(list_digits, LISTING)
 
     def read(self, path: str) -> np.ndarray:
-        """Pixels (8, 8) of the sample with that index."""
+        """Return the pixels (8, 8) of the sample with that index."""
         return _load()[0][int(path)]
 
     def describe(self) -> dict[str, Any]:
-        """The kind alone."""
+        """Return the kind."""
         return {"kind": "digits"}

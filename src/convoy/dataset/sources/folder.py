@@ -1,4 +1,4 @@
-"""``<path>/<class>/<image>`` or ``<path>/<split>/<class>/<image>``, recognised by itself."""
+"""``<path>/<class>/<image>`` or ``<path>/<split>/<class>/<image>``; the layout is detected."""
 
 import functools
 import os
@@ -27,7 +27,7 @@ class FolderSource:
     path: str
 
     def check(self) -> None:
-        """Raise ``SourceError`` when the folder is missing, unreadable or has no class folders."""
+        """Raise ``SourceError`` if the folder is missing, unreadable or has no class folders."""
         folder = Path(self.path)
         if not folder.exists():
             near = folder.parent
@@ -39,20 +39,20 @@ class FolderSource:
         if not folder.is_dir():
             raise SourceError(f"source.path {self.path!r} is a file; expected a folder <path>/<class>/<image>")
         if not os.access(folder, os.R_OK | os.X_OK):
-            raise SourceError(f"source.path {self.path!r} cannot be read; mend its permissions")
+            raise SourceError(f"source.path {self.path!r} cannot be read; fix its permissions")
         for name in _folders(folder):
             try:
                 name.encode()
             except UnicodeEncodeError:
-                raise SourceError(f"{self.path!r} has a folder {os.fsencode(name)!r}, no UTF-8; rename it") from None
+                raise SourceError(f"{self.path!r} has a folder {os.fsencode(name)!r}, not UTF-8; rename it") from None
         for parent in {self.path, *(os.path.dirname(where) for _, _, where in self._class_folders())}:
             _check_links(parent)
         splits = {SPLIT_ALIASES[name.lower()] for name in _folders(folder) if name.lower() in SPLIT_ALIASES}
         odd = sorted(name for name in _folders(folder) if name.lower() not in SPLIT_ALIASES)
         if "train" in splits and len(splits) > 1 and odd:
             raise SourceError(
-                f"source.path {self.path!r} has folders of splits and, beside them, {odd[0]!r}; expected splits alone"
-                " or classes alone: move the others away"
+                f"source.path {self.path!r} has folders of splits and, beside them, {odd[0]!r}; expected only splits or"
+                " only classes: move the others away"
             )
         if not self._class_folders():
             raise SourceError(
@@ -66,33 +66,33 @@ class FolderSource:
                 raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
 
     def classes(self, spark: SparkSession | None = None) -> list[str]:
-        """Names of the class folders over all splits, in sorted order."""
+        """Return the names of the class folders over all splits, in sorted order."""
         return sorted({name for _, name, _ in self._class_folders()})
 
     def splits(self, spark: SparkSession | None = None) -> set[str]:
-        """Those that the folders name."""
+        """Return the splits that have a folder."""
         return {split for split, _, _ in self._class_folders() if split}
 
     def array_spec(self) -> None:
-        """None: these are images."""
+        """Return None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """List the class folders' files on the workers; files at any depth below a class folder count."""
+        """List the class folders' files on the workers, including files at any depth below a class folder."""
         folders = self._class_folders()
         work = functools.partial(list_folders, folders=folders, root=os.path.abspath(self.path))
         tasks = min(len(folders), 4 * spark.sparkContext.defaultParallelism)
         return spark.range(0, len(folders), numPartitions=tasks).mapInArrow(work, LISTING)
 
     def read(self, path: str) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return read_local_file(path)
 
     def describe(self) -> dict[str, Any]:
-        """Kind and absolute path."""
+        """Return kind and absolute path."""
         return {"kind": "folder", "path": os.path.abspath(self.path)}
 
     def _class_folders(self) -> list[tuple[str | None, str, str]]:
-        """(split or None, class, folder) for every class folder."""
+        """Return (split or None, class, folder) for every class folder."""
         top = _folders(self.path)
         splits = {name: SPLIT_ALIASES[name.lower()] for name in top if name.lower() in SPLIT_ALIASES}
         root = os.path.abspath(self.path)
@@ -108,7 +108,7 @@ class FolderSource:
 def list_folders(
     batches: Iterable[pa.RecordBatch], folders: Sequence[tuple[str | None, str, str]], root: str
 ) -> Iterator[pa.RecordBatch]:
-    """Turn rows (id) into one row per file below the class folders of those indices. Runs on a worker."""
+    """Convert rows (id) to one row per file below the class folders with those indices. Runs on a worker."""
     beside = len(os.path.join(root, ""))
     for batch in batches:
         for split, class_name, folder in (folders[i] for i in batch.column("id").to_pylist()):
@@ -123,35 +123,35 @@ def list_folders(
 
 
 def _folders(path: str | Path) -> list[str]:
-    """Names of the folders, and of links to some, that are not hidden."""
+    """Return the names of the folders, and of links to folders, that are not hidden."""
     names = (name for name in os.listdir(path) if not name.startswith("."))
     return [name for name in names if os.path.isdir(os.path.join(path, name))]
 
 
 def _check_links(path: str) -> None:
-    """Raise ``SourceError`` where a link, which may be meant as a class or split, leads nowhere or back."""
+    """Raise ``SourceError`` for a broken or circular link, which may be meant as a class or split."""
     here = os.path.realpath(path)
     for name in os.listdir(path):
         link = os.path.join(path, name)
         if name.startswith(".") or not os.path.islink(link):
             continue
         if not os.path.exists(link):
-            raise SourceError(f"{link!r} is a link that leads nowhere ({os.readlink(link)!r}); mend or remove it")
+            raise SourceError(f"{link!r} is a broken link (to {os.readlink(link)!r}); fix or remove it")
         if f"{here}/".startswith(os.path.join(os.path.realpath(link), "")):
-            raise SourceError(f"{link!r} is a link back to {os.path.realpath(link)!r}, which holds it; remove it")
+            raise SourceError(f"{link!r} is a link back to {os.path.realpath(link)!r}, which contains it; remove it")
 
 
 def files_below(folder: str) -> Iterator[str]:
-    """Every file below the folder but hidden ones; links to folders are not followed, so no loop is possible.
+    """Yield every file below the folder except hidden ones; links to folders are not followed, so there are no loops.
 
-    A folder that cannot be listed is given as a file: it cannot be read either, and so is reported, not left out.
+    A folder that cannot be listed is yielded as a file: reading it fails, so it is reported and not left out.
     """
     unlisted: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if not name.startswith("."):
-                # A name that is no UTF-8 cannot be stored; its replacement is not found, and so is reported.
+                # A name that is not UTF-8 cannot be stored; its replacement is not found, and so is reported.
                 yield os.fsencode(os.path.join(parent, name)).decode("utf-8", "replace")
     for error in unlisted:
         yield os.fsencode(error.filename).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A folder with MNIST's own files (also Fashion-MNIST's and Kuzushiji-MNIST's), gzipped or not.
+"""A folder with the original files of MNIST (also Fashion-MNIST and Kuzushiji-MNIST), gzipped or not.
 
 The format is described at the end of http://yann.lecun.com/exdb/mnist: two zero bytes, the type of the values, the
 number of dimensions, the dimensions as big-endian 32-bit integers, then the values.
@@ -20,7 +20,7 @@ from convoy.errors import SourceError
 
 _SPLITS = {"train": "train", "t10k": "test"}
 _KINDS = {"images": 3, "labels": 1}
-"""Kind of file -> its dimensions."""
+"""Kind of file -> its number of dimensions."""
 _UINT8 = 8
 _CHUNK = 1 << 20
 
@@ -36,7 +36,7 @@ class IdxSource(IndexedSource):
     path: str
 
     def parts(self) -> list[Part]:
-        """``train`` and ``test``, from the headers."""
+        """Return ``train`` and ``test``, from the headers."""
         folder = absolute(self.path)
         if not os.path.isdir(folder):
             what = "is a file" if os.path.exists(folder) else "does not exist"
@@ -57,39 +57,39 @@ class IdxSource(IndexedSource):
             if rows["images"] != rows["labels"]:
                 raise SourceError(
                     f"{files['images']} has {rows['images']:,} images, {files['labels']} has {rows['labels']:,} labels;"
-                    " expected as many: are they of one collection?"
+                    " expected equal numbers: do they belong to one collection?"
                 )
             parts.append(Part(split, split, rows["images"]))
         return parts
 
     def check(self) -> None:
-        """Raise ``SourceError`` for missing files, and for headers at odds with each other or with the files' sizes."""
+        """Raise ``SourceError`` for missing files, and for headers that contradict each other or the files' sizes."""
         for part in self.parts():
             for kind in _KINDS:
                 _check_size(self._of_part(part.name, kind), kind)
         super().check()
 
     def images(self, part: str) -> np.ndarray:
-        """uint8 (N, H, W)."""
+        """Return uint8 (N, H, W)."""
         return _open(self._of_part(part, "images"), "images")
 
     def labels(self, part: str) -> np.ndarray:
-        """uint8 (N,)."""
+        """Return uint8 (N,)."""
         return _open(self._of_part(part, "labels"), "labels")
 
     def describe(self) -> dict[str, Any]:
-        """Kind and absolute path."""
+        """Return kind and absolute path."""
         return {"kind": "idx", "path": absolute(self.path)}
 
     def _of_part(self, part: str, kind: str) -> str:
         prefix = next(prefix for prefix, split in _SPLITS.items() if split == part)
         file = self._file(prefix, kind)
         if file is None:
-            raise FileNotFoundError(f"{_name(prefix, kind)} has gone from {self.path}")
+            raise FileNotFoundError(f"{_name(prefix, kind)} is missing from {self.path}")
         return file
 
     def _file(self, prefix: str, kind: str) -> str | None:
-        """The file of that kind, in any of its spellings."""
+        """Return the file of that kind, in any of its spellings."""
         name = _name(prefix, kind)
         dotted = name.replace("-idx", ".idx")
         paths = (
@@ -107,13 +107,13 @@ def _stream(path: str) -> IO[bytes]:
 
 
 def _header(path: str, kind: str) -> tuple[int, ...]:
-    """Dimensions that the file claims to have."""
+    """Return the dimensions that the file's header declares."""
     rank = _KINDS[kind]
     try:
         with _stream(path) as file:
             header = file.read(4 + 4 * rank)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path} cannot be read ({error}); fetch it again, or mend its permissions") from None
+        raise SourceError(f"{path} cannot be read ({error}); download it again, or fix its permissions") from None
     expected = bytes([0, 0, _UINT8, rank])
     if header[:4] != expected or len(header) < 4 + 4 * rank:
         raise SourceError(
@@ -122,12 +122,12 @@ def _header(path: str, kind: str) -> tuple[int, ...]:
         )
     shape = tuple(int.from_bytes(header[i : i + 4], "big") for i in range(4, len(header), 4))
     if not all(shape):
-        raise SourceError(f"{path} says that it holds {_shown(shape)} {kind}; expected at least one")
+        raise SourceError(f"{path} declares {_shown(shape)} {kind}; expected at least one")
     return shape
 
 
 def _check_size(path: str, kind: str) -> None:
-    """Compare what the header says with what there is; a gzipped file is read through for it, 1 MiB at a time."""
+    """Compare the header with the size of the file; a gzipped file is decompressed for it, 1 MiB at a time."""
     shape = _header(path, kind)
     expected = 4 + 4 * len(shape) + math.prod(shape)
     there = os.path.getsize(path)
@@ -138,12 +138,12 @@ def _check_size(path: str, kind: str) -> None:
                 while there <= expected and (chunk := file.read(_CHUNK)):
                     there += len(chunk)
         except (OSError, EOFError, zlib.error) as error:
-            raise SourceError(f"{path} cannot be unpacked ({error}); fetch it again") from None
+            raise SourceError(f"{path} cannot be unpacked ({error}); download it again") from None
     if there != expected:
         more = "more than " if there > expected and path.endswith(".gz") else ""
         raise SourceError(
-            f"{path} says that it holds {_shown(shape)} {kind}, {expected:,} bytes, but has {more}"
-            f"{min(there, expected) if more else there:,}; the file is damaged or its header is wrong: fetch it again"
+            f"{path} declares {_shown(shape)} {kind}, {expected:,} bytes, but has {more}"
+            f"{min(there, expected) if more else there:,}; the file is damaged or has a wrong header: download it again"
         )
 
 
@@ -158,13 +158,13 @@ def _open(path: str, kind: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _load(path: str, kind: str, changed: int, size: int) -> np.ndarray:
-    """The file's values: mapped, or unpacked to memory. It may have changed since the driver looked."""
+    """Return the file's values: mapped, or unpacked to memory. It may have changed since the driver checked it."""
     try:
         shape = _header(path, kind)
         offset = 4 + 4 * len(shape)
         if not path.endswith(".gz"):
             return np.memmap(path, np.uint8, "r", offset, shape)
-        values = np.empty(shape, np.uint8)  # pages that nothing is written to take no memory
+        values = np.empty(shape, np.uint8)  # pages that are never written take no memory
         with gzip.open(path, "rb") as file:
             file.read(offset)
             view, done = memoryview(values.reshape(-1).data), 0

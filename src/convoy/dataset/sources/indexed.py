@@ -1,4 +1,4 @@
-"""What sources have in common whose samples lie in arrays and are known by their index."""
+"""Base class of sources whose samples are in arrays and are identified by their index."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -28,9 +28,9 @@ class Part:
     """Some samples with their labels.
 
     Attributes:
-        name: What ``path`` begins with: ``<name>/<index>``.
-        split: ``train``, ``validation``, ``test``, or None where the source has no splits.
-        rows: How many there are.
+        name: First part of ``path``, which is ``<name>/<index>``.
+        split: ``train``, ``validation``, ``test``, or None if the source has no splits.
+        rows: Number of samples.
     """
 
     name: str
@@ -39,34 +39,34 @@ class Part:
 
 
 class IndexedSource(ABC):
-    """Lists and reads ``<part>/<index>``; a subclass is a frozen dataclass that finds and opens the arrays."""
+    """Source that lists and reads ``<part>/<index>``; a subclass is a frozen dataclass that opens the arrays."""
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """The parts, from the files' headers alone; raises ``SourceError`` for what is wrong with those."""
+        """Return the parts, from the files' headers alone; raises ``SourceError`` for errors in the headers."""
 
     @abstractmethod
     def images(self, part: str) -> np.ndarray:
-        """The samples of a part, opened once per process: uint8 images (N, H, W[, C]), or arrays (N, ..., C).
+        """Return the samples of a part, opened once per process: uint8 images (N, H, W[, C]), or arrays (N, ..., C).
 
         Raises ``OSError``.
         """
 
     @abstractmethod
     def labels(self, part: str) -> np.ndarray:
-        """Integer or string labels (N,) of a part; opened once per process."""
+        """Return the integer or string labels (N,) of a part, opened once per process."""
 
     def class_names(self) -> list[str] | None:
-        """Names of the classes 0, 1, ... where the source has them."""
+        """Return the names of the classes 0, 1, ..., or None if the source has no names."""
         return None
 
     def check(self) -> None:
-        """Raise ``SourceError`` for what is wrong with headers, sizes or labels."""
+        """Raise ``SourceError`` for wrong headers, sizes or labels."""
         self.parts()
         self.classes()
 
     def classes(self, spark: SparkSession | None = None) -> list[str]:
-        """The names that the source has, else its labels, sorted."""
+        """Return the class names of the source, else its labels, sorted."""
         names = self.class_names()
         found: set[str] = set()
         for part in self.parts():
@@ -80,28 +80,28 @@ class IndexedSource(ABC):
                     )
                 found.update(texts(distinct))
                 if len(found) > MAX_CLASSES:
-                    raise SourceError(f"{part.name!r} has over {MAX_CLASSES:,} different labels; are these labels?")
+                    raise SourceError(f"{part.name!r} has over {MAX_CLASSES:,} different labels; is that right?")
         for name in names or found:
             if not is_label(name):
                 raise SourceError(f"there is a class {name!r}; {LABEL_EXPECTED}")
         return names or sorted_classes(found)
 
     def splits(self, spark: SparkSession | None = None) -> set[str]:
-        """Those of the parts."""
+        """Return the splits of the parts."""
         return {part.split for part in self.parts() if part.split}
 
     def array_spec(self) -> ArraySpec | None:
-        """None: images, where a subclass does not say otherwise."""
+        """Return None, for images; subclasses with arrays override this."""
         return None
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """All samples, part after part, made on the workers from their numbers."""
+        """List all samples, part after part, generated on the workers from their numbers."""
         parts = self.parts()
         ids = spark.range(0, sum(part.rows for part in parts), numPartitions=spark.sparkContext.defaultParallelism)
         return ids.mapInArrow(functools.partial(list_indexed, source=self, parts=parts), LISTING)
 
     def read(self, path: str) -> np.ndarray:
-        """Pixels or array of ``<part>/<index>``, in this machine's order of bytes."""
+        """Return pixels or array of ``<part>/<index>``, in this machine's byte order."""
         part, index = path.rsplit("/", 1)
         sample = self.images(part)[int(index)]
         return np.array(sample, sample.dtype.newbyteorder("="))
@@ -110,7 +110,7 @@ class IndexedSource(ABC):
 def list_indexed(
     batches: Iterable[pa.RecordBatch], source: IndexedSource, parts: Sequence[Part]
 ) -> Iterator[pa.RecordBatch]:
-    """Turn rows (id) into the samples with those numbers, counted over all parts. Runs on a worker."""
+    """Convert rows (id) to the samples with those numbers, counted over all parts. Runs on a worker."""
     names = source.class_names()
     for batch in batches:
         ids = batch.column("id").to_numpy()
@@ -131,5 +131,5 @@ def list_indexed(
 
 
 def texts(labels: np.ndarray) -> list[str]:
-    """Labels as strings: ``"7"`` of a number, text as it is."""
+    """Return labels as strings: ``"7"`` for a number, text unchanged."""
     return [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels.tolist()]

@@ -1,4 +1,4 @@
-"""The columns in which every source lists its samples, and what a class may be called."""
+"""The columns of every source's listing, and the rules for class names."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ LISTING_SCHEMA = pa.schema([(name, pa.string()) for name in ("path", "name", "cl
 LISTING = ", ".join(f"{name} string" for name in LISTING_SCHEMA.names)
 
 MAX_CLASSES = 100_000
-"""More different labels than this are taken for a wrong column, before they fill the driver's memory."""
+"""A column with more different labels is taken for a wrong one, before the labels fill the driver's memory."""
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 _NOT_IN_A_NAME = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -19,19 +19,19 @@ LABEL_EXPECTED = "expected a plain name, without slashes or control characters, 
 
 
 def is_label(text: str) -> bool:
-    """True for what may be a class's name: it has to be able to stand as the name of a folder."""
+    """Return whether a text can be the name of a class: it has to be valid as the name of a folder."""
     return bool(text.strip(" .")) and not _NOT_IN_A_NAME.search(text)
 
 
 def sorted_classes(names: Iterable[str]) -> list[str]:
-    """Sort class names: by value if all are integers, so that label 10 has index 10 of 0 to 99, else as strings."""
+    """Sort class names: by value if all are integers, so that of 0 to 99 label 10 has index 10; else as strings."""
     distinct = set(names)
     numbers = all(_INTEGER.fullmatch(name) for name in distinct)
     return sorted(distinct, key=int) if numbers else sorted(distinct)
 
 
 def lookalikes(names: Iterable[str]) -> list[list[str]]:
-    """Groups of class names that a reader takes for one: they differ in case, spaces or Unicode's spelling alone."""
+    """Return groups of class names that look the same: they differ only in case, spaces or Unicode normalisation."""
     groups = defaultdict(list)
     for name in sorted(names):
         groups[unicodedata.normalize("NFKC", "".join(name.split())).casefold()].append(name)

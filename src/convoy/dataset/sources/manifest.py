@@ -43,7 +43,7 @@ class ManifestSource:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
 
     def check(self) -> None:
-        """Raise ``SourceError`` when the file is missing, is no manifest, or lacks a column."""
+        """Raise ``SourceError`` if the file is missing, is not a manifest, or lacks a column."""
         file = absolute(self.path)
         if is_url(file):
             raise SourceError(
@@ -80,7 +80,7 @@ class ManifestSource:
                 )
 
     def classes(self, spark: SparkSession) -> list[str]:
-        """The labels, sorted; raises ``SourceError`` for the first row that is wrong."""
+        """Return the labels, sorted; raises ``SourceError`` for the first wrong row."""
         with self._spark_errors():
             rows = self._rows(spark)
             if not self._is_parquet():
@@ -92,17 +92,17 @@ class ManifestSource:
         return names
 
     def splits(self, spark: SparkSession) -> set[str]:
-        """Those that the split column names; a row without one is for training."""
+        """Return the splits that the split column names; rows without a split are for training."""
         if not self._has_splits():
             return set()
         with self._spark_errors():
             return splits_of(self._rows(spark), self._what)
 
     def array_spec(self) -> None:
-        """None: these are images."""
+        """Return None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """One row per row; ``name`` is the path as it is written there."""
+        """Return one row per row of the file; ``name`` is the path as written there."""
         with self._spark_errors():
             rows = self._rows(spark)
         folder = os.path.join(os.path.dirname(absolute(self.path)), "")
@@ -116,11 +116,11 @@ class ManifestSource:
         )
 
     def read(self, path: str) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return read_file(path)
 
     def describe(self) -> dict[str, Any]:
-        """Kind and absolute path."""
+        """Return kind and absolute path."""
         return {"kind": "manifest", "path": absolute(self.path)}
 
     @property
@@ -131,7 +131,7 @@ class ManifestSource:
         return spark_errors(self._what, "is it on every node, and whole?")
 
     def _expected(self, names: list[str]) -> list[tuple[str, str]]:
-        """(field, column) of what is read: splits and weights only if they are there or were asked for by name."""
+        """Return (field, column) of the columns to read; split and weight only if they exist or are configured."""
         roles = {role: getattr(self.columns, role) for role in ("path", "label", "split", "weight")}
         optional = {"split": ColumnsConfig.split, "weight": ColumnsConfig.weight}
         return [
@@ -145,7 +145,7 @@ class ManifestSource:
 
     @property
     def _file(self) -> str:
-        """The file, as Spark reads it."""
+        """Return the path of the file for Spark."""
         return glob_escaped(f"file://{absolute(self.path)}")
 
     def _is_parquet(self) -> bool:
@@ -159,7 +159,7 @@ class ManifestSource:
             return next((row for row in csv.reader(file, strict=True) if row), [])
 
     def _rows(self, spark: SparkSession) -> DataFrame:
-        """``path``, ``class_name`` and ``split`` as written; ``weight`` and ``given_weight`` if there are weights."""
+        """Return ``path``, ``class_name``, ``split`` as written; with weights, ``weight`` and ``given_weight`` too."""
         if self._is_parquet():
             frame = spark.read.parquet(self._file)
         else:

@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` and ``.npz`` files: described from their headers, mapped where they are not compressed."""
+"""Arrays in ``.npy`` and ``.npz`` files: described by their headers, memory-mapped if they are not compressed."""
 
 import functools
 import math
@@ -23,8 +23,8 @@ class StoredArray:
 
     Attributes:
         file: The file.
-        changed: When it was changed last, in ns: an array of another state is another array.
-        member: Its member, where that is compressed, else None.
+        changed: Time of the last change, in ns: after a change it is a different array.
+        member: Its member of the archive if that is compressed, else None.
         offset: Position of the values in the file, or in the unpacked member.
         shape: Its shape.
         dtype: Its type, as NumPy writes it.
@@ -44,7 +44,7 @@ def stored_arrays(path: str) -> dict[str, StoredArray]:
     """Describe the arrays of an ``.npz`` file, or of the ``.npy`` files in a folder, by name; none is loaded.
 
     Raises:
-        SourceError: A file cannot be read, holds pickled objects, or its header is at odds with its size.
+        SourceError: A file cannot be read, holds pickled objects, or its header contradicts its size.
     """
     try:
         found = os.stat(path)
@@ -67,14 +67,14 @@ def stored_arrays(path: str) -> dict[str, StoredArray]:
 
 @functools.lru_cache(maxsize=8)
 def load(array: StoredArray) -> np.ndarray:
-    """Return the array: mapped, or read where it is compressed; once per process for each state of the file."""
+    """Return the array: mapped, or read if it is compressed; once per process for each state of the file."""
     if array.member is not None:
         with np.load(array.file, allow_pickle=False) as members:
             return members[array.member]
     return np.memmap(array.file, array.dtype, "r", array.offset, array.shape, "F" if array.fortran else "C")
 
 
-@functools.lru_cache(maxsize=64)  # a worker asks for every image
+@functools.lru_cache(maxsize=64)  # a worker calls this for every image
 def _npy(path: str, changed: int, size: int) -> StoredArray:
     with open(path, "rb") as file:
         return _described(file, path, changed, None, 0, size, path)
@@ -91,7 +91,7 @@ def _npz(path: str, changed: int, size: int) -> dict[str, StoredArray]:
             if info.compress_type == zipfile.ZIP_STORED:
                 file.seek(info.header_offset)
                 local = file.read(_ZIP_LOCAL_HEADER)
-                # The lengths of name and extra field in the local header are not always those of the directory.
+                # The lengths of name and extra field in the local header may differ from those in the directory.
                 start = (
                     info.header_offset
                     + _ZIP_LOCAL_HEADER
@@ -107,7 +107,7 @@ def _npz(path: str, changed: int, size: int) -> dict[str, StoredArray]:
 def _described(
     file: IO[bytes], path: str, changed: int, member: str | None, start: int, size: int, label: str
 ) -> StoredArray:
-    """Read the header at ``start`` and compare it with the size of what is there."""
+    """Read the header at ``start`` and compare it with the size of the data."""
     if member is None:
         file.seek(start)
     version = np.lib.format.read_magic(file)
@@ -120,7 +120,7 @@ def _described(
     expected = offset + math.prod(shape) * dtype.itemsize
     if size != expected:
         raise SourceError(
-            f"{label} says that it is {dtype} of shape {shape}, {expected:,} bytes, but has {size:,}; the file is"
+            f"{label} declares {dtype} of shape {shape}, {expected:,} bytes, but has {size:,}; the file is"
             " damaged or its header is wrong: write it again"
         )
     return StoredArray(path, changed, member, start + offset, shape, dtype.str, fortran)

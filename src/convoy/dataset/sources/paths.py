@@ -1,4 +1,4 @@
-"""Paths as Spark, manifests and tables spell them, and reading what they name."""
+"""Paths as Spark, manifests and tables write them, and functions that read the files."""
 
 import os
 import re
@@ -6,18 +6,18 @@ import stat
 from urllib.parse import unquote
 
 MAX_FILE_BYTES = 1 << 30
-"""Larger files are not read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits and 3 channels."""
+"""Largest file that is read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits, 3 channels."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def is_url(path: str) -> bool:
-    """True for ``scheme:/...`` and ``scheme://...``."""
+    """Return whether a path is ``scheme:/...`` or ``scheme://...``."""
     return _URL.match(path) is not None
 
 
 def local_path(path: str) -> str:
-    """Strip the scheme ``file:``, and return other paths and URLs as they are.
+    """Strip the scheme ``file:``, and return other paths and URLs unchanged.
 
     ``file:///a%20b`` is a URI, and percent-encoded (``image.origin`` and ``input_file_name()`` of Spark,
     ``pathlib.Path.as_uri``); ``file:/a%20b`` is how Hadoop prints a path, literally (``path`` of ``binaryFile``).
@@ -28,13 +28,13 @@ def local_path(path: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """Return a local path absolute and without scheme; URLs as they are."""
+    """Return a local path absolute and without scheme; URLs unchanged."""
     local = local_path(path)
     return local if is_url(local) else os.path.abspath(os.path.expanduser(local))
 
 
 def read_local_file(path: str) -> bytes:
-    """Read a regular file that fits into a worker's memory; what is named like an image may be anything.
+    """Read a regular file that fits into a worker's memory; a file with an image's name may be anything.
 
     Raises:
         OSError: It cannot be read, is a pipe or device (reading might never end), or is larger than any image.
@@ -43,11 +43,11 @@ def read_local_file(path: str) -> bytes:
     try:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("no regular file, but a pipe or device")
+            raise OSError("not a regular file, but a pipe or device")
         if status.st_size > MAX_FILE_BYTES:
-            raise OSError(f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read of a file")
+            raise OSError(f"{status.st_size:,} bytes, more than the maximum of {MAX_FILE_BYTES:,}")
         parts = []
-        while part := os.read(file, status.st_size + 1):  # all at once, and then nothing
+        while part := os.read(file, status.st_size + 1):  # the first read returns everything, the second nothing
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
     finally:
@@ -55,10 +55,10 @@ def read_local_file(path: str) -> bytes:
 
 
 def read_file(path: str) -> bytes:
-    """Read a local file, or what a URL names with the file system that fsspec has for its scheme.
+    """Read a local file, or a URL with the file system that fsspec provides for its scheme.
 
     Raises:
-        OSError: It cannot be read, for whatever reason.
+        OSError: It cannot be read, for any reason.
     """
     local = local_path(path)
     try:

@@ -1,4 +1,4 @@
-"""A Petastorm dataset of any origin: images or arrays, and labels, in fields of its Unischema."""
+"""A Petastorm dataset of any origin, with images or arrays, and labels, in fields of its Unischema."""
 
 import functools
 import os
@@ -27,7 +27,7 @@ class PetastormSource(TableSource):
     """A Petastorm dataset; or a folder with one for each split, as Convoy writes them.
 
     Its Parquet files are read as a table, and its codecs' values are files that Convoy decodes: images as they are,
-    arrays as ``.npy``. Petastorm is asked for the Unischema, on the driver.
+    arrays as ``.npy``. Petastorm is only used to read the Unischema, on the driver.
 
     Attributes:
         path: The folder, as a path or ``file:`` URL.
@@ -35,7 +35,7 @@ class PetastormSource(TableSource):
     """
 
     def check(self) -> None:
-        """Raise ``SourceError`` when there is no Petastorm dataset, or a field is missing or of another kind."""
+        """Raise ``SourceError`` if there is no Petastorm dataset, or a field is missing or of an unsupported kind."""
         first, *others = self._folders()
         expected = self._spec_in(first)
         for folder in others:
@@ -46,11 +46,11 @@ class PetastormSource(TableSource):
                 )
 
     def array_spec(self) -> ArraySpec | None:  # type: ignore[override]
-        """Shape and type of a sample; None for uint8 images with 1 or 3 channels."""
+        """Return shape and type of a sample; None for uint8 images with 1 or 3 channels."""
         return self._spec_in(next(iter(self._folders())))
 
     def describe(self) -> dict[str, Any]:
-        """Kind and absolute path."""
+        """Return kind and absolute path."""
         return {"kind": "petastorm", "path": self._root}
 
     @property
@@ -68,14 +68,14 @@ class PetastormSource(TableSource):
         return True
 
     def _folders(self) -> dict[str, str | None]:
-        """Folder of each Petastorm dataset -> its split, or None."""
+        """Return a mapping: folder of each Petastorm dataset -> its split, or None."""
         if is_url(self._root):
             raise SourceError(
                 f"source.path {self.path!r} is a URL; a Petastorm dataset is a folder that every node sees, e.g. on a"
                 " mounted store; its Parquet files at a URL are source.kind table, where images are encoded"
             )
         if not os.path.isdir(self._root):
-            raise SourceError(f"source.path {self.path!r} is no folder; expected one with a Petastorm dataset")
+            raise SourceError(f"source.path {self.path!r} is not a folder; expected one with a Petastorm dataset")
         if _is_petastorm(self._root):
             return {self._root: None}
         inner: dict[str, str | None] = {
@@ -85,14 +85,14 @@ class PetastormSource(TableSource):
         }
         if not inner:
             raise SourceError(
-                f"source.path {self.path!r} has no _common_metadata, so it is no Petastorm dataset; expected the folder"
-                " that materialize_dataset has written, or one with such a folder for each split (train, validation,"
-                " test); Parquet files with encoded images are source.kind table"
+                f"source.path {self.path!r} has no _common_metadata, so it is not a Petastorm dataset; expected the"
+                " folder that materialize_dataset has written, or one with such a folder for each split (train,"
+                " validation, test); Parquet files with encoded images are source.kind table"
             )
         return inner
 
     def _spec_in(self, folder: str) -> ArraySpec | None:
-        """Check the fields of a dataset; return what its samples are, as ``array_spec``."""
+        """Check the fields of a dataset, and return the spec of its samples, as ``array_spec``."""
         fields = _fields(folder, os.stat(_metadata_of(folder)).st_mtime_ns)
         image = self._field(fields, "image")
         label = self._field(fields, "label")
@@ -136,7 +136,7 @@ class PetastormSource(TableSource):
         if dtype.name not in NUMBERS:
             raise SourceError(f"{wrong} booleans, integers or floats of up to 64 bits")
         if None in shape or 0 in shape:
-            raise SourceError(f"{wrong} one shape for all arrays that are no uint8 images of 1 or 3 channels")
+            raise SourceError(f"{wrong} one shape for all arrays that are not uint8 images of 1 or 3 channels")
         spec = ArraySpec((*shape, 1) if len(shape) == 1 else shape, dtype.name)
         if spec.nbytes > LARGEST:
             raise SourceError(f"{wrong} at most 1 GiB a sample: cut the samples into smaller ones")
@@ -152,11 +152,11 @@ class PetastormSource(TableSource):
         frame = functools.reduce(lambda one, other: one.unionByName(other), frames)
         there = self._find(frame)
         if there.content is None:
-            raise SourceError(f"{self._what}: its schema has images, but its files have none; is it whole?")
+            raise SourceError(f"{self._what}: its schema has images, but its files have none; is it complete?")
         return frame, there
 
     def _frame(self, spark: SparkSession, folder: str) -> DataFrame:
-        """The files as a table; text of ``name=value`` folders stays text, also where it looks like numbers."""
+        """Return the files as a table; text of ``name=value`` folders stays text, even if it looks like numbers."""
         fields = _fields(folder, os.stat(_metadata_of(folder)).st_mtime_ns)
         files = glob_escaped(f"file://{folder}")
         frame = spark.read.parquet(files)
@@ -176,14 +176,14 @@ def _is_petastorm(folder: str) -> bool:
     return bool(_metadata_of(folder))
 
 
-@functools.lru_cache(maxsize=16)  # the schema is asked for again and again
+@functools.lru_cache(maxsize=16)  # the schema is needed many times
 def _fields(folder: str, changed: int) -> dict[str, Any]:
-    """The fields of a dataset's Unischema by name; ``changed``: when its metadata was changed last."""
+    """Return the fields of a dataset's Unischema by name; ``changed`` is the time of its metadata's last change."""
     from convoy.dataset.petastorm.schema import read_unischema
 
     try:
         return dict(read_unischema(_metadata_of(folder)).fields)
-    except Exception as error:  # a damaged pickle raises anything
+    except Exception as error:  # unpickling damaged data can raise any exception
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SourceError(
             f"{folder} cannot be read as a Petastorm dataset ({type(error).__name__}: {reason}); expected a folder that"

@@ -1,4 +1,4 @@
-"""Rows of a DataFrame as samples: labels, splits, and one look at them all. Shared by manifests and tables."""
+"""Rows of a DataFrame as samples: labels, splits, and a survey of all rows. Shared by manifests and tables."""
 
 import re
 from collections.abc import Iterator
@@ -29,25 +29,25 @@ from convoy.errors import SourceError, did_you_mean
 CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}
 """RFC 4180: quotes are doubled within quotes, a backslash is a backslash, and a quoted field may hold newlines."""
 
-_FURTHER = 8  # fields after the last column that are looked at
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also take 1d, 0x1p3 and Infinity
+_FURTHER = 8  # fields after the last column that are checked
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also accept 1d, 0x1p3 and Infinity
 
 
 def column(name: str) -> Column:
-    """The top-level column of exactly that name, dots and all."""
+    """Return the top-level column of exactly that name, which may contain dots."""
     return F.col("`" + name.replace("`", "``") + "`")
 
 
 def glob_escaped(path: str) -> str:
-    """Return a path that Spark does not take for a pattern."""
+    """Return a path with which Spark does no pattern matching."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
 def text(values: Column, kind: DataType, name: str) -> Column:
-    """Return values as strings, null where they are blank; whole numbers as ``"7"``, whatever their type.
+    """Return values as strings, null if they are blank; whole numbers as ``"7"``, whatever their type.
 
     Raises:
-        SourceError: Arrays, maps and structs are no labels.
+        SourceError: Arrays, maps and structs cannot be labels.
     """
     if isinstance(kind, ArrayType | MapType | StructType):
         raise SourceError(f"column {name!r} is of type {kind.simpleString()}; expected strings or numbers")
@@ -60,13 +60,13 @@ def text(values: Column, kind: DataType, name: str) -> Column:
 
 
 def known_split(given: Column) -> Column:
-    """Return ``train``, ``validation`` or ``test`` for any of their spellings, null for what is none."""
+    """Return ``train``, ``validation`` or ``test`` for any of their spellings, null for other values."""
     known = F.create_map(*(F.lit(part) for part in chain.from_iterable(SPLIT_ALIASES.items())))
     return known[F.lower(F.trim(given))]
 
 
 def weight(values: Column, kind: DataType, name: str) -> Column:
-    """Return weights as floats: 1 where they are null or blank, NaN where they are no numbers.
+    """Return weights as floats: 1 if they are null or blank, NaN if they are not numbers.
 
     Raises:
         SourceError: The column holds neither numbers nor text.
@@ -74,7 +74,7 @@ def weight(values: Column, kind: DataType, name: str) -> Column:
     if not isinstance(kind, NumericType | StringType):
         raise SourceError(
             f"column {name!r} (source.columns.weight) is of type {kind.simpleString()[:60]}; expected numbers of 0 or"
-            " more: name another column, or null for none"
+            " more: name another column, or null for no weights"
         )
     as_string = F.trim(values.cast("string"))
     number = values.cast("float")
@@ -85,7 +85,7 @@ def weight(values: Column, kind: DataType, name: str) -> Column:
 
 @contextmanager
 def spark_errors(what: str, hint: str) -> Iterator[None]:
-    """Turn what Spark cannot read into one line: ``<what>: <Spark's reason>; <hint>``."""
+    """Turn Spark's errors on reading into one line: ``<what>: <Spark's reason>; <hint>``."""
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
@@ -97,15 +97,15 @@ def spark_errors(what: str, hint: str) -> Iterator[None]:
 
 
 def survey(rows: DataFrame, what: str) -> list[Row]:
-    """Look at all rows once, on the workers, and return one row per (class, split).
+    """Inspect all rows once, on the workers, and return one row per (class, split).
 
     Args:
-        rows: ``path`` (or null where samples have none), ``class_name`` and ``split`` as given.
+        rows: ``path`` (or null if samples have none), ``class_name`` and ``split`` as given.
         what: The source, for messages.
 
     Raises:
-        SourceError: There are no rows, a row has no label or one that cannot be a class's name, a split that is none,
-            or no path; the message names such a row.
+        SourceError: There are no rows, or a row has no label, a label that cannot be the name of a class, an unknown
+            split, or no path; the message names such a row.
     """
     groups = rows.groupBy("class_name", "split").agg(F.min("path").alias("example"))
     found = groups.orderBy("class_name", "split").limit(MAX_CLASSES + 1).collect()
@@ -128,16 +128,16 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
 
 
 def check_fields(spark: SparkSession, path: str, names: list[str], first: str, what: str) -> None:
-    """Raise ``SourceError`` when a row of a CSV has more fields than its header, blank ones at its end apart.
+    """Raise ``SourceError`` if a row of a CSV has more fields than its header, apart from blank ones at its end.
 
-    Spark leaves them out and says nothing; the usual cause is a comma in a name without quotes, so that each of the
-    fields after it is in the wrong column.
+    Spark drops them silently. The usual cause is a comma in a name without quotes, so that each of the fields after it
+    is in the wrong column.
 
     Args:
         spark: The session.
-        path: As Spark reads it.
+        path: The path for Spark.
         names: The columns.
-        first: The one to name a row by.
+        first: The column that identifies a row in messages.
         what: The source, for messages.
     """
     fields = [f"_{number}" for number in range(len(names) + _FURTHER)]
@@ -148,18 +148,18 @@ def check_fields(spark: SparkSession, path: str, names: list[str], first: str, w
     if (row := wrong.first()) is not None:
         raise SourceError(
             f"{what}: row {row[0]!r} has more fields than the header has columns ({len(names)}), {row[1]!r} is left"
-            " over; put fields that hold commas into double quotes"
+            " over; put fields that contain commas into double quotes"
         )
 
 
 def check_paths(rows: DataFrame, what: str) -> None:
-    """Raise ``SourceError`` when a row names no file."""
+    """Raise ``SourceError`` if a row names no file."""
     if (row := rows.where(F.col("path").isNull()).select("class_name").first()) is not None:
         raise SourceError(f"{what}: a row of class {row.class_name!r} has no path; expected an image file in every row")
 
 
 def check_weights(rows: DataFrame, what: str) -> None:
-    """Raise ``SourceError`` when a weight is negative, infinite or no number.
+    """Raise ``SourceError`` if a weight is negative, infinite or not a number.
 
     Args:
         rows: ``path`` (or null), ``weight``, and ``given_weight`` as text.
@@ -175,11 +175,11 @@ def check_weights(rows: DataFrame, what: str) -> None:
 
 
 def classes_of(rows: DataFrame, what: str) -> list[str]:
-    """Class names of surveyed rows, sorted."""
+    """Return the class names of surveyed rows, sorted."""
     return sorted_classes(group.class_name for group in survey(rows, what))
 
 
 def splits_of(rows: DataFrame, what: str) -> set[str]:
-    """Splits that surveyed rows name."""
+    """Return the splits that surveyed rows name."""
     given = {group.split for group in survey(rows, what) if group.split is not None}
     return {SPLIT_ALIASES[split.strip().lower()] for split in given}

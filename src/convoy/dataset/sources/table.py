@@ -1,4 +1,4 @@
-"""Anything that Spark reads: Parquet, Delta, a catalog table, the layouts ``binaryFile`` and ``image``."""
+"""Any table that Spark reads: Parquet, Delta, a catalog table, the layouts ``binaryFile`` and ``image``."""
 
 import io
 import os
@@ -39,7 +39,7 @@ _OUTPUT_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a table has what; None where it has not."""
+    """The columns of a table by role; None for roles that it does not have."""
 
     content: Column | None
     is_struct: bool
@@ -65,10 +65,10 @@ class TableSource:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
 
     def check(self) -> None:
-        """Nothing: only Spark knows its file systems and catalogs, so ``classes`` says what is wrong."""
+        """Do nothing: only Spark can access its file systems and catalogs, so ``classes`` reports errors."""
 
     def classes(self, spark: SparkSession) -> list[str]:
-        """The labels, sorted; raises ``SourceError`` when the table or a column is missing, or a row is wrong."""
+        """Return the labels, sorted; raises ``SourceError`` if the table or a column is missing, or a row is wrong."""
         with self._spark_errors():
             frame, there = self._load(spark)
             if (self.format or "").lower() == "csv":
@@ -82,19 +82,19 @@ class TableSource:
         return names
 
     def splits(self, spark: SparkSession) -> set[str]:
-        """Those that the split column names; a row without one is for training."""
+        """Return the splits that the split column names; rows without a split are for training."""
         with self._spark_errors():
             frame, there = self._load(spark)
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
 
     def array_spec(self) -> None:
-        """None: these are images."""
+        """Return None: these are images."""
 
     def listing(self, spark: SparkSession) -> DataFrame:
-        """One row per row; with ``content`` where the images are in the table.
+        """Return one row per row of the table; with ``content`` if the images are in the table.
 
-        ``name`` is the path that the table gives, relative to ``source.path`` if below it, else made of the content's
-        hash. Rows with the same name have the same content.
+        ``name`` is the path that the table gives, relative to ``source.path`` if below it, else derived from the
+        content's hash. Rows with the same name have the same content.
         """
         with self._spark_errors():
             frame, there = self._load(spark)
@@ -103,7 +103,7 @@ class TableSource:
             if there.content is None and there.path is not None:
                 path, name = self._resolved(there.path), self._name(there.path)
                 return frame.select(path.alias("path"), name.alias("name"), *facts)
-            assert there.content is not None  # ``_find`` refuses tables with neither
+            assert there.content is not None  # ``_find`` rejects tables with neither
             hashed = there.content["data"] if there.is_struct else there.content
             unnamed = F.concat_ws("/", self._label(there), F.substring(F.sha2(hashed, 256), 1, 32))
             name = unnamed if there.path is None else F.coalesce(self._name(there.path), unnamed)
@@ -114,15 +114,15 @@ class TableSource:
                 rows = frame.select(path.alias("path"), name.alias("name"), *facts, there.content.alias("content"))
                 listing = StructType([*rows.schema.fields[:-1], StructField("content", BinaryType())])
                 return rows.mapInArrow(encode_structs, listing)
-            content = F.coalesce(there.content, F.lit(b""))  # "empty" is a reason to be quarantined, null is none
+            content = F.coalesce(there.content, F.lit(b""))  # "empty" is a reason for quarantine, null is not
             return frame.select(name.alias("path"), name.alias("name"), *facts, content.alias("content"))
 
     def read(self, path: str) -> bytes:
-        """Bytes of the file that a row without image names."""
+        """Return the bytes of the file that a row without an image names."""
         return read_file(path)
 
     def describe(self) -> dict[str, Any]:
-        """Kind, path or name, and format."""
+        """Return kind, path or name, and format."""
         if not self._is_path():
             return {"kind": "table", "path": self.path}
         return {"kind": "table", "path": absolute(self.path), "format": self.format or "parquet"}
@@ -143,7 +143,7 @@ class TableSource:
         return self.format is not None or "/" in self.path or os.path.exists(self.path)
 
     def _escaped(self) -> str:
-        """The path as Spark reads it: a pattern, unless there is a file of that name."""
+        """Return the path for Spark: a pattern, unless a file of that name exists."""
         path = os.path.expanduser(self.path)
         return glob_escaped(path) if os.path.exists(path) else path
 
@@ -156,12 +156,12 @@ class TableSource:
         reader = spark.read.format(kind).options(**(CSV_OPTIONS if kind.lower() == "csv" else {}))
         frame = reader.load(path)
         if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
-            # Folders like label=cat are columns; all others have to be asked for.
+            # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
             frame = reader.option("recursiveFileLookup", "true").load(path)
         return frame, self._find(frame)
 
     def _find(self, frame: DataFrame) -> _Columns:
-        """Find the columns; raise ``SourceError`` for one that is missing or of a type that is no image."""
+        """Find the columns; raise ``SourceError`` for a column that is missing or of a type that cannot hold images."""
         types = {part.name: part.dataType for part in frame.schema}
         default = ColumnsConfig()
         for role in ("path", "image", "label", "split", "weight"):
@@ -172,7 +172,7 @@ class TableSource:
         found = {role: text(column(name), types[name], name) for role, name in there.items() if name in types}
         image = self.columns.image
         if image not in types and image == default.image:
-            image = "image"  # what Spark's image source and Hugging Face's Parquet files call it
+            image = "image"  # the column's name in Spark's image source and in Hugging Face's Parquet files
         content, is_struct, path = None, False, found.get("path")
         if image in types:
             content, kind = column(image), types[image]
@@ -205,7 +205,7 @@ class TableSource:
         return f"{self._what} has {what}; its columns are {columns}: set source.columns{near}"
 
     def _survey_rows(self, frame: DataFrame, there: _Columns) -> DataFrame:
-        """What ``survey`` takes; no image is read for it."""
+        """Return the columns that ``survey`` needs, without reading any image."""
         path = F.lit(None).cast("string") if there.path is None else self._name(there.path)
         weights = {"weight": there.weight, "given_weight": there.given_weight}
         return frame.select(
@@ -218,7 +218,7 @@ class TableSource:
     def _label(self, there: _Columns) -> Column:
         if there.label is not None:
             return there.label
-        assert there.path is not None  # ``_find`` refuses tables with neither
+        assert there.path is not None  # ``_find`` rejects tables with neither
         folders = F.split(self._name(there.path), "/")
         return F.when(F.size(folders) > 1, F.element_at(folders, -2))
 
@@ -226,7 +226,7 @@ class TableSource:
         return F.lit(None).cast("string") if there.split is None else there.split
 
     def _name(self, path: Column) -> Column:
-        """The path without ``file:`` and without ``source.path`` before it; ``paths.local_path`` in Spark's terms."""
+        """Return the path without ``file:``, relative to ``source.path``: ``paths.local_path`` as a Spark column."""
         encoded = path.startswith("file://") & ~path.rlike("%(?![0-9A-Fa-f]{2})")
         uri = F.regexp_replace(path, "^file://(localhost)?", "")
         decoded = F.url_decode(F.regexp_replace(uri, r"\+", "%2B"))
@@ -235,14 +235,14 @@ class TableSource:
         return F.when(local.startswith(root), F.substring(local, len(root) + 1, 2**31 - 1)).otherwise(local)
 
     def _has_homonyms(self, frame: DataFrame, there: _Columns) -> bool:
-        """True if two rows have the same path (files of a folder cannot); no image is read for it."""
+        """Return whether two rows have the same path (files of a folder cannot), without reading any image."""
         if there.path is None or (self.format or "").lower() in _FILE_LAYOUTS:
             return False
         names = self._survey_rows(frame, there).where("path IS NOT NULL").groupBy("path").count()
         return names.where("count > 1").first() is not None
 
     def _resolved(self, path: Column) -> Column:
-        """Relative paths are relative to the folder that the table is in."""
+        """Return paths in which relative ones are resolved against the folder of the table."""
         if not self._is_path():
             return path
         folder = os.path.join(os.path.dirname(absolute(self.path).rstrip("/")), "")
@@ -250,7 +250,7 @@ class TableSource:
 
 
 def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Turn column ``content`` from Spark's image structs into bytes. Runs on a worker."""
+    """Convert column ``content`` from Spark's image structs to bytes. Runs on a worker."""
     for batch in batches:
         parts = dict(
             zip((f.name for f in batch.schema.field("content").type), batch.column("content").flatten(), strict=True)
@@ -268,12 +268,12 @@ def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch
 
 
 def encoded_struct(image: dict[str, pa.Scalar]) -> bytes:
-    """Pixels as a ``.npy`` file, RGB; with alpha as PNG, so that it is composed as a file's is."""
+    """Return pixels as a ``.npy`` file, RGB; with alpha as PNG, so that it is blended as that of a file."""
     height, width, mode = (image[name].as_py() for name in ("height", "width", "mode"))
     channels = _CHANNELS_OF_MODE.get(mode, 0)
     data = image["data"].as_buffer() if image["data"].is_valid else b""
     if not channels or not height or not width or len(data) != height * width * channels:
-        # What Java could not decode (WebP, CMYK, or a broken file): its own bytes, or what is wrong with them.
+        # Images that Java could not decode (WebP, CMYK, or a broken file): return the file's bytes, or nothing.
         try:
             return read_file(image["origin"].as_py() or "")
         except OSError:

@@ -1,7 +1,7 @@
 """Versions of datasets under a root: find, stage, publish.
 
 ``<root>/<name>/<version>/`` is a version; the file ``<root>/<name>/LATEST`` names the newest. A version is written
-in a hidden staging folder beside them and renamed when it is complete, so readers see it whole or not at all.
+to a hidden staging folder beside them and renamed when it is complete, so readers see either all of it or nothing.
 """
 
 import os
@@ -33,13 +33,13 @@ def _root(root: str) -> Path:
 
 
 def names(root: str) -> list[str]:
-    """Names of the datasets under the root that have at least one version."""
+    """Return the names of the datasets under the root that have at least one version."""
     base = _root(root)
     return sorted(path.name for path in base.iterdir() if versions(root, path.name)) if base.is_dir() else []
 
 
 def versions(root: str, name: str) -> list[str]:
-    """Complete versions of a dataset, oldest first."""
+    """Return the complete versions of a dataset, oldest first."""
     found = []
     for path in (_root(root) / name).glob(f"[!.]*/{MANIFEST}"):
         with suppress(FileNotFoundError):  # it is being removed
@@ -50,7 +50,7 @@ def versions(root: str, name: str) -> list[str]:
 def find(root: str, name: str, version: str) -> Path:
     """Return the absolute folder of a version.
 
-    Where ``LATEST`` names a version that was removed, ``latest`` is the newest of those left, and a line says so.
+    If ``LATEST`` names a version that was removed, ``latest`` is the newest remaining version, and a line reports it.
 
     Args:
         root: ``dataset.root``.
@@ -58,7 +58,7 @@ def find(root: str, name: str, version: str) -> Path:
         version: A version id, or ``latest``.
 
     Raises:
-        DatasetError: There is no such dataset or version; the message lists those that there are.
+        DatasetError: There is no such dataset or version; the message lists the existing ones.
     """
     available = versions(root, name)
     if not available:
@@ -69,7 +69,7 @@ def find(root: str, name: str, version: str) -> Path:
         version = _latest(_root(root) / name)
         if version not in available:
             if version:
-                say(f"the latest version of {name!r}, {version}, is gone; this is the newest left: {available[-1]}")
+                say(f"the latest version of {name!r}, {version}, was removed; using the newest left: {available[-1]}")
             version = available[-1]
     if version not in available:
         raise DatasetError(f"dataset {name!r} has no version {version!r}; it has {', '.join(available)}")
@@ -80,7 +80,7 @@ def find(root: str, name: str, version: str) -> Path:
 def staging(root: str, name: str) -> Iterator[Path]:
     """Yield a new hidden folder to write a version into; it is removed if it was not published.
 
-    What killed writers have left is removed first, and only that: see ``durable``.
+    Leftovers of killed writers are removed first, and only those: see ``durable``.
 
     Raises:
         DatasetError: The root cannot be written to, or its disk is full, now or within the block, on this machine or
@@ -97,7 +97,7 @@ def staging(root: str, name: str) -> Iterator[Path]:
         except OSError as error:
             raise DatasetError(
                 f"dataset.root {root!r} cannot be written to ({error.strerror}: {error.filename}); choose another or"
-                " mend it"
+                " fix it"
             ) from None
         for folder in left:
             remove(folder)
@@ -107,14 +107,14 @@ def staging(root: str, name: str) -> Iterator[Path]:
 
 
 def publish(staged: Path, version: str) -> Path:
-    """Make a complete staged version visible, in one step, point ``latest`` at it, and return its folder.
+    """Make a complete staged version visible atomically, point ``latest`` at it, and return its folder.
 
-    Everything is on the disk before the step, so what is visible after a crash is whole. Publications on one machine
-    wait for one another: ``latest`` is the one that was published last. If another writer has published the same
-    version meanwhile, theirs stays: it has the same content.
+    Everything is synced to the disk before this step, so a version that is visible after a crash is complete.
+    Publications on one machine wait for one another: ``latest`` is the one that was published last. If another writer
+    has published the same version meanwhile, that one is kept: it has the same content.
 
     Raises:
-        DatasetError: The staged folder is gone, or something that is no version has the version's name.
+        DatasetError: The staged folder is gone, or something other than a version has the version's name.
     """
     home, target = staged.parent, staged.parent / version
     sync_tree(staged)
@@ -124,7 +124,7 @@ def publish(staged: Path, version: str) -> Path:
         except OSError as error:
             if not (target / MANIFEST).is_file():
                 if target.exists():
-                    raise DatasetError(f"{target} has no {MANIFEST}, so it is no version; remove it") from None
+                    raise DatasetError(f"{target} has no {MANIFEST}, so it is not a version; remove it") from None
                 if isinstance(error, FileNotFoundError):
                     raise DatasetError(f"{staged} was removed while it was written; ingest again") from None
                 raise
@@ -134,7 +134,7 @@ def publish(staged: Path, version: str) -> Path:
 
 
 def set_latest(version_path: Path) -> None:
-    """Point ``latest`` at a version, in one step, and remove what killed writers have left beside it.
+    """Point ``latest`` at a version atomically, and remove leftovers of killed writers beside it.
 
     Raises:
         DatasetError: The dataset's folder cannot be written to, or its disk is full.
@@ -159,7 +159,7 @@ def _latest(home: Path) -> str:
 
 @contextmanager
 def _pointer(target: Path) -> Iterator[Callable[[], None]]:
-    """Write a pointer to the version beside ``LATEST``; yields what puts it there. So a full disk shows before it."""
+    """Write a pointer to the version beside ``LATEST``, to detect a full disk; yield a function that activates it."""
     draft = target.with_name(hidden_name(_DRAFT))
 
     def move() -> None:

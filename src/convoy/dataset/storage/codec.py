@@ -1,4 +1,4 @@
-"""How images become the values of the stored column ``image``, and back.
+"""Encoding of images to values of the stored column ``image``, and decoding.
 
 ``raw`` values are what Petastorm's ``NdarrayCodec`` stores (see ``raw``); ``png``, ``jpeg`` and ``keep`` values are
 encoded files, which its ``CompressedImageCodec`` reads.
@@ -22,9 +22,9 @@ def encode_column(
 
     Args:
         images: uint8 (N, H, W, C), prepared; or, with ``raw``, arrays (N, ...) of any numeric dtype.
-        payloads: What each was prepared from; codec ``keep`` stores it where it can.
+        payloads: What each was prepared from; codec ``keep`` stores it if possible.
         storage: Codec and quality.
-        geometry: Of the images; None for arrays.
+        geometry: Geometry of the images; None for arrays.
     """
     if storage.codec == "raw":
         return raw.encode(images)
@@ -52,8 +52,8 @@ def decode_column(
         column: As read from Parquet.
         codec: The manifest's codec.
         shape: (H, W, C) of each image, or the shape of each array.
-        threads: Decode encoded files with these; image decoders release the interpreter lock.
-        dtype: Of the values; anything but uint8 is stored as ``raw``.
+        threads: Number of threads that decode encoded files; image decoders release the interpreter lock.
+        dtype: Type of the values; types other than uint8 are stored as ``raw``.
 
     Returns:
         Arrays (n, *shape) of that dtype, together all rows in order; with ``raw`` views of the column.

@@ -1,4 +1,4 @@
-"""Datasets, versions and what changed, as text for people."""
+"""Datasets, versions and differences, as text for people."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ _CHANNELS = 8
 
 
 def describe_version(path: Path, latest: bool) -> dict[str, Any]:
-    """One line of ``list``: what a version holds, or ``problem`` where its manifest cannot be read."""
+    """Return the entry of a version for ``list``: its contents, or ``problem`` if its manifest cannot be read."""
     entry = {"dataset": path.parent.name, "version": path.name, "latest": latest}
     try:
         manifest = Manifest.load(path)
@@ -29,7 +29,7 @@ def describe_version(path: Path, latest: bool) -> dict[str, Any]:
 
 
 def version_table(entries: list[dict[str, Any]]) -> str:
-    """Lay versions out, one per line; ``*`` marks the one that ``latest`` means."""
+    """Format versions as a table, one per line; ``*`` marks the one that ``latest`` refers to."""
     header = ["dataset", "version", "", "created", "rows", "classes", "quarantined", "size"]
     rows = []
     for entry in entries:
@@ -71,7 +71,7 @@ def manifest_text(path: Path, manifest: Manifest) -> str:
 
 
 def diff_text(difference: Diff) -> str:
-    """Counts of samples, then the settings that differ."""
+    """Format counts of samples, then the settings that differ."""
     counts = [
         ["unchanged", f"{difference.unchanged:,}", ""],
         ["added", f"{difference.added:,}", ""],
@@ -100,7 +100,7 @@ def size(number: int) -> str:
 
 
 def _numbers(values: list[float], manifest: Manifest) -> str:
-    """Of each channel: pixels with two decimals, other values with four digits; the first eight."""
+    """Format the values of the first eight channels: pixels with two decimals, other values with four digits."""
     shown = [f"{value:.2f}" if manifest.image else f"{value:.4g}" for value in values[:_CHANNELS]]
     return ", ".join(shown) + (f", ... ({len(values):,} channels)" if len(values) > _CHANNELS else "")
 

@@ -1,4 +1,4 @@
-"""What changed between two versions of a dataset: samples by path and content, and settings."""
+"""Difference between two versions of a dataset: samples by path and content, and settings."""
 
 import dataclasses
 import functools
@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 
-# What the user chose, as opposed to what follows from the content.
+# Choices of the user, as opposed to consequences of the content.
 _SETTINGS = ("image", "codec", "settings", "source", "classes", "weighted", "tools", "format")
 _FACTS = ("digest", "split", "class", "weight")
 
 
 @dataclass(frozen=True)
 class Diff:
-    """What differs from one version to another; all counts are samples.
+    """Differences between two versions; all counts are samples.
 
     Attributes:
         unchanged: Same path, content, split, class and weight.
@@ -31,8 +31,8 @@ class Diff:
         changed_content: Same path, other bytes.
         changed_split: Same path, other split.
         changed_label: Same path, other class (by name).
-        changed_weight: Same path, other weight; samples without one have weight 1.
-        settings: Name -> (value in the first, value in the second), where they differ.
+        changed_weight: Same path, other weight; samples without a weight have weight 1.
+        settings: Name -> (value in the first, value in the second), for those that differ.
     """
 
     unchanged: int
@@ -81,7 +81,7 @@ def diff(first: Path, second: Path) -> Diff:
 
 
 def _samples(version_path: Path, manifest: Manifest) -> pa.Table:
-    """Path, copy (0, 1 ... where a path occurs more than once), digest, split, class and weight of every sample."""
+    """Return path, copy (0, 1 ... if a path occurs more than once), digest, split, class and weight of every sample."""
     classes = pa.array(manifest.classes, pa.string())
     columns = ["path", "digest", "label", *(["weight"] if manifest.weighted else [])]
     parts = []
@@ -101,7 +101,7 @@ def _samples(version_path: Path, manifest: Manifest) -> pa.Table:
 
 
 def _copies(samples: pa.Table) -> pa.Array:
-    """How many samples before this one have its path: int64, mostly 0; joins need keys that are unique."""
+    """Return how many samples before each have its path: int64, mostly 0; joins need unique keys."""
     copies = np.zeros(len(samples), np.int64)
     if pc.count_distinct(samples["path"]).as_py() < len(samples):
         order = pc.sort_indices(samples, [(key, "ascending") for key in ("path", *_FACTS)])
@@ -113,7 +113,7 @@ def _copies(samples: pa.Table) -> pa.Array:
 
 
 def _common(left: pa.ChunkedArray, right: pa.ChunkedArray) -> int:
-    """Size of the intersection of two multisets."""
+    """Return the size of the intersection of two multisets."""
     counts = [
         pa.table({"digest": column}).group_by("digest").aggregate([("digest", "count")]) for column in (left, right)
     ]

@@ -1,9 +1,10 @@
-"""What keeps writers of one folder apart and what they have written on the disk: locks, fsync, full disks, leftovers.
+"""Isolation of concurrent writers and durability of their files: locks, fsync, full disks, leftovers.
 
-A writer holds an ``flock`` on its own hidden folder as long as it lives: the kernel releases it however the process
-ends. Among processes of one running kernel the lock tells exactly whether a writer is alive. Another machine on a
-shared file system, or this one before a restart, is known by the boot id in the folder's name; there, and where the
-file system has no locks, a folder in which nothing has changed for ``ABANDONED_SECONDS`` is taken for left.
+A writer holds an ``flock`` on its own hidden folder as long as it lives; the kernel releases it however the process
+ends. Among processes of one running kernel the lock shows exactly whether a writer is alive. A writer on another
+machine with a shared file system, or on this machine before a restart, is recognised by the boot id in the folder's
+name. There, and if the file system has no locks, a folder in which nothing has changed for ``ABANDONED_SECONDS``
+counts as abandoned.
 """
 
 import errno
@@ -28,7 +29,7 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 def hidden_name(prefix: str) -> str:
-    """A new name that also says which running kernel its writer's locks can be asked of."""
+    """Return a new name that includes the identity of the running kernel, which holds its writer's locks."""
     return f"{prefix}{_kernel()}-{uuid.uuid4().hex[:12]}"
 
 
@@ -43,7 +44,7 @@ def _kernel() -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock for a block that takes milliseconds; yields False where the file system has no locks."""
+    """Hold a folder's lock for a block that takes milliseconds; yield False if the file system has no locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
@@ -58,7 +59,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def exclusive_dir(folder: Path) -> Iterator[None]:
-    """Make a folder, and hold its lock until the block or the process ends; hold its parent's lock while entering."""
+    """Create a folder, and hold its lock until the block or the process ends; hold its parent's lock while entering."""
     folder.mkdir()
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -70,19 +71,19 @@ def exclusive_dir(folder: Path) -> Iterator[None]:
 
 
 def collect_stale(parent: Path, folders: str, files: str, certain: bool) -> list[Path]:
-    """Take what dead writers left out of everyone's way; the caller holds the parent's lock.
+    """Move leftovers of dead writers aside; the caller holds the parent's lock.
 
-    Folders are renamed first, so that a task that outlived its driver cannot go on writing into one that is being
+    Folders are renamed first, so that a task that outlived its driver cannot continue to write into one that is being
     removed.
 
     Args:
-        parent: Where to look.
+        parent: Folder to search.
         folders: Prefix of the writers' folders, whose locks they hold while they live.
         files: Prefix of small files that exist only while their writer holds the parent's lock.
         certain: True if the parent's lock is really held.
 
     Returns:
-        Folders to hand to ``remove`` once the lock is released.
+        Folders to pass to ``remove`` once the lock is released.
     """
     for path in parent.glob(f"{files}*"):
         if (certain and _of_this_kernel(path)) or _unchanged(path):
@@ -96,7 +97,7 @@ def collect_stale(parent: Path, folders: str, files: str, certain: bool) -> list
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder whose writer is done or dead, if it is there; what cannot be removed is left for the next run."""
+    """Remove the folder of a finished or dead writer, if it exists; the next run removes what cannot be removed now."""
     aside = folder
     if not folder.name.startswith(_ASIDE):
         aside = folder.with_name(hidden_name(_ASIDE))
@@ -112,7 +113,7 @@ def _of_this_kernel(path: Path) -> bool:
 
 
 def is_stale(folder: Path) -> bool:
-    """True for a writer's folder whose writer is dead; the caller holds the lock of its parent."""
+    """Return whether the writer of a folder is dead; the caller holds the lock of the folder's parent."""
     if _of_this_kernel(folder):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -124,7 +125,7 @@ def is_stale(folder: Path) -> bool:
         except BlockingIOError:
             return False
         except OSError:
-            pass  # a file system without locks: its age decides
+            pass  # a file system without locks: the age decides
         finally:
             os.close(descriptor)
     return _unchanged(folder)
@@ -134,14 +135,14 @@ def _unchanged(path: Path) -> bool:
     try:
         newest = max(entry.lstat().st_mtime for entry in (path, *path.rglob("*")))
     except OSError:
-        return False  # it changes this very moment
+        return False  # it is being changed right now
     return time.time() - newest > ABANDONED_SECONDS
 
 
 def sync_tree(folder: Path) -> None:
-    """Bring every file and folder below, and the folder itself, to the disk.
+    """Sync a folder and all files and folders below it to the disk.
 
-    A rename may reach the disk before the content of what is renamed; after this it cannot.
+    A rename may reach the disk before the content of the renamed folder; after this call it cannot.
     """
     for at, _, names in os.walk(folder, topdown=False):
         for name in names:
@@ -150,7 +151,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring one file, or a folder's list of names, to the disk, where the file system can be told to."""
+    """Sync a file, or a folder's list of names, to the disk if the file system supports it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -163,14 +164,14 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(root: str, folder: Path) -> Iterator[None]:
-    """Turn what goes wrong with the disk while a dataset is written, here or on a Spark worker, into one line.
+    """Turn disk errors while a dataset is written, here or on a Spark worker, into one line.
 
     Args:
         root: ``dataset.root`` as given.
-        folder: What is written to.
+        folder: Folder that is written to.
 
     Raises:
-        DatasetError: The disk is full or may not be written to; the message names it and the path.
+        DatasetError: The disk is full or cannot be written to; the message names it and the path.
     """
     try:
         yield
@@ -185,13 +186,13 @@ def disk_errors(root: str, folder: Path) -> Iterator[None]:
             ) from error
         if full:
             raise DatasetError(
-                f"{_disk(folder)} is full: {folder} under dataset.root {root!r} cannot take the version ({full});"
+                f"{_disk(folder)} is full: the version does not fit into {folder} under dataset.root {root!r} ({full});"
                 " nothing was published. Free some space or choose another dataset.root"
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DatasetError(
                 f"dataset.root {root!r} cannot be written to ({error.strerror}: {error.filename}); choose another or"
-                " mend it"
+                " fix it"
             ) from error
         raise
 

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a dataset version holds. Everything that training and scoring need travels in it."""
+"""``manifest.json``: the contents of a dataset version, with everything that training and scoring need."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ class FileEntry:
 
     @property
     def rows(self) -> int:
-        """Rows in the file."""
+        """Return the number of rows in the file."""
         return sum(self.row_groups)
 
 
@@ -76,8 +76,8 @@ class Duplicates:
 
     Attributes:
         copies: Samples beyond the first with the same bytes.
-        across_splits: Different images that stand in more than one split: leakage.
-        across_classes: Different images that stand in more than one class: contradictory labels.
+        across_splits: Different images that occur in more than one split: leakage.
+        across_classes: Different images that occur in more than one class: contradictory labels.
     """
 
     copies: int
@@ -93,25 +93,25 @@ class Manifest:
         name: Name of the dataset.
         version: Version id, from the content and the settings.
         fingerprint: Hash of the content: every sample's bytes, name, class, split and weight, in any order.
-        image: Geometry of every image; None where the samples are arrays, stored as they are.
+        image: Geometry of every image; None if the samples are arrays, which are stored unchanged.
         codec: Storage codec.
         classes: Class names; a label is an index into this list.
-        pixel_mean: Mean of each channel over the training split; of images 0 to 255.
+        pixel_mean: Mean of each channel over the training split; for images 0 to 255.
         pixel_std: Standard deviation of each channel over the training split.
         class_weights: Weight of each class that balances the training split (as scikit-learn's ``balanced``).
-        splits: By name.
-        sizes: Of the images before resizing; None for arrays.
+        splits: Splits by name.
+        sizes: Sizes of the images before resizing; None for arrays.
         duplicates: Copies in the source, before ``dataset.on_leakage`` took effect.
-        settings: Of the configuration, those that shaped the content.
+        settings: The settings of the configuration that shaped the content.
         quarantined: Number of source files that could not be used.
         source: Where the images came from.
         created: UTC time, ISO 8601.
         tools: Versions of the software that wrote it.
-        shape: Of every sample, the channels last; of images, that of ``image``.
+        shape: Shape of every sample, the channels last; for images, that of ``image``.
         dtype: NumPy's name of the type of every sample's values.
-        weighted: Whether samples have a column ``weight``, of their weight in the loss.
-        profile: Brightness and sizes of the training images; None for arrays, and for versions written before there was
-            one.
+        weighted: Whether samples have a column ``weight``, with their weight in the loss.
+        profile: Brightness and sizes of the training images; None for arrays, and for versions of older Convoys that
+            did not write it.
         format: Version of this file's layout.
     """
 
@@ -146,18 +146,18 @@ class Manifest:
 
     @property
     def spec(self) -> ArraySpec:
-        """Shape and type of every sample."""
+        """Return shape and type of every sample."""
         return ArraySpec(self.shape, self.dtype)
 
     def rows(self) -> dict[str, int]:
-        """Split -> number of samples."""
+        """Return a mapping: split -> number of samples."""
         return {name: split.rows for name, split in self.splits.items()}
 
     def split(self, name: str) -> SplitEntry:
         """Return a split.
 
         Raises:
-            DatasetError: There is none of that name; the message lists those that there are.
+            DatasetError: There is no split of that name; the message lists the existing ones.
         """
         if name not in self.splits:
             raise DatasetError(
@@ -166,7 +166,7 @@ class Manifest:
         return self.splits[name]
 
     def dumps(self) -> str:
-        """As JSON text."""
+        """Return the manifest as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
@@ -181,7 +181,7 @@ class Manifest:
             values = json.loads(file.read_text())
             if values["format"] != FORMAT:
                 raise DatasetError(
-                    f"{file} has format {values['format']}, and Convoy {__version__} reads format {FORMAT}; use the"
+                    f"{file} has format {values['format']}, but Convoy {__version__} reads format {FORMAT}; use the"
                     " Convoy that wrote it, or a newer one"
                 )
             values["image"] = values["image"] and Geometry(**values["image"])

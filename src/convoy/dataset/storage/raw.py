@@ -1,8 +1,8 @@
-"""The raw codec: what Petastorm's ``NdarrayCodec`` stores, for many images at once.
+"""The raw codec: equal to what Petastorm's ``NdarrayCodec`` stores, for many images at once.
 
 ``NdarrayCodec`` stores each array as a ``.npy`` file (NumPy format 1.0). Its header has the same bytes for every
-array of one shape and dtype, so a column of images is one matrix with constant rows: written and read with no work
-per image. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+array of one shape and dtype, so a column of images is one matrix with constant rows, which is written and read without
+a step per image. https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
 import functools
@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 MAX_BYTES = 2**31
-"""A row group stays below this (see ``layout``): offsets in Arrow's binary columns have 32 bits."""
+"""A row group stays below this size (see ``layout``): offsets in Arrow's binary columns have 32 bits."""
 
 
 @functools.cache
 def header(shape: tuple[int, ...], dtype: str = "uint8") -> bytes:
-    """The ``.npy`` header of a row-major array of this shape and dtype."""
+    """Return the ``.npy`` header of a row-major array of this shape and dtype."""
     buffer = io.BytesIO()
     described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, described)
@@ -41,19 +41,19 @@ def encode(images: np.ndarray) -> pa.Array:
     rows[:, len(prefix) :] = values
     offsets = np.arange(len(images) + 1, dtype=np.int64) * rows.shape[1]
     if offsets[-1] >= MAX_BYTES:
-        raise ValueError(f"a row group of {offsets[-1]:,} bytes is past Arrow's 2 GiB limit for a binary column")
+        raise ValueError(f"a row group of {offsets[-1]:,} bytes exceeds Arrow's limit of 2 GiB for a binary column")
     return pa.Array.from_buffers(
         pa.binary(), len(images), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(rows)]
     )
 
 
 def view(column: pa.ChunkedArray, shape: tuple[int, ...], dtype: str = "uint8") -> list[np.ndarray]:
-    """View an encoded column as samples, without copying.
+    """Return an encoded column as samples, without copying.
 
     Args:
-        column: What ``encode`` made, as read back from Parquet.
-        shape: Of each sample.
-        dtype: Of its values.
+        column: Result of ``encode``, as read back from Parquet.
+        shape: Shape of each sample.
+        dtype: Type of its values.
 
     Returns:
         One array (n, *shape) per chunk; together all rows in order.

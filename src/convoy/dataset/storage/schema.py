@@ -11,4 +11,4 @@ ARROW_SCHEMA = pa.schema(
     ]
 )
 WEIGHTED_SCHEMA = ARROW_SCHEMA.append(pa.field("weight", pa.float32(), nullable=False))
-"""Of datasets whose source gives weights."""
+"""Columns of datasets whose source gives weights."""

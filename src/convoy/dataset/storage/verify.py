@@ -1,4 +1,4 @@
-"""Is a version what its manifest says? Every byte is read again."""
+"""Check of a version against its manifest. Every byte is read again."""
 
 import hashlib
 from collections import Counter
@@ -19,15 +19,15 @@ _PICTURES = "pictures"
 def verify(version_path: Path) -> list[str]:
     """Check a version against its manifest.
 
-    Every file is there, with its size, SHA-256 and row groups, and no other; every split opens as a Petastorm dataset
-    with these columns; labels, counts per class, splits and quarantine add up. Opening Petastorm's metadata unpickles
-    it, as every Petastorm reader does: verify only what comes from a place that you trust.
+    Every file exists, with its size, SHA-256 and row groups, and no other file; every split opens as a Petastorm
+    dataset with these columns; labels, counts per class, splits and quarantine add up. Opening Petastorm's metadata
+    unpickles it, as every Petastorm reader does: verify only versions from a source that you trust.
 
     Args:
         version_path: Folder of the version.
 
     Returns:
-        The problems, one line each, with paths relative to the folder; empty if all is well.
+        The problems, one line each, with paths relative to the folder; empty if there are none.
     """
     try:
         manifest = Manifest.load(version_path)
@@ -35,7 +35,7 @@ def verify(version_path: Path) -> list[str]:
         return [str(error)]
     problems = []
     if manifest.version != version_path.name:
-        problems.append(f"{MANIFEST} is of version {manifest.version}, the folder is named {version_path.name}")
+        problems.append(f"{MANIFEST} is of version {manifest.version}, but the folder is named {version_path.name}")
     for name, split in manifest.splits.items():
         problems += _check_split(version_path, name, split, manifest)
     problems += _check_quarantine(version_path, manifest.quarantined)
@@ -44,7 +44,7 @@ def verify(version_path: Path) -> list[str]:
 
 
 def is_whole(version_path: Path) -> bool:
-    """Look quickly whether a version can be used: its manifest opens, and every file is there with its size."""
+    """Check quickly whether a version is usable: its manifest opens, and every file exists with its size."""
     try:
         manifest = Manifest.load(version_path)
     except DatasetError:
@@ -91,7 +91,7 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Man
 
 
 def _check_file(path: Path, entry: FileEntry) -> str | None:
-    """Size first: it tells most damage without reading."""
+    """Compare size and checksum; size first, since it reveals most damage without reading the file."""
     try:
         if (size := path.stat().st_size) != entry.bytes:
             return f"{size:,} bytes, the manifest says {entry.bytes:,}"
@@ -108,7 +108,7 @@ def _check_footer(path: Path, entry: FileEntry) -> str | None:
     try:
         footer = pq.ParquetFile(path).metadata
     except (OSError, ValueError) as error:
-        return f"is no Parquet file ({error})"
+        return f"is not a Parquet file ({error})"
     groups = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
     return None if groups == entry.row_groups else f"row groups of {groups} rows, the manifest says {entry.row_groups}"
 
@@ -119,7 +119,7 @@ def _check_quarantine(version_path: Path, quarantined: int) -> Iterator[str]:
         try:
             rows += pq.ParquetFile(path).metadata.num_rows
         except (OSError, ValueError) as error:
-            yield f"{_QUARANTINE}/{path.name}: is no Parquet file ({error})"
+            yield f"{_QUARANTINE}/{path.name}: is not a Parquet file ({error})"
             return
     if rows != quarantined:
         yield f"{_QUARANTINE}: lists {rows:,} files, the manifest says {quarantined:,}"

@@ -1,4 +1,4 @@
-"""Write scored rows to a folder so that readers see the old result or the new one, whole."""
+"""Write scored rows to a folder so that readers see either the complete old result or the complete new one."""
 
 import os
 from collections import Counter
@@ -17,11 +17,11 @@ from convoy.inference.sinks import publish
 from convoy.inference.stream_offset import StreamOffset
 
 OURS = frozenset({"prediction", "prediction_index", "probability", "error", "model_version"})
-"""Columns that every result has."""
+"""Columns of every result."""
 
 
 class Added(NamedTuple):
-    """What was written: how many rows, how many of them with an error, and the names of their files."""
+    """The written rows: their number, the number of rows with an error, and the names of their files."""
 
     rows: int
     errors: int
@@ -32,13 +32,13 @@ def output_folder(given: str) -> Path:
     """Return ``scoring.output`` as an absolute path.
 
     Raises:
-        ConfigError: It holds something that is not an earlier result of this job.
+        ConfigError: It holds something other than an earlier result of this job.
     """
     path = Path(given).expanduser().absolute()
-    path = path.resolve() if path.is_symlink() else path  # the link stays, what it leads to is replaced
+    path = path.resolve() if path.is_symlink() else path  # the link is kept, its target is replaced
     publish.recover(path)
     if path.is_mount():
-        raise ConfigError(f"scoring.output {given!r} is where a disk is mounted; choose a folder below it")
+        raise ConfigError(f"scoring.output {given!r} is a mount point; choose a folder below it")
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not _is_earlier_result(path)):
         raise ConfigError(f"scoring.output {given!r} holds other files; choose another, or remove them")
     return path
@@ -55,14 +55,14 @@ def _is_earlier_result(folder: Path) -> bool:
 
 
 def read_scores(spark: SparkSession, target: Path) -> DataFrame | None:
-    """The rows of an earlier result; None where there is none."""
+    """Return the rows of an earlier result, or None if there is none."""
     if not target.is_dir() or next(_parts(target), None) is None:
         return None
     return spark.read.parquet(glob_escaped(_url(target)))
 
 
 def read_files(spark: SparkSession, target: Path, files: Iterable[str], schema: StructType) -> DataFrame:
-    """The rows of some files of a result."""
+    """Return the rows of some files of a result."""
     paths = [glob_escaped(_url(target / name)) for name in sorted(files)]
     return spark.read.schema(schema).parquet(*paths) if paths else spark.createDataFrame([], schema)
 
@@ -77,19 +77,19 @@ def write_parquet(
     expected: frozenset[str] | None = None,
     position: StreamOffset | None = None,
 ) -> Added:
-    """Write Parquet files to a folder, which readers see at once when the last one is complete.
+    """Write Parquet files to a folder; they become visible together when the last one is complete.
 
     Args:
         scored: The rows.
         target: The folder.
-        max_error_fraction: With a larger share of rows with an error the folder stays as it is.
-        add: The files that are there stay as well; otherwise they are replaced.
+        max_error_fraction: With a larger share of rows with an error the folder is not changed.
+        add: Keep the existing files as well; otherwise they are replaced.
         earlier: (rows, rows with an error) that count with the new ones for that share.
-        expected: The names of the files that are there, if it matters that nobody else has changed them.
-        position: Of a stream, kept with the rows.
+        expected: The names of the existing files, to detect changes by another job.
+        position: Offset of a stream, stored with the rows.
 
     Raises:
-        SourceError: Too many rows have an error, the message has the most frequent one; or somebody else has changed
+        SourceError: Too many rows have an error, the message has the most frequent one; or another job has changed
             the files.
     """
     with publish.draft(target) as new:
@@ -111,7 +111,7 @@ def write_parquet(
 def check_errors(
     rows: int, errors: int, earlier: tuple[int, int], max_error_fraction: float, commonest: Callable[[], str]
 ) -> None:
-    """Raise ``SourceError`` where some new rows have an error, and too many do, those scored earlier counted in."""
+    """Raise ``SourceError`` if some new rows have an error, and too many of all rows, including earlier ones, do."""
     all_rows, all_errors = rows + earlier[0], errors + earlier[1]
     if errors and all_errors > max_error_fraction * all_rows:
         raise SourceError(
@@ -141,5 +141,5 @@ def _parts(folder: Path) -> Iterator[Path]:
 
 
 def _url(path: Path) -> str:
-    """As Spark wants it: not percent-encoded, since Hadoop takes names as they are."""
+    """Return the URL of a path for Spark: not percent-encoded, since Hadoop takes names literally."""
     return f"file://{path}"

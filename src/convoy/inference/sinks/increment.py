@@ -1,4 +1,4 @@
-"""What is there already: columns that have to fit, and rows that one model version has scored."""
+"""Comparison with an existing result: columns that have to match, and rows that one model version has scored."""
 
 from collections.abc import Sequence
 
@@ -35,10 +35,10 @@ def check_columns(scored: DataFrame, earlier: DataFrame, given: str) -> None:
 
 
 def check_key(columns: Sequence[str], key: str, whose: str) -> None:
-    """Raise ``ConfigError`` where the column is missing that tells rows apart."""
+    """Raise ``ConfigError`` if the column that identifies rows is missing."""
     if key not in columns:
         raise ConfigError(
-            f"scoring.mode incremental tells rows apart by the column {key!r} (scoring.key), which {whose} does not"
+            f"scoring.mode incremental identifies rows by the column {key!r} (scoring.key), which {whose} does not"
             f" have; name one of {', '.join(columns)} as scoring.key, keep it in scoring.columns, or use scoring.mode"
             " append"
         )
@@ -47,11 +47,11 @@ def check_key(columns: Sequence[str], key: str, whose: str) -> None:
 def without(rows: DataFrame, earlier: DataFrame, key: str, version: str) -> DataFrame:
     """Leave out the rows whose key a model version has scored, with or without an error.
 
-    Null is a key like any other: rows would be scored in every run else.
+    Null is a key like any other: otherwise such rows would be scored in every run.
 
     Args:
-        rows: Of the input.
-        earlier: Of the result.
+        rows: Rows of the input.
+        earlier: Rows of the result.
         key: The column's name, in both.
         version: The model's URI, as in ``model_version``.
 
@@ -65,6 +65,6 @@ def without(rows: DataFrame, earlier: DataFrame, key: str, version: str) -> Data
 
 
 def counted(scored: DataFrame) -> tuple[int, int]:
-    """(rows, rows with an error)."""
+    """Return (rows, rows with an error)."""
     [found] = scored.agg(F.count("*").alias("rows"), F.count("error").alias("errors")).collect()
     return found["rows"], found["errors"]

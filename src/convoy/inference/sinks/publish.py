@@ -1,10 +1,10 @@
-"""A folder of files that is replaced in one step: readers see the old one or the new one, whatever is killed when.
+"""Atomic replacement of a folder: readers see the old one or the new one, whenever a writer is killed.
 
-The new folder is written beside the target, under a hidden name. To add to what there is, the files of the target are
-linked into it, which copies nothing. Then the two folders exchange their names, which Linux does in one step; a reader
-that has listed the old one finds its files under the same names in the new. Where the file system cannot do that there
-are two renames, and for the moment between them no target; the next writer finishes what one did not that was killed
-there.
+The new folder is written beside the target, under a hidden name. To add to an existing result, the files of the target
+are hard-linked into it, which copies nothing. Then the two folders exchange their names, which Linux does atomically; a
+reader that has listed the old one finds its files under the same names in the new one. On a file system without this
+operation there are two renames, and no target for the moment between them; if a writer is killed there, the next one
+completes the second rename.
 """
 
 import ctypes
@@ -19,24 +19,24 @@ from pathlib import Path
 
 from convoy.dataset.storage import durable
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # constants of renameat2(2)
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NEW, _OLD = "new", "old"
-_GRACE_SECONDS = 0.2  # for readers that have opened the old folder, but have not read its list of names yet
+_GRACE_SECONDS = 0.2  # for readers that have opened the old folder, but have not listed it yet
 
 
 @contextmanager
 def draft(target: Path) -> Iterator[Path]:
-    """Give a place to write what is to be published, and remove what is left of it at the end.
+    """Yield a path to write to before publishing, and remove what remains of it at the end.
 
-    What killed writers of the same target left is finished or removed first.
+    Leftovers of killed writers of the same target are finished or removed first.
 
     Args:
         target: The folder to be replaced.
 
     Yields:
-        A path beside the target, where nothing is yet.
+        A path beside the target that does not exist yet.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.with_name(durable.hidden_name(_prefix(target)))
@@ -52,23 +52,23 @@ def draft(target: Path) -> Iterator[Path]:
 
 
 def recover(target: Path) -> None:
-    """Finish the work of a writer that was killed between two renames, if there was one."""
+    """Complete the second rename of a writer that was killed between two renames, if there was one."""
     if not target.exists() and target.parent.is_dir():
         with durable.locked(target.parent):
             _finish(target)
 
 
 def publish(new: Path, target: Path, *, keep: bool, expected: frozenset[str] | None = None) -> bool:
-    """Put a folder into the target's place, in one step.
+    """Replace the target with a folder, atomically.
 
     Args:
-        new: What ``draft`` gave, complete.
-        target: What is replaced, if it is there.
-        keep: The target's files stay, beside those of ``new``; of two that have the same name, that of ``new``.
-        expected: The names of the target's files, if it matters that nobody else has changed them.
+        new: Path from ``draft``, complete.
+        target: Folder to replace; it may not exist.
+        keep: Keep the target's files beside those of ``new``; of two with the same name, that of ``new``.
+        expected: The names of the target's files, to detect changes by another job.
 
     Returns:
-        False, and nothing is done, if somebody has.
+        False, and nothing is changed, if another job has changed the target.
     """
     durable.sync_tree(new)
     with durable.locked(target.parent):
@@ -84,7 +84,7 @@ def publish(new: Path, target: Path, *, keep: bool, expected: frozenset[str] | N
 
 
 def names(target: Path) -> frozenset[str]:
-    """The names of a folder's files; none if it is not there."""
+    """Return the names of a folder's files; empty if the folder does not exist."""
     return frozenset(os.listdir(target)) if target.is_dir() else frozenset()
 
 
@@ -102,7 +102,7 @@ def _replace(new: Path, target: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Let two folders exchange their names; False where that cannot be done in one step."""
+    """Exchange the names of two folders; return False if the file system cannot do that atomically."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
@@ -128,11 +128,11 @@ def _link_files(source: Path, into: Path) -> None:
 
 
 def _finish(target: Path) -> None:
-    """The second of two renames. The caller holds the parent's lock, so whoever should have done it is dead."""
+    """Complete the second of two renames. The caller holds the parent's lock, so the other writer is dead."""
     if target.exists():
         return
     for folder in _drafts(target):
-        # Only between the renames there are both.
+        # Both exist only between the renames.
         if (folder / _OLD).is_dir() and (folder / _NEW).is_dir():
             os.rename(folder / _NEW, target)
             return

@@ -1,8 +1,8 @@
-"""Score new files of a folder with Structured Streaming, each once.
+"""Score new files of a folder with Structured Streaming, each exactly once.
 
-Spark's checkpoint knows which files make up which batch, before the batch is worked on. A batch's rows and its number
-become visible in the output in one step (``position``); after a kill Spark gives the last batch again, with the same
-files, and it is left out if its number is there.
+Spark's checkpoint records which files belong to which batch, before the batch is processed. A batch's rows and its
+number become visible in the output atomically (``position``). After a kill Spark repeats the last batch, with the same
+files, and it is skipped if its number is in the output already.
 """
 
 import json
@@ -31,20 +31,20 @@ _ANY_AGE = "36500d"
 
 
 def checkpoint_of(target: Path) -> Path:
-    """Where Spark keeps what it knows of the files: beside the output."""
+    """Return the folder of Spark's checkpoint, which records the processed files: beside the output."""
     return target.with_name(f"{target.name}.checkpoint")
 
 
 def check_stream(target: Path) -> None:
-    """Raise ``ConfigError`` where files would be scored twice or left out: one of output and checkpoint is gone."""
+    """Raise ``ConfigError`` if output or checkpoint is missing: files would be scored twice or left out."""
     checkpoint, position = checkpoint_of(target), StreamOffset.read(target)
     query = _query(checkpoint)
     commits = checkpoint / "commits"
     unknown = position is None and commits.is_dir() and any(name.isdigit() for name in os.listdir(commits))
     if unknown or (position is not None and position.query != query):
         raise ConfigError(
-            f"scoring.output {target} and {checkpoint}, where the stream keeps which files it has scored, do not belong"
-            " together; bring back the missing one, or remove both to score all files anew"
+            f"scoring.output {target} and {checkpoint}, where the stream records which files it has scored, do not"
+            " belong together; restore the missing one, or remove both to score all files again"
         )
 
 
@@ -60,18 +60,18 @@ def score_stream(
 
     Args:
         spark: The session.
-        section: Where from and how.
+        section: Input, output and options.
         package: The model.
         target: The folder of the result.
-        earlier: The rows that are there; None where there is no result yet.
-        gauge: Counts what the images of all batches look like.
+        earlier: The existing rows; None if there is no result yet.
+        gauge: Counts brightness and sizes of the images of all batches.
 
     Returns:
         (what this run has added, the rows' schema).
 
     Raises:
         ConfigError: The columns are not those of the earlier result.
-        ModelError: The model takes no images.
+        ModelError: The model does not take images.
     """
     none = score_files(spark.createDataFrame([], "path string"), package, section)
     if earlier is not None:
@@ -81,19 +81,19 @@ def score_stream(
     def batch(files: DataFrame, number: int) -> None:
         position, last = StreamOffset(str(_query(checkpoint_of(target))), number), StreamOffset.read(target)
         if last is not None and last.query == position.query and number <= last.batch:
-            return  # it was published, and then the job was killed
-        # A stream cannot wait for better images: those that cannot be scored stay rows with an error.
+            return  # it was published before the job was killed
+        # A stream cannot wait for better images: those that cannot be scored remain rows with an error.
         added.append(write_parquet(score_files(files, package, section, gauge), target, add=True, position=position))
         say(f"batch {number}: {added[-1].rows:,} rows, {added[-1].errors:,} with an error")
 
     folder = os.path.abspath(os.path.expanduser(str(section.input)))
-    # Spark forgets files by age: without this option old ones that come late would be left out.
+    # Spark forgets files by age: without this option, old files that arrive late would be left out.
     files = (
         spark.readStream.format("binaryFile")
         .schema(_SCHEMA)
         .options(recursiveFileLookup="true", maxFilesPerTrigger=FILES_PER_BATCH, maxFileAge=_ANY_AGE)
         .load(f"file://{glob_escaped(folder)}")
-        # As Hadoop prints them; the content is left to the workers, to whom a file that cannot be read is a row.
+        # Paths as Hadoop prints them; the workers read the content, so an unreadable file becomes a row with an error.
         .select(F.regexp_replace("path", "^file:/+", "/").alias("path"))
     )
     writer = files.writeStream.foreachBatch(batch).option("checkpointLocation", f"file://{checkpoint_of(target)}")
@@ -105,7 +105,7 @@ def score_stream(
     try:
         while query.isActive:  # an interrupt within ``awaitTermination`` would break the connection to the JVM
             time.sleep(0.2)
-        query.awaitTermination()  # raises what went wrong
+        query.awaitTermination()  # raises the error of the query
     finally:
         query.stop()
     files_added = frozenset[str]().union(*(part.files for part in added))
@@ -113,7 +113,7 @@ def score_stream(
 
 
 def _query(checkpoint: Path) -> str | None:
-    """The stream's id; None where there is no checkpoint."""
+    """Return the stream's id, or None if there is no checkpoint."""
     try:
         return str(json.loads((checkpoint / "metadata").read_text())["id"])
     except FileNotFoundError:

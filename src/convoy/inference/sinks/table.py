@@ -20,7 +20,7 @@ _LASTING = "set spark.sql.catalogImplementation to hive in spark.conf"
 
 
 def table_name(given: str) -> str:
-    """Return the name in ``scoring.output``; raises ``ConfigError`` where there is none."""
+    """Return the table name in ``scoring.output``; raises ``ConfigError`` if it is empty."""
     name = given.removeprefix(TABLE)
     if not name:
         raise ConfigError("scoring.output is 'table:'; expected table:<name>, e.g. table:default.scores")
@@ -28,10 +28,10 @@ def table_name(given: str) -> str:
 
 
 def read_table(spark: SparkSession, given: str) -> DataFrame | None:
-    """The rows of an earlier result; None where there is no such table.
+    """Return the rows of an earlier result, or None if there is no such table.
 
     Raises:
-        ConfigError: It is another table, or the name is none.
+        ConfigError: It is a table with other columns, or the name is empty.
     """
     try:
         if not spark.catalog.tableExists(table_name(given)):
@@ -53,13 +53,13 @@ def write_table(
     """Write rows to a table, once all of them are scored.
 
     They are kept on the executors' disks until then, so that nothing is scored twice, and the table does not change
-    before it is known that they are good. (A cache would not do: Spark drops it when a table changes that the rows were
+    before the share of errors is known. (A cache would not work: Spark drops it when a table changes that the rows were
     compared with.)
 
     Args:
         spark: The session.
         scored: The rows.
-        section: Where to, and how.
+        section: The output table and options.
         earlier: (rows, rows with an error) that count with the new ones for ``scoring.max_error_fraction``.
 
     Returns:
@@ -67,7 +67,7 @@ def write_table(
 
     Raises:
         SourceError: Too many rows have an error; the message has the most frequent one.
-        ConfigError: The table cannot be made or written to.
+        ConfigError: The table cannot be created or written to.
     """
     made = _make(spark, scored.schema, section)
     try:
@@ -84,7 +84,7 @@ def write_table(
 
 
 def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> str | None:
-    """Make the table if it is missing, and return its name then: what is wrong with it shows before hours of work."""
+    """Create the table if it is missing, and return its name then: errors appear before hours of work."""
     name = table_name(section.output)
     try:
         if section.format == "delta":
@@ -97,8 +97,8 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
         raise _refused(section.output, error) from None
     if spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
         say(
-            f"warning: {section.output} is known to this Spark session alone, whose catalog is in memory; {_LASTING}"
-            " for one that lasts"
+            f"warning: {section.output} exists only in this Spark session, whose catalog is in memory; {_LASTING}"
+            " for a persistent one"
         )
     return name
 

@@ -1,4 +1,4 @@
-"""What ``jobs/score.py`` does: the rows of ``scoring.input`` that are to be scored, to ``scoring.output``."""
+"""The work of ``jobs/score.py``: score the rows of ``scoring.input``, and write them to ``scoring.output``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ from convoy.monitoring.image_stats import ImageStatsAccumulator
 
 @dataclass(frozen=True)
 class Written:
-    """What a run has added to a result.
+    """Rows that a run has added to a result.
 
     Attributes:
         output: Absolute path of the folder, or ``table:<name>``.
         rows: Rows scored.
         errors: Of these, rows with an error.
-        added: These rows, as they were written; to be read before the session ends.
+        added: These rows as they were written; read them before the session ends.
     """
 
     output: str
@@ -36,11 +36,11 @@ class Written:
 
 
 def check_output(section: ScoringConfig) -> None:
-    """Raise what is wrong with ``scoring.output`` and can be seen before Spark starts.
+    """Raise an error for a wrong ``scoring.output`` that can be detected before Spark starts.
 
     Raises:
-        ConfigError: A folder that holds something else, or lies in that of the input; a table without a name; a stream
-            whose checkpoint does not fit.
+        ConfigError: A folder that holds something else, or is inside the input folder; a table without a name; a stream
+            whose checkpoint does not belong to the output.
     """
     if section.output.startswith(TABLE):
         table_name(section.output)
@@ -49,7 +49,7 @@ def check_output(section: ScoringConfig) -> None:
     given = Path(str(section.input)).expanduser().absolute()
     if given.is_dir() and target.is_relative_to(given):
         raise ConfigError(
-            f"scoring.output {section.output!r} lies in scoring.input {section.input!r}, and would be scored; choose"
+            f"scoring.output {section.output!r} is inside scoring.input {section.input!r}, and would be scored; choose"
             " another folder"
         )
     if section.stream:
@@ -59,11 +59,11 @@ def check_output(section: ScoringConfig) -> None:
 def score_to_output(
     spark: SparkSession, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None = None
 ) -> Written:
-    """Score, and publish, once ``check_input`` and ``check_output`` have passed; ``gauge`` counts the images' looks.
+    """Score and publish, once ``check_input`` and ``check_output`` have passed; ``gauge`` counts brightness and sizes.
 
     Raises:
         ConfigError: The input has no key, or the columns are not those of the earlier result.
-        ModelError: The model does not take what is there.
+        ModelError: The model does not take the input.
         SourceError: Spark cannot read the input, too many rows have an error, or another job has changed the result.
     """
     section = config.scoring
@@ -97,7 +97,7 @@ def _new_rows(
     earlier: DataFrame | None,
     gauge: ImageStatsAccumulator | None,
 ) -> tuple[DataFrame, tuple[int, int]]:
-    """(scored rows that are to be added; rows and errors of this model version that are there, if they count)."""
+    """Return (scored rows to add; existing rows and errors of this model version, if they count)."""
     section = config.scoring
     mode = section.write_mode
     select: Select | None = None

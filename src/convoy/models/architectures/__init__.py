@@ -1,1 +1,1 @@
-"""Architectures."""
+"""Published architectures, and the table that lists them."""

@@ -8,15 +8,15 @@ from convoy.models.layers.lrn import LocalResponseNormalization
 
 
 def alexnet(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """AlexNet: 62,378,344 parameters at 227x227x3 and 1,000 classes; 60,965,224 with ``grouped``.
+    """Apply AlexNet: 62,378,344 parameters at 227x227x3 and 1,000 classes; 60,965,224 with ``grouped``.
 
     A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
-    ``grouped`` is the paper's network: each filter of the second, fourth and fifth convolution sees one half of the
-    channels, since there were two GPUs. (The paper says 224x224; its 55x55 outputs need 227x227.) Initial weights are
-    Keras' usual ones.
+    ``grouped`` is the paper's network: each filter of the second, fourth and fifth convolution uses one half of the
+    channels, since the authors used two GPUs. (The paper says 224x224; its 55x55 outputs require 227x227.) Initial
+    weights are Keras' defaults.
 
     ``small``: the first convolution has 3x3 filters at stride 1 instead of 11x11 at stride 4, and the dense layers have
-    1,024 units instead of 4,096; the rest is the paper's.
+    1,024 units instead of 4,096; the rest is as in the paper.
     """
     small, groups = config.variant == "small", 2 if config.grouped else 1
     if small:

@@ -1,4 +1,4 @@
-"""Networks of ``keras.applications`` whose stem changes for small images, with the names that weights files have."""
+"""Networks of ``keras.applications`` with another stem for small images, and the layer names of its weights files."""
 
 import functools
 import re
@@ -12,7 +12,7 @@ from convoy.models.layers.blocks import KerasTensor
 
 
 def resnet50(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """ResNet with 50 layers: 25,636,712 parameters at 1,000 classes, counted by Keras with the moving statistics.
+    """Apply ResNet with 50 layers: 25,636,712 parameters at 1,000 classes, counted by Keras with the moving statistics.
 
     K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2016, table 1;
     ``keras.applications.ResNet50``, whose convolutions have biases.
@@ -27,13 +27,13 @@ def resnet50(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTens
 
 
 def inception_v3(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """Inception v3: 23,851,784 parameters at 1,000 classes, counted by Keras with the moving statistics.
+    """Apply Inception v3: 23,851,784 parameters at 1,000 classes, counted by Keras with the moving statistics.
 
     C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, table 1;
     ``keras.applications.InceptionV3``, which has no auxiliary classifier.
 
     ``small``: the first convolution and the two poolings before the first Inception module have stride 1 instead of 2.
-    All weights have the shapes of the paper's.
+    All weights have the same shapes as in the paper.
     """
     changes: dict[str, dict[str, Any]] = {"predictions": {"units": num_classes}}
     if config.variant == "small":
@@ -47,7 +47,7 @@ def _rebuilt(
     changes: Mapping[str, dict[str, Any]],
     without: Collection[str] = (),
 ) -> KerasTensor:
-    """Call the layers of an application on ``x``, with other arguments for some of them, and without others."""
+    """Apply the layers of an application to ``x``, with changed arguments for some of them, and ``without`` others."""
     made, name = {"": x}, ""
     for cls, options, sources in _layers(application):
         name = options["name"]
@@ -62,7 +62,7 @@ def _rebuilt(
 
 @functools.cache
 def _layers(application: Callable[..., keras.Model]) -> list[tuple[Any, dict[str, Any], list[str]]]:
-    """(class, arguments, names of the layers before it) of each layer but the input, whose name is empty here."""
+    """Return (class, arguments, names of preceding layers) of each layer except the input, whose name is empty here."""
     first, *layers = application(weights=None, input_tensor=keras.Input((None, None, 3))).layers
     names = {layer.name: name for layer, name in zip(layers, _names_when_fresh(layers), strict=True)}
     producers = {id(first.output): "", **{id(layer.output): names[layer.name] for layer in layers}}
@@ -77,10 +77,9 @@ def _layers(application: Callable[..., keras.Model]) -> list[tuple[Any, dict[str
 
 
 def _names_when_fresh(layers: list[Any]) -> list[str]:
-    """Names as in a fresh process.
+    """Return the layers' names as in a fresh process.
 
-    Keras numbers the layers that ``InceptionV3`` leaves without a name through all that a process builds; ours must not
-    depend on that.
+    Keras numbers the unnamed layers of ``InceptionV3`` throughout a process; the names here must not depend on that.
     """
     numbered = [re.fullmatch(_NUMBERED, layer.name) for layer in layers]
     first: dict[str, int] = {}

@@ -21,16 +21,16 @@ _AUXILIARY = {"4a": "auxiliary1", "4d": "auxiliary2"}  # section 5: connected to
 
 
 def googlenet(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """GoogLeNet: 6,998,552 parameters at 224x224x3 and 1,000 classes, 13,378,280 with the auxiliary classifiers.
+    """Apply GoogLeNet: 6,998,552 parameters at 224x224x3 and 1,000 classes, 13,378,280 with the auxiliary classifiers.
 
     C. Szegedy et al., "Going Deeper with Convolutions", 2015, table 1 and section 5; the counts are those of Caffe's
-    ``bvlc_googlenet``. The average at the end is over all places, so images may have any size.
+    ``bvlc_googlenet``. The network ends with global average pooling, so images may have any size.
 
     With ``auxiliary_heads`` the output is (N, 3, K): the probabilities of the main classifier, then those of the two
-    auxiliary ones, which read 4a and 4d. Layers have the same names with and without them.
+    auxiliary ones, after 4a and 4d. Layers have the same names with and without them.
 
     ``small``: the first convolution has 3x3 filters at stride 1 instead of 7x7 at stride 2, and the two poolings before
-    the first Inception module are left out.
+    the first Inception module are omitted.
     """
     small = config.variant == "small"
     x = _conv(x, 64, 3 if small else 7, "conv1", strides=1 if small else 2)

@@ -1,8 +1,8 @@
-"""Places for the nodes of a directed graph: columns by depth, broken into bands like lines of text. Pure.
+"""Layered layout of a directed graph: columns by depth, broken into bands like lines of text. Pure.
 
 After K. Sugiyama, S. Tagawa, M. Toda, "Methods for Visual Understanding of Hierarchical System Structures", IEEE
-Trans. SMC 11(2), 1981: edges over several columns get a lane of their own there, and columns are ordered by the mean
-place of what they depend on.
+Trans. SMC 11(2), 1981: edges over several columns get a separate lane in each, and the nodes of a column are ordered by
+the mean place of their sources.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class Layout:
     """Places of nodes and edges.
 
     Attributes:
-        column: Of each node.
-        height: Of each node, 0 in the middle of its band, upwards.
-        lanes: (source, target) -> [(column, height), ...] that the edge goes through, both ends included.
+        column: Column of each node.
+        height: Height of each node, 0 in the middle of its band, positive upwards.
+        lanes: (source, target) -> [(column, height), ...] of the edge's points, including both ends.
         bands: First and last column of each band, in order.
     """
 
@@ -29,17 +29,17 @@ class Layout:
 
 
 def layout(sources: Sequence[Sequence[int]], longest: int) -> Layout:
-    """Lay a graph out.
+    """Return the layout of a graph.
 
     Args:
-        sources: For each node, those before it that it depends on.
-        longest: Columns that a band may have.
+        sources: For each node, the earlier nodes that it depends on.
+        longest: Largest number of columns of a band.
     """
     column: list[int] = []
     for depends in sources:
         column.append(1 + max((column[i] for i in depends), default=-1))
     last = max(column)
-    # An edge's stay in a column is (source, target); a node's is (node, node).
+    # In a column, an edge is (source, target), and a node is (node, node).
     items: list[list[tuple[int, int]]] = [[] for _ in range(last + 1)]
     before: dict[tuple[int, tuple[int, int]], list[tuple[int, int]]] = {}
     for node, depends in enumerate(sources):
@@ -72,7 +72,7 @@ def layout(sources: Sequence[Sequence[int]], longest: int) -> Layout:
 
 
 def _spread(members: Sequence[tuple[int, int]], wanted: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    """Place the members of a column without overlap, near to where they want to be; a lone one in the middle."""
+    """Return places of a column's members without overlap, ordered by ``wanted``; a single one is in the middle."""
     if len(members) == 1:
         return {members[0]: 0.0}
     ordered = sorted(members, key=lambda item: (-wanted[item], item[0], item[1]))
@@ -85,7 +85,7 @@ def _spread(members: Sequence[tuple[int, int]], wanted: dict[tuple[int, int], fl
 
 
 def _bands(items: Sequence[Sequence[tuple[int, int]]], longest: int) -> list[tuple[int, int]]:
-    """Break the columns where they are narrowest, so that bands are full but not longer than allowed."""
+    """Return bands of columns, broken where columns have fewest members, between half and all of the allowed length."""
     bands, start = [], 0
     while len(items) - start > longest:
         choices = range(start + longest // 2, start + longest)

@@ -1,7 +1,7 @@
 """Residual networks of basic blocks (two 3x3 convolutions); ResNet50 is in ``applications``.
 
-K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2016. Published counts are those of the
-weights that are trained; Keras also counts batch normalisation's moving statistics.
+K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2016. Published counts are those of
+trainable weights; Keras also counts batch normalisation's moving statistics.
 """
 
 import keras
@@ -11,7 +11,7 @@ from convoy.models.layers.blocks import KerasTensor, softmax
 
 
 def resnet18(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """ResNet with 18 layers (table 1): 11,689,512 trained parameters at 1,000 classes and three channels.
+    """Apply ResNet with 18 layers (table 1): 11,689,512 trained parameters at 1,000 classes and three channels.
 
     ``small``: a first convolution of 3x3 at stride 1 instead of 7x7 at stride 2, and no pooling after it.
     """
@@ -19,7 +19,7 @@ def resnet18(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTens
 
 
 def resnet34(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """ResNet with 34 layers (table 1): 21,797,672 trained parameters at 1,000 classes and three channels.
+    """Apply ResNet with 34 layers (table 1): 21,797,672 trained parameters at 1,000 classes and three channels.
 
     ``small`` as in ``resnet18``.
     """
@@ -27,12 +27,12 @@ def resnet34(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTens
 
 
 def resnet20(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """ResNet with 20 layers for CIFAR-10 (section 4.2): 269,722 trained parameters at ten classes, three channels."""
+    """Apply ResNet with 20 layers for CIFAR-10 (section 4.2): 269,722 trained parameters at 10 classes, 3 channels."""
     return _cifar(x, 3, num_classes)
 
 
 def resnet56(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """ResNet with 56 layers for CIFAR-10 (section 4.2): 853,018 trained parameters at ten classes, three channels."""
+    """Apply ResNet with 56 layers for CIFAR-10 (section 4.2): 853,018 trained parameters at 10 classes, 3 channels."""
     return _cifar(x, 9, num_classes)
 
 
@@ -41,7 +41,7 @@ def _imagenet(x: KerasTensor, blocks: tuple[int, ...], num_classes: int, config:
         x = _conv_bn_relu(x, 64, 3, 1, "conv1")
     else:
         x = _conv_bn_relu(x, 64, 7, 2, "conv1")
-        x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)  # pads with 0, the least that a ReLU gives
+        x = keras.layers.ZeroPadding2D(1, name="pool1_pad")(x)  # pads with 0, the minimum of a ReLU
         x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
     for stage, (count, filters) in enumerate(zip(blocks, (64, 128, 256, 512), strict=True), 2):
         for i in range(1, count + 1):
@@ -71,15 +71,15 @@ def _block(x: KerasTensor, shortcut: KerasTensor, filters: int, stride: int, nam
 
 
 def _padded(x: KerasTensor, filters: int, stride: int, name: str) -> KerasTensor:
-    """Every second place, and channels of zeros: a shortcut without weights."""
+    """Return every ``stride``-th place, padded with channels of zeros: a shortcut without weights."""
     x = keras.layers.MaxPooling2D(1, stride, name=f"{name}_subsample")(x)
-    # Keras has no layer that pads channels: seen as channels first, the last axis is the columns.
+    # Keras has no layer that pads channels: with data format channels_first, padding the columns pads the last axis.
     padding = ((0, 0), (0, filters - x.shape[-1]))
     return keras.layers.ZeroPadding2D(padding, data_format="channels_first", name=f"{name}_channels")(x)
 
 
 def _conv_bn(x: KerasTensor, filters: int, size: int, stride: int, name: str) -> KerasTensor:
-    if stride > 1 and size > 1:  # "same" would pad on the right alone, and not meet the shortcut's places
+    if stride > 1 and size > 1:  # "same" would pad on the right only, unlike the shortcut
         x = keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
     x = keras.layers.Conv2D(
         filters,

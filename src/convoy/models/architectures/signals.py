@@ -7,7 +7,7 @@ from convoy.models.layers.blocks import KerasTensor, softmax
 
 
 def cnn1d(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """Fully convolutional network for time series, of any length.
+    """Apply a fully convolutional network for time series of any length.
 
     Z. Wang, W. Yan, T. Oates, "Time Series Classification from Scratch with Deep Neural Networks: A Strong Baseline",
     2017, figure 1b: three blocks of convolution, batch normalisation and ReLU, then the average over time.

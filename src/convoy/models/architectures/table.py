@@ -1,4 +1,4 @@
-"""The table of architectures, and what each of them can take."""
+"""The table of architectures, and the samples that each of them accepts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,15 +26,15 @@ _SMALL_SIDE = 64
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is known of one.
+    """An architecture and its limits.
 
     Attributes:
         function: Takes normalised samples (N, ..., C), the number of classes and section ``model``, whose variant is
             ``paper`` or ``small``; returns probabilities (N, K).
-        rank: Number of the samples' axes besides the channels; None takes any.
-        smallest: The shortest side that the paper's variant takes, in pixels; where layers check it themselves, 1.
-        smallest_small: The same of the small variant; None where there is none.
-        imagenet: How ``keras.applications`` preprocesses images for it, if it has it.
+        rank: Number of the samples' axes besides the channels; None accepts any.
+        smallest: The shortest side that the paper's variant accepts, in pixels; 1 if layers check it themselves.
+        smallest_small: The same for the small variant; None if there is none.
+        imagenet: Preprocessing of ``keras.applications`` for the architecture; None if it does not have it.
     """
 
     function: Callable[[KerasTensor, int, ModelConfig], KerasTensor]
@@ -65,17 +65,17 @@ ARCHITECTURES = {
 
 
 def choose(config: ModelConfig, shape: Sequence[int]) -> tuple[Architecture, ModelConfig]:
-    """Find the architecture for samples of a shape.
+    """Return the architecture for samples of a shape.
 
     Args:
         config: Section ``model``.
-        shape: Of the samples; channels last.
+        shape: Shape of a sample, channels last.
 
     Returns:
         The architecture, and the section with variant ``paper`` or ``small``.
 
     Raises:
-        ModelError: No architecture of that name, or it takes neither such samples nor such options.
+        ModelError: There is no architecture of that name, or it does not accept such samples or options.
     """
     name = config.name
     if name not in ARCHITECTURES:
@@ -98,11 +98,11 @@ def resolve_variant(
 ) -> Literal["paper", "small"]:
     """Return the variant for samples of a shape.
 
-    ``auto`` is ``small``, where there is such a variant, for images of up to 64 pixels a side, and for those with a
+    ``auto`` is ``small``, if there is such a variant, for images with sides of up to 64 pixels, and for images with a
     side that is too short for the paper's network.
 
     Raises:
-        ModelError: ``small`` of an architecture that has no such variant.
+        ModelError: The variant is ``small``, and the architecture has no such variant.
     """
     architecture, sides = ARCHITECTURES[name], shape[:-1]
     if variant == "auto":

@@ -1,11 +1,11 @@
 """VGG: convolutions of 3x3 in five blocks.
 
 K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015, table 1. The
-convolutions of VGG16 and VGG19 are ``keras.applications``', and layers bear its names, so that its weights load.
+convolutions of VGG16 and VGG19 are from ``keras.applications``; layers have its names, so that its weights load.
 
-``small`` has the same convolutions, one dense layer of 512 units instead of two of 4,096, and halves odd sides upwards,
-so that it takes images of any size: S. Liu, W. Deng, "Very Deep Convolutional Neural Network Based Image Classification
-Using Small Training Sample Size", 2015.
+``small`` has the same convolutions, one dense layer of 512 units instead of two of 4,096, and rounds halved sides up,
+so that it accepts images of any size: S. Liu, W. Deng, "Very Deep Convolutional Neural Network Based Image
+Classification Using Small Training Sample Size", 2015.
 """
 
 import keras
@@ -17,12 +17,12 @@ _FILTERS = (64, 128, 256, 512, 512)
 
 
 def vgg11(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """VGG with 11 layers (configuration A): 132,863,336 parameters at 224x224x3 and 1,000 classes."""
+    """Apply VGG with 11 layers (configuration A): 132,863,336 parameters at 224x224x3 and 1,000 classes."""
     return _head(_blocks(x, (1, 1, 2, 2, 2), config), num_classes, config, "output")
 
 
 def vgg16(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """VGG with 16 layers (configuration D): 138,357,544 parameters at 224x224x3 and 1,000 classes."""
+    """Apply VGG with 16 layers (configuration D): 138,357,544 parameters at 224x224x3 and 1,000 classes."""
     if config.variant == "small":
         x = _blocks(x, (2, 2, 3, 3, 3), config)
     else:
@@ -31,7 +31,7 @@ def vgg16(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
 
 
 def vgg19(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """VGG with 19 layers (configuration E): 143,667,240 parameters at 224x224x3 and 1,000 classes."""
+    """Apply VGG with 19 layers (configuration E): 143,667,240 parameters at 224x224x3 and 1,000 classes."""
     if config.variant == "small":
         x = _blocks(x, (2, 2, 4, 4, 4), config)
     else:
@@ -49,7 +49,7 @@ def _blocks(x: KerasTensor, convolutions: tuple[int, ...], config: ModelConfig) 
 
 
 def _head(x: KerasTensor, num_classes: int, config: ModelConfig, name: str) -> KerasTensor:
-    # The paper drops half of the dense layers' outputs while training; keras.applications leaves that out.
+    # The paper has dropout of 0.5 after the dense layers; keras.applications omits it.
     x = keras.layers.Flatten(name="flatten")(x)
     for i, units in enumerate([512] if config.variant == "small" else [4096, 4096], 1):
         x = keras.layers.Dense(units, activation="relu", name=f"fc{i}")(x)

@@ -7,7 +7,7 @@ from convoy.models.layers.blocks import KerasTensor, conv3d, pool3d, softmax
 
 
 def cnn3d(x: KerasTensor, num_classes: int, config: ModelConfig) -> KerasTensor:
-    """VoxNet: 921,736 parameters at 32x32x32x1 and 40 classes.
+    """Apply VoxNet: 921,736 parameters at 32x32x32x1 and 40 classes.
 
     D. Maturana, S. Scherer, "VoxNet: A 3D Convolutional Neural Network for Real-Time Object Recognition", 2015,
     section III.B.

@@ -1,1 +1,1 @@
-"""Layers."""
+"""Building blocks of networks, and custom layers."""

@@ -1,4 +1,4 @@
-"""Import this to load networks whose layers Keras does not know; they are registered by it."""
+"""Custom layers. Importing this module registers them with Keras, so that networks with them can be loaded."""
 
 from convoy.models.layers.lrn import LocalResponseNormalization
 from convoy.models.layers.maxout import Maxout

@@ -1,1 +1,1 @@
-"""Pretrained."""
+"""Initial weights from files and models."""

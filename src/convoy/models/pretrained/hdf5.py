@@ -1,6 +1,6 @@
-"""HDF5 files that anybody may have made: what leads out of one, or unpacks to far more than it is, is refused.
+"""Checks of untrusted HDF5 files: links to other files, and contents that expand excessively, are rejected.
 
-Keras checks so since 3.15; earlier versions follow every link.
+Keras has such checks since 3.15; earlier versions follow every link.
 """
 
 import math
@@ -9,19 +9,19 @@ from typing import Any
 
 import h5py
 
-_ANY_SIZE = 1 << 32  # bytes: what is no larger needs no second look
-_MOST_EXPANSION = 1000  # weights do not get smaller than that by compression
+_ANY_SIZE = 1 << 32  # bytes up to which any size is accepted
+_MOST_EXPANSION = 1000  # weights are not compressed by a larger factor
 
 
 def check_links(group: Any, seen: set[int] | None = None) -> None:
-    """Refuse a file whose groups and datasets are not all in the file itself.
+    """Raise ``ValueError`` unless all groups and datasets of a file are in the file itself.
 
     Args:
         group: The file, or a group in it.
-        seen: Addresses of the groups that were looked at; links may go round in circles.
+        seen: Addresses of the groups that were checked; links may be circular.
 
     Raises:
-        ValueError: Something is not.
+        ValueError: A group or dataset is in another file, or expands excessively.
     """
     seen = set() if seen is None else seen
     address = h5py.h5o.get_info(group.id).addr
@@ -42,11 +42,11 @@ def check_links(group: Any, seen: set[int] | None = None) -> None:
 
 
 def check_member(archive: zipfile.ZipFile, name: str) -> None:
-    """Refuse a member of an archive that unpacks to far more than it is.
+    """Raise ``ValueError`` if a member of an archive expands excessively.
 
     Raises:
-        ValueError: It does.
-        KeyError: No such member.
+        ValueError: The member expands excessively.
+        KeyError: There is no such member.
     """
     member = archive.getinfo(name)
     _check_size(name, member.file_size, member.compress_size)

@@ -1,4 +1,4 @@
-"""Networks that start from given weights, and keep some of them."""
+"""Transfer of given weights to a network, and freezing of layers."""
 
 import re
 import shutil
@@ -19,12 +19,12 @@ _LISTED = 12  # names in a message
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where a training starts from; it is sent to the ranks, of which the first reads the file.
+    """Initial weights of a training; this is sent to the ranks, and rank 0 reads the file.
 
     Attributes:
         file: A file of weights (see ``weights_file``).
-        source: What the user calls it: the field ``model.initial_weights``.
-        classes: Names of the classes that the weights were trained for, by index; None where nobody knows.
+        source: The user's name for it: the field ``model.initial_weights``.
+        classes: Names of the classes that the weights were trained for, by index; None if unknown.
     """
 
     file: str
@@ -34,11 +34,11 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class Transferred:
-    """What became of the layers that have weights.
+    """The result of a transfer, for layers with weights.
 
     Attributes:
         taken: Layers with the given weights.
-        new: Those that start anew.
+        new: Layers that are initialised randomly.
         unused: Layers of the file that the network does not have.
     """
 
@@ -47,7 +47,7 @@ class Transferred:
     unused: list[str]
 
     def __str__(self) -> str:
-        """``weights of 4 layers; new: output; not used: predictions``."""
+        """Return a text, e.g. ``weights of 4 layers; new: output; not used: predictions``."""
         parts = [f"weights of {len(self.taken)} layers"]
         parts += [
             f"{what}: {_listed(names)}" for what, names in (("new", self.new), ("not used", self.unused)) if names
@@ -56,10 +56,13 @@ class Transferred:
 
 
 def weights_in_file(source: str) -> InitialWeights:
-    """Return the weights in a file; raises ``ModelError`` if there is no such file.
+    """Return the weights in a file.
 
     Args:
         source: Path of the file, as in ``model.initial_weights``.
+
+    Raises:
+        ModelError: There is no such file.
     """
     path = Path(source).expanduser()
     if not path.is_file():
@@ -72,16 +75,16 @@ def weights_in_file(source: str) -> InitialWeights:
 
 @contextmanager
 def where_ranks_read(weights: InitialWeights | None, folder: str) -> Iterator[InitialWeights | None]:
-    """Put a file of weights where every rank can read it, for the time of the block.
+    """Copy a file of weights to a folder that every rank can read, for the duration of the block.
 
-    It is the driver that has fetched the file, or whom the user gave a path: another machine may not have it.
+    The file is on the driver, which has downloaded it or got its path from the user; other machines may not have it.
 
     Args:
-        weights: On the driver; None yields None.
-        folder: Of the run's checkpoints, which the driver and every rank see.
+        weights: Weights in a file on the driver; None yields None.
+        folder: Folder of the run's checkpoints, shared by the driver and all ranks.
 
     Raises:
-        TrainingError: It cannot be written there.
+        TrainingError: The file cannot be written there.
     """
     if weights is None:
         yield None
@@ -93,8 +96,8 @@ def where_ranks_read(weights: InitialWeights | None, folder: str) -> Iterator[In
             shutil.copyfile(weights.file, copy)
         except OSError as error:
             raise TrainingError(
-                f"model.initial_weights cannot be copied to {folder} for the ranks ({error.strerror}); make room there,"
-                " or choose another training.checkpoint.folder"
+                f"model.initial_weights cannot be copied to {folder} for the ranks ({error.strerror}); free disk space"
+                " there, or choose another training.checkpoint.folder"
             ) from None
         yield replace(weights, file=str(copy))
     finally:
@@ -104,19 +107,19 @@ def where_ranks_read(weights: InitialWeights | None, folder: str) -> Iterator[In
 
 
 def start_from(model: keras.Model, weights: InitialWeights, classes: Sequence[str]) -> Transferred:
-    """Give a network the weights of a file, layer by layer.
+    """Load the weights of a file into a network, layer by layer.
 
-    Layers are found by name; those that Keras has named, and numbered on through the process, by their order among
-    layers of the same class, where there are as many. The last layer starts anew where the classes differ, or where the
-    file has none of that name (``keras.applications``' files without top).
+    Layers are matched by name; layers with Keras' automatic names, which are numbered throughout a process, by their
+    order among layers of the same class, if their numbers are equal. The last layer is initialised randomly if the
+    classes differ, or if the file has no layer of that name (``keras.applications``' files without top).
 
     Args:
-        model: Functional or sequential, built, all of it trainable.
+        model: A functional or sequential network, built and completely trainable.
         weights: The file.
         classes: Names of the dataset's classes, by index.
 
     Raises:
-        ModelError: The file cannot be read; a layer is missing in it, or has other shapes there.
+        ModelError: The file cannot be read, or a layer is missing in it or has other shapes.
     """
     heads = head_layers(model)
     others = weights.classes is not None and list(weights.classes) != list(classes)
@@ -141,19 +144,19 @@ def start_from(model: keras.Model, weights: InitialWeights, classes: Sequence[st
                 taken.append(layer.name)
     if not taken:
         raise ModelError(
-            f"model.initial_weights {weights.source!r} has nothing for this network, but for its last layer; its layers"
+            f"model.initial_weights {weights.source!r} has weights for no layer but the last; its layers"
             f" are {_listed(list(given))}"
         )
     return Transferred(taken, new, [name for name in given if name not in pairs.values()])
 
 
 def pair_names(network: Sequence[str], stored: Sequence[str], automatic: set[str]) -> dict[str, str]:
-    """Return which stored name belongs to which name of the network.
+    """Return the stored name for each name of the network.
 
     Args:
-        network: Names of the network's layers, in its order.
-        stored: Names of the file's layers, in its order.
-        automatic: Names that Keras gives by itself, without their number (``conv2d``).
+        network: Names of the network's layers, in order.
+        stored: Names of the file's layers, in order.
+        automatic: Keras' automatic names, without their number (``conv2d``).
     """
     there = set(stored)
     pairs = {name: name for name in network if name in there}
@@ -167,7 +170,7 @@ def pair_names(network: Sequence[str], stored: Sequence[str], automatic: set[str
 
 
 def head_layers(model: keras.Model) -> set[str]:
-    """Names of the last layers with weights on the ways to the output."""
+    """Return the names of the last layers with weights on the paths to the output."""
     found: set[str] = set()
     seen: set[int] = set()
     pending = [tensor._keras_history.operation for tensor in model.outputs]
@@ -184,10 +187,10 @@ def head_layers(model: keras.Model) -> set[str]:
 
 
 def freeze(model: keras.Model, last: str) -> None:
-    """Let a layer, all before it, and all that it depends on keep their weights, batch norm its statistics, too.
+    """Freeze a layer, all layers before it and all that it depends on, including batch normalisation's statistics.
 
     Args:
-        model: Functional or sequential, not compiled yet.
+        model: A functional or sequential network, not compiled yet.
         last: Name of the layer.
 
     Raises:
@@ -213,9 +216,9 @@ def freeze(model: keras.Model, last: str) -> None:
 
 
 def copy_by_name(source: keras.Model, target: keras.Model) -> None:
-    """Give the layers of ``target`` the weights of the layers of the same names in ``source``.
+    """Copy weights from the layers of ``source`` to the layers of the same names in ``target``.
 
-    Layers that only one of them has stay as they are.
+    Layers that only one of them has are not changed.
     """
     given = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
@@ -228,9 +231,9 @@ def _inputs_of(operation: Any) -> list[Any]:
 
 
 def _load(layer: Any, found: StoredLayer, source: str) -> None:
-    """Raise ``ModelError`` where the shapes differ."""
+    """Load a layer's weights, or raise ``ModelError`` if the shapes differ."""
     own = _shapes(layer)
-    fits = sorted(own) == sorted(found.shapes)  # layers within layers are stored in another order
+    fits = sorted(own) == sorted(found.shapes)  # nested layers are stored in another order
     try:
         if fits:
             found.load(layer)
@@ -239,7 +242,8 @@ def _load(layer: Any, found: StoredLayer, source: str) -> None:
     if not fits:
         raise ModelError(
             f"model.initial_weights {source!r}: layer {layer.name!r} has weights of {_shapes_text(own)}, but"
-            f" {_shapes_text(found.shapes)} are given; set section model to these weights' network, or choose others"
+            f" {_shapes_text(found.shapes)} are given; set section model to their network, or choose other"
+            " weights"
         )
 
 

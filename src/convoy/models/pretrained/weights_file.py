@@ -1,7 +1,7 @@
-"""Files of weights as Keras writes them: what is in them, layer by layer. Nothing in such a file is run.
+"""Reading of Keras' files of weights, layer by layer. Code in such a file is never run.
 
-Three formats: ``.keras`` archives, of which the weights alone are read; ``.weights.h5`` of Keras 3; and the older HDF5
-of ``keras.applications``' weights and of whole models (``.h5``). The content tells them apart, not the name.
+Three formats: ``.keras`` archives, of which only the weights are read; ``.weights.h5`` of Keras 3; and the older HDF5
+of ``keras.applications``' weights and of whole models (``.h5``). The format is detected from the content, not the name.
 """
 
 import collections
@@ -28,7 +28,7 @@ Shapes = list[tuple[int, ...]]
 _LAYERS = "layers"
 _IN_ARCHIVE = "model.weights.h5"  # the weights in a .keras file
 _NUMBER = re.compile(r"(?P<base>.*?)(?:_(?P<number>\d+))?$")
-_DRAWS = "seed_generator"  # the state of a layer's random numbers, which is no weight
+_DRAWS = "seed_generator"  # the state of a layer's random numbers, which is not a weight
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class StoredLayer:
     """A layer's weights in an open file.
 
     Attributes:
-        name: The layer's name; its ``layer_keys`` where the file has no names.
-        shapes: Of its weights, in Keras' order for files: the trainable ones first.
-        load: Puts the weights into a layer; raises ``ValueError`` where they do not fit.
+        name: The layer's name; its key of ``layer_keys`` if the file has no names.
+        shapes: Shapes of its weights, in Keras' order for files: the trainable ones first.
+        load: Loads the weights into a layer; raises ``ValueError`` if they do not fit.
     """
 
     name: str
@@ -48,11 +48,11 @@ class StoredLayer:
 
 @dataclass(frozen=True)
 class StoredWeights:
-    """The layers of an open file that have weights, in the order of the network that was saved.
+    """The layers with weights of an open file, in the order of the saved network.
 
     Attributes:
         layers: The layers.
-        named: Whether the file has the layers' names; Keras' first 3.x versions wrote none.
+        named: Whether the file has the layers' names; the first versions of Keras 3 did not write them.
     """
 
     layers: list[StoredLayer]
@@ -64,11 +64,11 @@ def stored_weights(file: str, source: str) -> Iterator[StoredWeights]:
     """Open a file of weights, and close it at the end of the block.
 
     Args:
-        file: Where it is.
-        source: What the user calls it, for messages.
+        file: Path of the file.
+        source: The user's name for it, for messages.
 
     Raises:
-        ModelError: It cannot be read, or holds no weights of a Keras network.
+        ModelError: The file cannot be read, or has no weights of a Keras network.
     """
     refused = f"model.initial_weights {source!r}"
     expected = "expected a .keras, .weights.h5 or .h5 file that Keras has written"
@@ -78,7 +78,7 @@ def stored_weights(file: str, source: str) -> Iterator[StoredWeights]:
             stack.callback(store.close)
             check_links(store.h5_file)
             found = _of_keras_3(store) if _LAYERS in store.h5_file else _of_older(store.h5_file)
-        except Exception as error:  # h5py, zipfile and Keras raise whatever they find
+        except Exception as error:  # h5py, zipfile and Keras may raise anything
             reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
             raise ModelError(f"{refused} cannot be read ({reason}); {expected}") from None
         if not found.layers:
@@ -87,8 +87,8 @@ def stored_weights(file: str, source: str) -> Iterator[StoredWeights]:
 
 
 def _hdf5_of(file: Path, stack: contextlib.ExitStack) -> Path:
-    """The file itself, or the weights of a ``.keras`` archive, taken out of it: within, each step back starts over."""
-    with open(file, "rb"):  # says why it cannot be opened
+    """Return the file itself, or the weights extracted from a ``.keras`` archive, in which seeking back is slow."""
+    with open(file, "rb"):  # raises an error with the reason if it cannot be opened
         pass
     if not zipfile.is_zipfile(file):
         return file
@@ -99,7 +99,7 @@ def _hdf5_of(file: Path, stack: contextlib.ExitStack) -> Path:
 
 
 def layer_keys(layers: list[Any]) -> list[str]:
-    """What Keras 3 calls layers in its files: their class, numbered among its like (``conv2d``, ``conv2d_1``)."""
+    """Return Keras 3's keys of layers in files: their class, numbered per class (``conv2d``, ``conv2d_1``)."""
     keys, used = [], collections.Counter[str]()
     for key in map(class_key, layers):
         keys.append(f"{key}_{used[key]}" if used[key] else key)
@@ -108,7 +108,7 @@ def layer_keys(layers: list[Any]) -> list[str]:
 
 
 def class_key(layer: Any) -> str:
-    """A layer's class in Keras' spelling of automatic names: ``conv2d``, ``batch_normalization``."""
+    """Return a layer's class in Keras' spelling of automatic names: ``conv2d``, ``batch_normalization``."""
     return str(to_snake_case(type(layer).__name__))
 
 
@@ -144,7 +144,7 @@ def _note_shape(shapes: dict[str, tuple[int, ...]], at: str, item: Any) -> None:
 
 
 def _by_number(key: str) -> tuple[Any, ...]:
-    """Orders ``dense``, ``dense_1``, ..., ``dense_10`` and ``vars/0``, ..., ``vars/10``."""
+    """Return a key that sorts ``dense``, ``dense_1``, ..., ``dense_10`` and ``vars/0``, ..., ``vars/10``."""
     *folders, last = key.split("/")
     if last.isdigit():
         return (*folders, "", int(last))
@@ -176,7 +176,7 @@ def _assigner(values: list[Any]) -> Callable[[keras.Layer], None]:
 
 
 def file_order(layer: Any) -> list[Any]:
-    """A layer's weights in the order of files."""
+    """Return a layer's weights in the order of files."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 

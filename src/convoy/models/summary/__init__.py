@@ -1,1 +1,1 @@
-"""Summary."""
+"""Description of networks: geometry, costs, text and pictures."""

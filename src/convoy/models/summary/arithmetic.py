@@ -1,8 +1,8 @@
-"""The arithmetic of filters that slide over an input: what comes out, and what would fit. Pure: no Keras.
+"""Convolution arithmetic: the output size of filters, and the nearest values that fit. Pure: no Keras.
 
 V. Dumoulin, F. Visin, "A guide to convolution arithmetic for deep learning", 2016 (arXiv:1603.07285), in the terms of
 Stanford's CS231n: N is the input's side, F the filter's, S the stride, P the padding on one side, and
-``(N - F + 2P)/S + 1`` values come out.
+``(N - F + 2P)/S + 1`` is the output's side.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,10 +18,10 @@ class Window:
 
     Attributes:
         size: F, in values.
-        stride: S: from one place to the next.
-        dilation: Distance of the filter's own values.
-        before: Zeros in front of the input.
-        after: Zeros behind it.
+        stride: S, the distance between two places.
+        dilation: Distance between the filter's values.
+        before: Zeros before the input.
+        after: Zeros after the input.
     """
 
     size: int
@@ -32,23 +32,23 @@ class Window:
 
     @property
     def extent(self) -> int:
-        """Values from the filter's first to its last: its size, unless it is dilated."""
+        """Return the distance from the filter's first to its last value, inclusive: its size, unless it is dilated."""
         return (self.size - 1) * self.dilation + 1
 
     def room(self, side: int) -> int:
-        """How far the filter can be moved over an input of that side; below 0 where it is larger than that."""
+        """Return how far the filter can move over an input of that side; negative if the filter is larger."""
         return side - self.extent + self.before + self.after
 
     def output(self, side: int) -> int:
-        """Values that come out, rounded down; below 1 where the filter is larger than the input."""
+        """Return the output's side, rounded down; below 1 if the filter is larger than the input."""
         return self.room(side) // self.stride + 1
 
     def rest(self, side: int) -> int:
-        """Values at the end of the (padded) input that no place of the filter reaches."""
+        """Return the number of values at the end of the (padded) input that the filter does not reach."""
         return self.room(side) % self.stride
 
     def formula(self, side: int) -> str:
-        """``(N - F + 2P)/S + 1`` with its numbers and its result."""
+        """Return the formula ``(N - F + 2P)/S + 1`` with its numbers and its result."""
         zeros = f"2*{self.before}" if self.before else "0"
         if self.before != self.after:
             zeros = f"{self.before} + {self.after}"
@@ -56,27 +56,27 @@ class Window:
         return f"({side} - {self.extent} + {zeros})/{self.stride} + 1 = {result}"
 
     def strides_that_fit(self, side: int) -> list[int]:
-        """Up to three strides nearest to this one that leave no rest and skip nothing between two places."""
+        """Return up to three strides nearest to this one that leave no remainder and no gaps between two places."""
         return _nearest(self.stride, (s for s in range(1, self.extent + 1) if self.room(side) % s == 0), 3)
 
     def sizes_that_fit(self, side: int) -> list[int]:
-        """The nearest smaller and the nearest larger filter that leave no rest."""
+        """Return the nearest smaller and the nearest larger filter size that leave no remainder."""
         return _around(self.size, (size for size in range(1, side + 1) if self._with(size).fits(side)))
 
     def sides_that_fit(self, side: int) -> list[int]:
-        """The nearest smaller and the nearest larger input of which no rest is left."""
+        """Return the nearest smaller and the nearest larger input side without a remainder."""
         return _around(side, (n for n in range(1, side + self.extent + self.stride) if self.fits(n)))
 
     def fits(self, side: int) -> bool:
-        """Whether the filter reaches everything of an input of that side, and something comes out."""
+        """Return whether the filter covers an input of that side exactly, and the output is not empty."""
         return self.room(side) >= 0 and self.rest(side) == 0
 
     def largest_size(self, side: int) -> int:
-        """The largest filter out of which something comes; 0 for none."""
+        """Return the size of the largest filter whose output is not empty; 0 if there is none."""
         return max(0, (side + self.before + self.after - 1) // self.dilation + 1)
 
     def smallest_side(self) -> int:
-        """Of an input out of which something comes."""
+        """Return the smallest side of an input for which the output is not empty."""
         return max(1, self.extent - self.before - self.after)
 
     def _with(self, size: int) -> "Window":
@@ -84,7 +84,7 @@ class Window:
 
 
 def same(side: int, size: int, stride: int = 1, dilation: int = 1) -> Window:
-    """The window of padding ``same`` as TensorFlow has it: ceil(side / stride) values come out, odd zeros go behind."""
+    """Return TensorFlow's window of padding ``same``: the output is ceil(side / stride), an odd zero is at the end."""
     extent = (size - 1) * dilation + 1
     zeros = max(0, (-(-side // stride) - 1) * stride + extent - side)
     return Window(size, stride, dilation, zeros // 2, zeros - zeros // 2)
@@ -92,7 +92,7 @@ def same(side: int, size: int, stride: int = 1, dilation: int = 1) -> Window:
 
 @dataclass(frozen=True)
 class Field:
-    """What of the network's input a value depends on, along each axis.
+    """The receptive field of a value in the network's input, along each axis.
 
     After A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019.
 
@@ -105,7 +105,7 @@ class Field:
     jump: tuple[Fraction, ...]
 
     def through(self, windows: Sequence[Window]) -> "Field":
-        """The field after filters of these windows."""
+        """Return the field after filters of these windows."""
         pairs = list(zip(windows, self.size, self.jump, strict=True))
         return Field(
             tuple(size + (window.extent - 1) * jump for window, size, jump in pairs),
@@ -113,7 +113,7 @@ class Field:
         )
 
     def through_transposed(self, windows: Sequence[Window]) -> "Field":
-        """The field after transposed filters: an output depends on ceil(F / S) neighbours at most."""
+        """Return the field after transposed filters: an output depends on at most ceil(F / S) neighbours."""
         pairs = list(zip(windows, self.size, self.jump, strict=True))
         return Field(
             tuple(size + (-(-window.extent // window.stride) - 1) * jump for window, size, jump in pairs),
@@ -121,7 +121,7 @@ class Field:
         )
 
     def enlarged(self, factors: Sequence[int], neighbours: int) -> "Field":
-        """The field after upsampling, where an output depends on so many neighbours (1: nearest, 2: bilinear)."""
+        """Return the field after upsampling; an output depends on ``neighbours`` values (1: nearest, 2: bilinear)."""
         pairs = list(zip(factors, self.size, self.jump, strict=True))
         return Field(
             tuple(size + (neighbours - 1) * jump for _, size, jump in pairs),
@@ -130,7 +130,7 @@ class Field:
 
 
 def widest(fields: Sequence[Field]) -> Field:
-    """The field where branches meet: along each axis the largest of them."""
+    """Return the field of merged branches: the largest of them along each axis."""
     return Field(
         tuple(max(sizes) for sizes in zip(*(field.size for field in fields), strict=True)),
         tuple(max(jumps) for jumps in zip(*(field.jump for field in fields), strict=True)),
@@ -138,12 +138,12 @@ def widest(fields: Sequence[Field]) -> Field:
 
 
 def number(value: Fraction) -> str:
-    """A whole number as it is, others with two digits at most: ``28``, ``112.5``, ``2.33``."""
+    """Return a number as text, with at most two decimals: ``28``, ``112.5``, ``2.33``."""
     return str(int(value)) if value.denominator == 1 else f"{float(value):.2f}".rstrip("0")
 
 
 def times(sides: Iterable[object]) -> str:
-    """``28x28x5``."""
+    """Return sides as text, e.g. ``28x28x5``."""
     return "x".join("?" if side is None else str(side) for side in sides)
 
 

@@ -1,4 +1,4 @@
-"""A network as boxes to draw: layers that only touch up what another one gives are part of that one's box."""
+"""A network as boxes to draw: activations, normalisations and the like are part of the preceding layer's box."""
 
 from dataclasses import dataclass
 
@@ -44,15 +44,15 @@ class Box:
     """A box of the picture.
 
     Attributes:
-        name: Of its first layer.
+        name: Name of its first layer.
         group: Key of ``COLOURS``.
         kind: Short name of its first layer's kind.
         sources: Indices of the boxes that it takes its input from.
-        output: Volume that leaves it.
+        output: Output volume.
         size: Filter, e.g. ``5x5``; empty for layers without one.
         stride: ``/2``; empty for 1, and for layers without one.
-        activation: Of the layer or of one after it; empty for none.
-        weights: Of all layers in the box.
+        activation: Activation of the layer or of one after it; empty for none.
+        weights: Number of weights of all layers in the box.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Box:
 
 
 def boxes_of(network: NetworkDescription) -> list[Box]:
-    """The boxes of a network, each after those that it takes its input from."""
+    """Return the boxes of a network, each after those that it takes its input from."""
     members: list[list[LayerDescription]] = []
     owner: list[int] = []
     for layer in network.layers:
@@ -82,13 +82,13 @@ def boxes_of(network: NetworkDescription) -> list[Box]:
 
 
 def is_chain(boxes: list[Box]) -> bool:
-    """Whether each box takes the output of the one before it, and no other."""
+    """Return whether each box takes only the output of the one before it."""
     return all(box.sources == ((index - 1,) if index else ()) for index, box in enumerate(boxes))
 
 
 def _box(layers: list[LayerDescription], sources: tuple[int, ...]) -> Box:
     first = layers[0]
-    # Padding before a filter belongs to the filter; a Flatten does not change what the volume is.
+    # Padding before a filter is part of the filter; Flatten does not change the displayed volume.
     shaping = [layer for layer in layers if not layer.kind.startswith(("Flatten", "ZeroPadding"))]
     activations = [layer.activation for layer in layers if layer.activation]
     activations += [layer.kind.lower() for layer in layers if layer.kind.endswith("LU") and not layer.activation]

@@ -1,4 +1,4 @@
-"""What a network does and costs, layer by layer."""
+"""Description of a network layer by layer: shapes, weights, multiply-adds, memory."""
 
 import dataclasses
 import json
@@ -31,22 +31,22 @@ class LayerDescription:
     """A layer at one place of the network.
 
     Attributes:
-        name: Its name.
-        kind: Its class, e.g. ``Conv2D``.
+        name: Name of the layer.
+        kind: Class of the layer, e.g. ``Conv2D``.
         sources: Indices of the layers whose outputs it takes.
-        output: Its output volume, e.g. (28, 28, 5), the channels last; None is a side that is not known. Of several
-            outputs, the first.
-        size: F along each axis, of convolutions and pooling.
+        output: Output volume, e.g. (28, 28, 5), channels last; None is an unknown side. With several outputs, the
+            first.
+        size: F along each axis, for convolutions and pooling.
         stride: S along each axis.
-        formula: ``(N - F + 2P)/S + 1 = ...`` with its numbers; one per axis where they differ.
+        formula: ``(N - F + 2P)/S + 1 = ...`` with its numbers; one per axis if they differ.
         left_out: Rows and columns at the end of the input that no filter reaches.
-        activation: Name of the function that is part of the layer, unless linear.
-        parameters: Weights; 0 where they were counted at an earlier place.
-        trainable: Those of them that are trained.
-        multiply_adds: For one sample; None where they are not known.
-        sees: Receptive field, or ``all``; None where it is not known.
-        jump: Distance of neighbours' receptive fields.
-        activation_bytes: Memory of the output for one sample; None where it is not known.
+        activation: Name of the layer's activation, unless linear.
+        parameters: Number of weights; 0 if they were counted at an earlier place.
+        trainable: Number of trainable weights.
+        multiply_adds: Multiply-adds for one sample; None if unknown.
+        sees: Receptive field, or ``all``; None if unknown.
+        jump: Distance between neighbours' receptive fields.
+        activation_bytes: Memory of the output for one sample; None if unknown.
     """
 
     name: str
@@ -68,20 +68,20 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """A network.
+    """Description of a network.
 
     Attributes:
-        name: Its name.
-        layers: Each comes after those that it takes its input from.
-        parameters: Weights.
-        trainable: Those of them that are trained.
-        multiply_adds: For one sample, of convolutions and dense layers.
-        uncounted: Names of layers with weights whose multiply-adds are not known.
+        name: Name of the network.
+        layers: The layers, each after those that it takes its input from.
+        parameters: Number of weights.
+        trainable: Number of trainable weights.
+        multiply_adds: Multiply-adds of convolutions and dense layers for one sample.
+        uncounted: Names of layers with weights whose multiply-adds are unknown.
         weight_bytes: Memory of the weights.
         activation_bytes: Memory of all layers' outputs for a rank's batch; training keeps them for the gradients.
-        global_batch: Samples per step.
-        ranks: That share them.
-        batch: Samples of one rank.
+        global_batch: Samples per step, over all ranks.
+        ranks: Number of ranks.
+        batch: Samples per step of one rank.
     """
 
     name: str
@@ -97,21 +97,21 @@ class NetworkDescription:
     batch: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As values for JSON."""
+        """Return the description as JSON values."""
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return values
 
     def totals(self) -> dict[str, Any]:
-        """All but the layers, as values for JSON."""
+        """Return everything except the layers, as JSON values."""
         return {name: value for name, value in self.as_dict().items() if name != "layers"}
 
 
 def describe(model: keras.Model, training: TrainingConfig) -> NetworkDescription:
-    """Describe a network; its weights need no values (see ``graph.without_weights``).
+    """Return the description of a network; its weights need no values (see ``graph.without_weights``).
 
     Args:
         model: The network.
-        training: Says how many samples a rank has in memory, and in what precision.
+        training: Section ``training``, for the batch size, the number of ranks and the precision.
     """
     half = training.precision != "float32"
     ranks = max(1, training.num_workers)
@@ -168,7 +168,7 @@ def _layer(call: Call, sees: Sees, half: bool) -> LayerDescription:
 
 
 def _other_formulas(call: Call) -> list[str]:
-    """How transposed filters, upsampling, padding and cropping change each side."""
+    """Return formulas for the sides after transposed filters, upsampling, padding and cropping."""
     layer = call.layer
     if not isinstance(layer, TRANSPOSED + UPSAMPLING + PADDINGS + CROPPINGS) or layer.data_format == "channels_first":
         return []

@@ -1,4 +1,4 @@
-"""What a layer costs, and what of the input it sees."""
+"""Multiply-adds, memory and receptive field of a layer."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from convoy.models.summary.graph import Call
 from convoy.models.summary.shape_checks import FILTERS, TRANSPOSED, windows_of
 
 Sees: TypeAlias = Field | Literal["all"] | None
-"""A receptive field, the whole input, or not known."""
+"""A receptive field, the whole input, or unknown."""
 
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 UPSAMPLING = (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
@@ -40,12 +40,12 @@ _REDUCTIONS = ("Mean", "Max", "Sum", "Min", "Amax", "Amin")  # of keras.ops
 
 
 def multiply_adds(call: Call) -> int | None:
-    """Multiplications, each with an addition, that one sample costs: of convolutions and dense layers.
+    """Return the multiply-adds of a convolution or dense layer for one sample.
 
-    What is done value by value (bias, activation, normalisation, pooling) is not counted, as usual.
+    Elementwise operations (bias, activation, normalisation, pooling) are not counted, as usual.
 
     Returns:
-        None for a layer with weights for which there is no rule here.
+        The number; None for a layer with weights of an unsupported kind.
     """
     layer = call.layer
     if isinstance(layer, _SEPARABLE):
@@ -62,7 +62,7 @@ def multiply_adds(call: Call) -> int | None:
 
 
 def activation_bytes(call: Call, half: bool) -> int | None:
-    """Memory of what the layer gives for one sample; views take none.
+    """Return the memory of the layer's output for one sample; views need none.
 
     Args:
         call: The layer.
@@ -76,21 +76,21 @@ def activation_bytes(call: Call, half: bool) -> int | None:
 
 
 def factors_of(layer: Any) -> tuple[int, ...]:
-    """By how much an upsampling layer enlarges each axis."""
+    """Return the factor by which an upsampling layer enlarges each axis."""
     return (layer.size,) if isinstance(layer.size, int) else tuple(layer.size)
 
 
 def dtype_bytes(dtype: str) -> int:
-    """Bytes of a value of that type."""
+    """Return the number of bytes of a value of that type."""
     return int(tf.as_dtype(dtype).size)
 
 
 def sees_after(call: Call, before: Sequence[Sees]) -> Sees:
-    """What of the network's input a value of the layer's output depends on.
+    """Return the receptive field of the layer's output in the network's input.
 
     Args:
         call: The layer.
-        before: The same of each of its inputs; where branches meet, the widest counts.
+        before: The receptive field of each of its inputs; of merged branches, the widest counts.
     """
     layer = call.layer
     if isinstance(layer, layers.InputLayer):
@@ -120,6 +120,6 @@ def sees_after(call: Call, before: Sequence[Sees]) -> Sees:
 
 
 def _product(shape: Sequence[int | None], factor: int) -> int | None:
-    """All sides and the factor multiplied; None where a side is not known."""
+    """Return the product of all sides and the factor; None if a side is unknown."""
     sides = [side for side in shape if side is not None]
     return math.prod(sides) * factor if len(sides) == len(shape) else None

@@ -1,4 +1,4 @@
-"""The calls of a network's layers, in the order in which they are computed. Here Keras' own graph is read."""
+"""The calls of a network's layers in the order of computation, from Keras' graph."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import keras
 from convoy.errors import ConvoyError
 
 Shape: TypeAlias = tuple[int | None, ...]
-"""Without the batch's axis; None is a side that is not known."""
+"""Shape without the batch axis; None is an unknown side."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Call:
 
     Attributes:
         layer: A ``keras.Layer``, or an operation of ``keras.ops``.
-        name: Its name, after those of the networks that it is nested in: ``backbone/conv1``.
+        name: Name of the layer, after the names of the networks that it is nested in: ``backbone/conv1``.
         sources: Indices, in the list of calls, of those whose outputs it takes.
-        inputs: Shapes of what it takes.
-        outputs: Shapes of what it gives.
-        dtype: Of its (first) output.
+        inputs: Shapes of its inputs.
+        outputs: Shapes of its outputs.
+        dtype: Type of its (first) output.
         repeated: Whether the layer was called before: its weights are shared.
     """
 
@@ -37,9 +37,9 @@ class Call:
 
 
 def calls_of(model: keras.Model) -> list[Call]:
-    """List the calls of a functional or sequential network, branch after branch; nested networks are opened.
+    """Return the calls of a functional or sequential network, branch by branch; nested networks are expanded.
 
-    A network of another kind is one call of itself.
+    A network of another kind is a single call.
     """
     calls: list[Call] = []
     seen: set[int] = set()
@@ -59,20 +59,20 @@ def without_weights(build: Callable[[], keras.Model]) -> keras.Model:
     """Build a network whose weights have shapes but no values: VGG16 takes 0.05 s and no memory instead of 0.5 GB.
 
     Args:
-        build: Builds it; called again, in the usual way, where it needs values while building.
+        build: Builds the network; called again in the usual way if it needs values while building.
 
     Returns:
-        A network to look at, not to compute with.
+        A network for inspection only.
 
     Raises:
-        Exception: What ``build`` raises.
+        Exception: The exception of ``build``.
     """
 
     def build_stateless() -> keras.Model:
         with keras.StatelessScope(initialize_variables=False):
             return build()
 
-    # Keras keeps a list, for each thread, of weights that wait for their values; it is to end with the thread.
+    # Keras keeps a list of uninitialised weights per thread; a separate thread discards it.
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(build_stateless)
         error = future.exception()
@@ -84,21 +84,21 @@ def without_weights(build: Callable[[], keras.Model]) -> keras.Model:
 
 
 def _graph(layer: Any) -> Any:
-    """The graph of a functional network, or of a sequential one that is built; None of all else."""
+    """Return the graph of a functional network, or of a built sequential one; None for other layers."""
     if isinstance(layer, keras.Sequential):
         layer = layer._functional
     return layer if isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth") else None
 
 
 def _walk(graph: Any, given: Sequence[tuple[int, Any]], prefix: str, calls: list[Call], seen: set[int]) -> list[Any]:
-    """Append a network's calls; returns, for each of its outputs, the index of its call and its tensor.
+    """Append a network's calls; return, for each of its outputs, the index of its call and its tensor.
 
     Args:
         graph: The network.
-        given: For each of its inputs, the index of the call and the tensor that reach it.
-        prefix: Of the names.
-        calls: Is appended to.
-        seen: Layers that were called already, by id; is added to.
+        given: For each of its inputs, the index of the call and the tensor that it receives.
+        prefix: Prefix of the names.
+        calls: List of calls, which is extended.
+        seen: Ids of the layers that were already called, which is extended.
     """
     known = {id(tensor): source for tensor, source in zip(graph.inputs, given, strict=True)}
     for node in _in_order(graph):
@@ -109,7 +109,7 @@ def _walk(graph: Any, given: Sequence[tuple[int, Any]], prefix: str, calls: list
             found = _walk(inner, sources, f"{prefix}{layer.name}/", calls, seen)
         else:
             tensors = node.outputs
-            if prefix:  # a nested network was built for an input of its own, of another size maybe
+            if prefix:  # a nested network was built for another input, possibly of another size
                 arguments, options = node.arguments.fill_in({key: tensor for key, (_, tensor) in known.items()})
                 tensors = keras.tree.flatten(layer.compute_output_spec(*arguments, **options))
             inputs = tuple(_shape(tensor) for _, tensor in sources)
@@ -124,7 +124,7 @@ def _walk(graph: Any, given: Sequence[tuple[int, Any]], prefix: str, calls: list
 
 
 def _in_order(graph: Any) -> Iterator[Any]:
-    """The nodes from the inputs to the outputs: what a node needs comes before it, its first input's branch first."""
+    """Yield the nodes from the inputs to the outputs, each after its inputs, starting with the first input's branch."""
     done = {id(tensor) for tensor in graph.inputs}
     waiting = [(tensor, False) for tensor in reversed(graph.outputs)]
     while waiting:

@@ -1,4 +1,4 @@
-"""A picture of a network: volumes in a row where it is a chain, else its graph. Drawn without a display."""
+"""Picture of a network: a row of volumes if it is a chain, otherwise its graph. Drawn without a display."""
 
 from matplotlib.figure import Figure
 
@@ -12,18 +12,18 @@ _MANY = 33  # boxes; volumes of more would be too small to read
 
 
 def network_picture(network: NetworkDescription) -> Figure:
-    """Draw a network."""
+    """Return the picture of a network."""
     boxes = boxes_of(network)
     draw = volumes_picture if is_chain(boxes) and len(boxes) <= _MANY else graph_picture
     return draw(network, boxes)
 
 
 def write_picture(network: NetworkDescription, path: str) -> None:
-    """Draw a network into a file.
+    """Write the picture of a network to a file.
 
     Args:
-        network: What to draw.
-        path: Its end says in what format: ``.png``, ``.svg``, ``.pdf``.
+        network: The network.
+        path: Path of the file; its extension determines the format: ``.png``, ``.svg``, ``.pdf``.
 
     Raises:
         ConfigError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""A branched or deep network drawn as its graph, in bands that are read like lines of text."""
+"""Picture of a branched or deep network as a graph, in bands like lines of text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,11 +22,11 @@ _SIGNS = {"Add": "+", "Multiply": "×", "Subtract": "-", "Maximum": "max", "Aver
 
 
 def graph_picture(network: NetworkDescription, boxes: Sequence[Box]) -> Figure:
-    """Draw boxes and what connects them.
+    """Return a picture of boxes and their connections.
 
     Args:
-        network: Gives the title.
-        boxes: Each after those that it takes its input from.
+        network: The network, for the title.
+        boxes: The boxes, each after those that it takes its input from.
     """
     found = layout([box.sources for box in boxes], _LONGEST)
     extents = [_extent(found, band) for band in found.bands]
@@ -59,7 +59,7 @@ def graph_picture(network: NetworkDescription, boxes: Sequence[Box]) -> Figure:
 
 
 def _extent(found: Layout, band: tuple[int, int]) -> tuple[float, float]:
-    """Lowest and highest point of a band, in rows."""
+    """Return the lowest and highest point of a band, in rows."""
     first, last = band
     nodes = [height for column, height in zip(found.column, found.height, strict=True) if first <= column <= last]
     lanes = [height for points in found.lanes.values() for column, height in points if first <= column <= last]
@@ -71,7 +71,7 @@ def _x(column: int, first: int) -> float:
 
 
 def _edges(axes: Axes, found: Layout, first: int, last: int, top: float) -> None:
-    """Draw the part of each edge that lies in a band; from band to band it goes over the margins."""
+    """Draw the part of each edge within a band; edges between bands are drawn to the margins."""
     half = _BOX[0] / 2
     for points in found.lanes.values():
         inside = [(_x(column, first), top - height * _ROW) for column, height in points if first <= column <= last]
@@ -79,9 +79,9 @@ def _edges(axes: Axes, found: Layout, first: int, last: int, top: float) -> None
             continue
         start, end = points[0][0] >= first, points[-1][0] <= last
         before = [height for column, height in points if column == first - 1]
-        if before:  # it comes from the band above
+        if before:  # the edge comes from the band above
             inside.insert(0, (_x(first, first) - 0.8 * _COLUMN, top - before[0] * _ROW))
-        if not end:  # it goes on in the band below
+        if not end:  # the edge continues in the band below
             inside.append((_x(last, first) + 0.8 * _COLUMN, inside[-1][1]))
         xs, ys = [], []
         for k, (x, y) in enumerate(inside):  # straight where there may be boxes beside it, bent between columns
@@ -98,7 +98,7 @@ def _edges(axes: Axes, found: Layout, first: int, last: int, top: float) -> None
 
 
 def _sides(axes: Axes, boxes: Sequence[Box], found: Layout, band: tuple[int, int], y: float) -> None:
-    """Write the sides of the volumes above a band, where they change."""
+    """Write the sides of the volumes above a band wherever they change."""
     shown = None
     for column in range(band[0], band[1] + 1):
         here = [box for box, at in zip(boxes, found.column, strict=True) if at == column]

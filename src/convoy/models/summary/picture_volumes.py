@@ -1,4 +1,4 @@
-"""A chain of layers drawn as the volumes that come out of them, as in LeCun's paper and CS231n."""
+"""Picture of a chain of layers as their output volumes, as in LeCun's paper and CS231n."""
 
 import math
 import re
@@ -32,16 +32,16 @@ class _Solid:
 
     @property
     def room(self) -> float:
-        """Width that it takes in a row, the text included."""
+        """Return the width that it needs in a row, including the text."""
         return max(_NARROWEST, self.across + self.back * _SLANT) + _GAP
 
 
 def volumes_picture(network: NetworkDescription, boxes: Sequence[Box]) -> Figure:
-    """Draw a chain of boxes.
+    """Return a picture of a chain of boxes.
 
     Args:
-        network: Gives the title.
-        boxes: Each takes the output of the one before it.
+        network: The network, for the title.
+        boxes: The boxes, each of which takes the output of the one before it.
     """
     scale = _scale(boxes)
     solids = [_solid(box, scale) for box in boxes]
@@ -73,13 +73,13 @@ def volumes_picture(network: NetworkDescription, boxes: Sequence[Box]) -> Figure
 
 
 def title(network: NetworkDescription) -> str:
-    """Name, shapes and totals on one line."""
+    """Return the name, shapes and totals of a network in one line."""
     shapes = f"{times(network.layers[0].output)} to {times(network.layers[-1].output)}"
     return f"{network.name}: {shapes}, {network.parameters:,} weights, {amount(network.multiply_adds)} multiply-adds"
 
 
 def _scale(boxes: Sequence[Box]) -> float:
-    """Units per square root of the largest side: small volumes stay visible beside large ones."""
+    """Return the drawing units per square root of a side, so that small volumes stay visible beside large ones."""
     largest = max((value or 1 for box in boxes for value in box.output[:-1]), default=1)
     return _TALLEST / math.sqrt(largest)
 
@@ -87,7 +87,7 @@ def _scale(boxes: Sequence[Box]) -> float:
 def _solid(box: Box, scale: float) -> _Solid:
     *sides, channels = (value or 1 for value in box.output)
     across = 0.09 + 0.13 * math.log2(max(1, channels))
-    if not sides:  # a vector stands upright
+    if not sides:  # a vector is drawn upright
         return _Solid(0.16, min(_TALLEST, 0.35 + 0.17 * math.log2(max(1, channels))), 0.16)
     up = max(0.12, scale * math.sqrt(sides[0 if len(sides) < 3 else 1]))
     back = max(0.12, scale * math.sqrt(sides[-1])) if len(sides) > 1 else 0.12
@@ -120,11 +120,11 @@ def _draw(axes: Axes, box: Box, solid: _Solid, x: float, middle: float, top: flo
 
 
 def _word(box: Box) -> str:
-    """What a layer is called below its volume: ``conv``, ``max pool``, ``dense`` ..."""
+    """Return the name of a layer's kind below its volume: ``conv``, ``max pool``, ``dense`` ..."""
     words = re.sub(r"[1-3]D$", "", box.kind)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words).lower()
 
 
 def side_of(box: Box) -> str:
-    """The filter and its stride, e.g. ``5x5/2``."""
+    """Return the filter and its stride, e.g. ``5x5/2``."""
     return box.size + box.stride

@@ -1,4 +1,4 @@
-"""Do the layers fit? What Keras refuses is said in one line, and what it rounds away can be refused too."""
+"""Checks that layers fit their inputs: one-line messages for Keras' errors, and optional errors for remainders."""
 
 import inspect
 import traceback
@@ -37,14 +37,14 @@ _REFUSALS = (ValueError, TypeError, tf.errors.InvalidArgumentError)
 
 
 def windows_of(layer: Any, shape: Shape) -> tuple[Window, ...] | None:
-    """The windows that a convolution or pooling slides over an input, one per axis.
+    """Return the windows of a convolution or pooling over an input, one per axis.
 
     Args:
         layer: Any layer.
-        shape: Of its input, without the batch's axis.
+        shape: Shape of its input, without the batch axis.
 
     Returns:
-        None for layers of other kinds, inputs whose sides are not known, and channels in front.
+        The windows; None for layers of other kinds, inputs with unknown sides, and data format channels_first.
     """
     if not isinstance(layer, FILTERS + POOLINGS) or layer.data_format != "channels_last":
         return None
@@ -65,15 +65,15 @@ def windows_of(layer: Any, shape: Shape) -> tuple[Window, ...] | None:
 
 
 def check_geometry(model: keras.Model, strict: bool) -> None:
-    """Look whether filters and strides of a network fit what reaches them.
+    """Raise ``ModelError`` unless the filters and strides of a network fit their inputs.
 
     Args:
         model: The network.
-        strict: Refuse convolutions and poolings without padding that leave a rest at the border. Keras rounds their
-            output down and never looks at the last rows and columns.
+        strict: Raise an error if an unpadded convolution or pooling does not tile its input exactly. Keras rounds the
+            output down and silently drops the last rows and columns.
 
     Raises:
-        ModelError: One of them does not fit; the message has the layer, the formula and the nearest values that fit.
+        ModelError: A layer does not fit; the message has the layer, the formula and the nearest values that fit.
     """
     for call in calls_of(model):
         if any(0 in shape for shape in call.outputs):
@@ -87,16 +87,16 @@ def check_geometry(model: keras.Model, strict: bool) -> None:
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Within the block, in which a network is built: what Keras does not accept of a layer becomes one line.
+    """Convert Keras' errors about a layer, while a network is built within the block, to one-line errors.
 
-    Errors of other code, a user's own function say, go through as they are.
+    Errors of other code, e.g. of a user's function, are not changed.
 
     Raises:
-        ModelError: A layer does not fit what reaches it, or its arguments are wrong; the message has the layer's name
-            and kind, what reaches it, the formula and the nearest values that fit.
+        ModelError: A layer does not fit its input, or its arguments are wrong; the message has the layer's name and
+            kind, the shape of its input, the formula and the nearest values that fit.
     """
     filtered = keras.config.is_traceback_filtering_enabled()
-    keras.config.disable_traceback_filtering()  # the frames in which the layer is found would be cut out
+    keras.config.disable_traceback_filtering()  # filtering would remove the frames that contain the layer
     try:
         yield
     except ConvoyError:
@@ -112,7 +112,7 @@ def named_failures() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> str | None:
-    """Make one line of an error that came out of Keras; None where it came from other code."""
+    """Return a one-line message for an error raised by Keras; None if other code raised it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if frames[-1].f_globals.get("__name__", "").partition(".")[0] not in ("keras", "tensorflow"):
         return None
@@ -144,16 +144,16 @@ def _explain(error: Exception) -> str | None:
 
 
 def _known_misfit(name: str, layer: Any, title: str, reached: list[Shape], origins: list[str]) -> str | None:
-    """Explain, with numbers, the ways of not fitting that are known."""
+    """Return an explanation, with numbers, of a known kind of mismatch; None for other kinds."""
     shape = reached[0]
     spec = getattr(layer, "input_spec", None)
     expected = getattr(spec, "ndim", None) or getattr(spec, "min_ndim", None)
     if expected and len(shape) + 1 < expected:
         axes = ", ".join((*AXES.get(expected - 2, ("...",)), "channels"))
-        return f"{title} takes ({axes}), but what reaches it is {times(shape)}, of {_count(len(shape), 'axis', 'axes')}"
+        return f"{title} takes ({axes}), but its input is {times(shape)}, with {_count(len(shape), 'axis', 'axes')}"
     channels = (getattr(spec, "axes", None) or {}).get(-1)
     if channels and shape and channels != shape[-1]:
-        return f"{title} was made for {channels} channels, but what reaches it is {times(shape)}, of {shape[-1]}"
+        return f"{title} was built for {channels} channels, but its input is {times(shape)}, with {shape[-1]}"
     groups = getattr(layer, "groups", 1)
     if isinstance(layer, FILTERS) and shape and shape[-1] and shape[-1] % groups:
         fitting = _join([n for n in range(1, shape[-1] + 1) if shape[-1] % n == 0 and layer.filters % n == 0], "and")
@@ -161,7 +161,7 @@ def _known_misfit(name: str, layer: Any, title: str, reached: list[Shape], origi
         sizes = _join([n for n in (below, below + groups) if n], "or")
         return (
             f"{title}: {times(shape)} has {shape[-1]} channels, and {shape[-1]}/{groups} groups ="
-            f" {shape[-1] / groups:.4g} is no whole number; groups {fitting} fit, or {sizes} channels"
+            f" {shape[-1] / groups:.4g} is not a whole number; groups {fitting} fit, or {sizes} channels"
         )
     windows = windows_of(layer, shape)
     if windows and any(window.output(side) < 1 for window, side in zip(windows, _sides(shape), strict=True)):
@@ -172,7 +172,7 @@ def _known_misfit(name: str, layer: Any, title: str, reached: list[Shape], origi
 
 
 def _misfit(name: str, layer: Any, windows: Sequence[Window], sides: Sequence[int]) -> str:
-    """Say that a window is larger than its input, or leaves a rest, and what would fit."""
+    """Return a message about a window that is larger than its input or leaves a remainder, with values that fit."""
     pairs = list(zip(windows, sides, strict=True))
     worst = next((i for i, (window, side) in enumerate(pairs) if window.output(side) < 1), None)
     if worst is None:
@@ -202,11 +202,11 @@ def _misfit(name: str, layer: Any, windows: Sequence[Window], sides: Sequence[in
     if sizes := window.sizes_that_fit(side):
         fits.append(f"{what}s of {_join([shown(value) for value in sizes], 'or')}")
     fits.append(f"{inputs} of {_join([shown(value) for value in window.sides_that_fit(side)], 'or')}")
-    return f"{text} is no whole number; {', '.join(fits)}, or padding 'same'"
+    return f"{text} is not a whole number; {', '.join(fits)}, or padding 'same'"
 
 
 def _differing(layer: Any, title: str, reached: list[Shape], origins: list[str]) -> str | None:
-    """Say in which axes the shapes that meet in a layer differ; None where they do not."""
+    """Return a message about the axes in which a layer's inputs differ; None if they do not differ."""
     rank = len(reached[0])
     meeting = _join([times(shape) + origin for shape, origin in zip(reached, origins, strict=True)], "and")
     if any(len(shape) != rank for shape in reached):
@@ -218,17 +218,17 @@ def _differing(layer: Any, title: str, reached: list[Shape], origins: list[str])
     problems = []
     for axis in range(rank):
         known = {side for shape in reached if (side := shape[axis]) is not None}
-        sides = sorted(known if joined is not None else known - {1})  # 1 is stretched to any side
+        sides = sorted(known if joined is not None else known - {1})  # 1 is broadcast to any side
         if axis == joined or len(sides) < 2:
             continue
         problems.append(f"{names[axis]} {_join(sides, 'and')}" if len(names) == rank else _join(sides, "and"))
         low, high = sides[0], sides[-1]
         if axis == rank - 1:
-            mend = f"give all of them {low} or {high}, by their filters or a 1x1 convolution"
+            mend = f"give all of them {low} or {high} channels, by their filters or a 1x1 convolution"
         elif high % low == 0:
-            mend = f"a stride or pooling of {high // low} on the way of the larger makes them equal"
+            mend = f"a stride or pooling of {high // low} on the path of the larger makes them equal"
         else:
-            mend = "padding 'same' and the same strides on all ways make them equal"
+            mend = "padding 'same' and the same strides on all paths make them equal"
     if not problems:
         return None
     others = "all axes but the joined one" if joined is not None else "all axes"

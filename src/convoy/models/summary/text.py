@@ -1,4 +1,4 @@
-"""A description of a network as text, at most 100 columns wide."""
+"""Description of a network as text, at most 100 columns wide."""
 
 import textwrap
 from collections import Counter
@@ -9,7 +9,7 @@ from convoy.models.summary.arithmetic import number, times
 from convoy.models.summary.describe import LayerDescription, NetworkDescription
 
 WIDTH = 100
-_FEW = 30  # layers that are told one by one at the start of a training
+_FEW = 30  # layers that are listed individually at the start of a training
 _SHORT = (
     ("BatchNormalization", "BatchNorm"),
     ("Normalization", "Normalize"),
@@ -28,7 +28,7 @@ _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def full_text(network: NetworkDescription) -> str:
-    """Every layer, then the totals; of long networks, sums for each size of the volumes too."""
+    """Return a table of all layers, then the totals; for long networks, also sums per size of the volumes."""
     parts = [_layer_table(network.layers), *_legend(network.layers)]
     if len(network.layers) > _FEW:
         parts += ["", _stage_table(network.layers)]
@@ -36,21 +36,21 @@ def full_text(network: NetworkDescription) -> str:
 
 
 def short_text(network: NetworkDescription) -> str:
-    """At most 40 lines or so: of networks with more than 30 layers only the sums."""
+    """Return at most about 40 lines: only the sums for networks with more than 30 layers."""
     if len(network.layers) <= _FEW:
         return full_text(network)
     return "\n".join([_stage_table(network.layers), "", *_totals(network)])
 
 
 def short_kind(kind: str) -> str:
-    """The name of a kind of layer, abbreviated."""
+    """Return the abbreviated name of a kind of layer."""
     for long, short in _SHORT:
         kind = kind.replace(long, short)
     return kind
 
 
 def amount(value: float) -> str:
-    """Three digits and a unit: ``15.5G``; whole numbers below 10,000 as they are."""
+    """Return a number with three digits and a unit, e.g. ``15.5G``; numbers below 10,000 without a unit."""
     if value < 1e4:
         return str(int(value))
     size, unit = next((size, unit) for size, unit in _UNITS if value >= size * 0.9995)
@@ -58,13 +58,13 @@ def amount(value: float) -> str:
 
 
 def memory(value: int) -> str:
-    """Bytes in powers of ten: ``3.90 GB``."""
+    """Return a number of bytes as text in powers of ten, e.g. ``3.90 GB``."""
     text = amount(value)
     return f"{text} B" if text.isdigit() else f"{text[:-1]} {text[-1]}B"
 
 
 def side(sides: Sequence[int] | Sequence[str] | str | None) -> str:
-    """``5`` for 5x5, ``5x3`` for others, ``all`` as it is, ``?`` where it is not known."""
+    """Return sides as text: ``5`` for 5x5, ``5x3`` if they differ, ``all`` unchanged, ``?`` if unknown."""
     if sides is None or isinstance(sides, str):
         return sides or "?"
     return str(sides[0]) if len(set(sides)) == 1 else times(sides)
@@ -84,7 +84,7 @@ def _layer_table(layers: Sequence[LayerDescription]) -> str:
 
 
 def _formula(layer: LayerDescription) -> str:
-    """The formula without the spaces within it, of the first axis where they differ, and a sign for what is left."""
+    """Return the formula of the first axis without inner spaces, and ``*`` if it leaves a remainder."""
     if layer.formula is None:
         return ""
     first = layer.formula.partition(", ")[0]
@@ -100,14 +100,14 @@ def _legend(layers: Sequence[LayerDescription]) -> list[str]:
     ]
     left = [layer for layer in layers if layer.left_out and any(layer.left_out)]
     if left:
-        told = "* no whole number, rounded down. Rows and columns left out: "
+        told = "* not a whole number, rounded down. Rows and columns left out: "
         shown = ", ".join(f"{layer.name} {side(layer.left_out)}" for layer in left)
         lines += textwrap.wrap(told + shown, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
     return lines
 
 
 def _stage_table(layers: Sequence[LayerDescription]) -> str:
-    """One line for all layers whose outputs have the same sides."""
+    """Return a table with one line for all layers whose outputs have the same sides."""
     stages: dict[str, list[LayerDescription]] = {}
     for layer in layers:
         stages.setdefault(times(layer.output[:-1]) or "flat", []).append(layer)
@@ -154,7 +154,7 @@ def _totals(network: NetworkDescription) -> list[str]:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: str) -> str:
-    """Columns with the first one cut so that a line fits into the width, where that leaves enough of it."""
+    """Return rows as aligned columns; the first column is shortened, to at least 10, so that lines fit the width."""
     widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
     gap = 2 if sum(widths) + 2 * len(widths) - 2 <= WIDTH else 1
     widths[0] = max(10, min(widths[0], WIDTH - sum(widths[1:]) - gap * (len(widths) - 1)))
@@ -166,7 +166,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: str) -
 
 
 def cut(text: str, width: int) -> str:
-    """Leave out the middle of what is too long: ends of names tell more than beginnings."""
+    """Shorten a text that is too long in the middle: ends of names are more informative than beginnings."""
     if len(text) <= width:
         return text
     tail = (width - 2) // 2

@@ -1,1 +1,1 @@
-"""Callbacks."""
+"""Keras callbacks of training."""

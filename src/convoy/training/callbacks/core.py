@@ -1,4 +1,4 @@
-"""Keras callbacks that make ``fit`` exact over ranks and report what happens."""
+"""Keras callbacks that make ``fit`` exact over ranks and report progress."""
 
 import math
 import time
@@ -44,10 +44,10 @@ def optimisation_callbacks(config: TrainingConfig, collective: Collective, rows:
 
 
 class GlobalMetrics(keras.callbacks.Callback):
-    """Weighs gradients by the number of samples, and sums metrics over ranks before they are divided.
+    """Weights gradients by the number of samples, and sums metrics over ranks before they are divided.
 
-    Keras' metrics are sums (total and count): adding these up over the ranks at the last batch gives the metric of
-    all samples, whatever part each rank had, so every rank sees the same logs and takes the same decisions.
+    Keras' metrics are sums (total and count): their sums over the ranks at the last batch give the metric of all
+    samples, however they are distributed, so every rank has the same logs and makes the same decisions.
 
     Args:
         collective: The ranks.
@@ -59,8 +59,8 @@ class GlobalMetrics(keras.callbacks.Callback):
 
     Attributes:
         updates: Whether the step updates the weights.
-        carried: Metrics of the part of an epoch that an earlier attempt has done, as ``metrics_so_far`` gives them; on
-            rank 0.
+        carried: Metrics of the part of an epoch that an earlier attempt completed, as returned by ``metrics_so_far``;
+            on rank 0.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GlobalMetrics(keras.callbacks.Callback):
         self.validation_rows, self.accumulation_steps = validation_rows, accumulation_steps
         self.position, self.carried = position, np.zeros(0)
         self.validation_steps = steps_per_epoch(validation_rows, global_batch)
-        self.weight, self.updates = 1.0, True  # as the optimizer has them
+        self.weight, self.updates = 1.0, True  # the optimizer's current values
         self._remembered: list[tuple[Any, np.ndarray]] = []
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -113,7 +113,7 @@ class GlobalMetrics(keras.callbacks.Callback):
             self._set_metrics(self.metrics_so_far())
 
     def metrics_so_far(self) -> np.ndarray:
-        """Sums and counts of the metrics over all ranks, float64, one after the other; all ranks have to call it."""
+        """Return the metrics' sums and counts over all ranks, concatenated, float64; all ranks have to call this."""
         values = [np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in self._metric_variables()]
         packed = np.concatenate(values)
         if self.carried.size:
@@ -127,7 +127,7 @@ class GlobalMetrics(keras.callbacks.Callback):
         return [variable for metric in self.model.metrics for variable in metric.variables]
 
     def _remember(self) -> None:
-        """Note what a borrowed sample would change (see ``convoy.dataset.reading.tf_data``), its gradients apart."""
+        """Save the values, other than gradients, that a borrowed sample changes (see ``dataset.reading.tf_data``)."""
         variables = [*self._metric_variables(), *self.model.non_trainable_variables]
         self._remembered = [(variable, keras.ops.convert_to_numpy(variable)) for variable in variables]
 
@@ -149,7 +149,7 @@ class ProgressReporter(keras.callbacks.Callback):
     Args:
         emit: Takes an event; called on rank 0 only.
         rows: Samples of the training split.
-        epochs: Epochs in all.
+        epochs: Total number of epochs.
         global_batch: Samples per step, over all ranks.
         position: Kept by ``position.StepCounterCallback``.
     """
@@ -160,7 +160,7 @@ class ProgressReporter(keras.callbacks.Callback):
         super().__init__()
         self.emit, self.rows, self.epochs, self.global_batch = emit, rows, epochs, global_batch
         self.position = position
-        self.begun = 0  # samples of the epoch that an earlier attempt has done
+        self.begun = 0  # samples of the epoch that an earlier attempt completed
         self.done: list[dict[str, Any]] = []  # the epoch events so far
         self.started = self.trained = self.emitted = 0.0
 
@@ -182,7 +182,7 @@ class ProgressReporter(keras.callbacks.Callback):
         self.emit({"type": "step", **where, "loss": loss, "images_per_second": rate})
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Emit a sign of life, unless the last one is recent."""
+        """Emit an ``alive`` event, unless the last event is recent."""
         if time.monotonic() - self.emitted >= self.every:
             self.emitted = time.monotonic()
             self.emit({"type": "alive"})
@@ -198,19 +198,20 @@ class ProgressReporter(keras.callbacks.Callback):
         self.emit(event)
 
     def state(self) -> dict[str, Any]:
-        """The epochs so far: a driver that was killed may not have logged the last of them."""
+        """Return the epochs so far: a driver that was killed may not have logged the last ones."""
         return {"done": self.done}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state``."""
+        """Restore a state that ``state()`` returned."""
         self.done = list(state["done"])
 
 
 class TerminateOnNaN(keras.callbacks.Callback):
-    """Ends training with ``TrainingError`` when the loss of an epoch is not a number; all ranks see the same loss.
+    """Raises ``TrainingError`` when the loss of an epoch is not finite; all ranks have the same loss.
 
     Args:
-        find: Looks for a training sample that is to blame, and returns its path (see ``dataset.finite``).
+        find: Returns the path of a training sample with values that are not finite, if any (see
+            ``dataset.ingest.nan_check``).
     """
 
     def __init__(self, find: Callable[[], str | None] = lambda: None) -> None:
@@ -224,7 +225,7 @@ class TerminateOnNaN(keras.callbacks.Callback):
             told, sample = f"the loss is {loss} in epoch {epoch + 1}", self.find()
             if sample is not None:
                 raise TrainingError(
-                    f"{told}: training sample {sample!r}, or its weight, is not finite in float32; leave it out, and"
+                    f"{told}: training sample {sample!r}, or its weight, is not finite in float32; remove it, and"
                     " ingest the dataset again"
                 )
-            raise TrainingError(f"{told}; lower training.optimizer.learning_rate, or look for unusable images")
+            raise TrainingError(f"{told}; lower training.optimizer.learning_rate, or check the images")

@@ -1,6 +1,6 @@
-"""What happens when a metric no longer gets better: a lower learning rate, an early end.
+"""Callbacks for a metric that no longer improves: reduce the learning rate, stop early.
 
-All ranks see the same metrics (``GlobalMetrics``), so they decide alike without talking to each other.
+All ranks have the same metrics (``GlobalMetrics``), so they make the same decision without communication.
 """
 
 import math
@@ -18,12 +18,12 @@ _PLATEAU_MIN_DELTA = 1e-4  # as Keras' ReduceLROnPlateau
 
 
 class Patience:
-    """Counts the epochs since a metric got better.
+    """Counter of the epochs since a metric improved.
 
     Args:
         epochs: Epochs without progress after which it is exhausted.
-        min_delta: Least change that counts as progress.
-        rising: Whether the metric gets better by rising.
+        min_delta: Smallest change that counts as progress.
+        rising: Whether a higher value of the metric is better.
     """
 
     def __init__(self, epochs: int, min_delta: float, *, rising: bool = False) -> None:
@@ -31,30 +31,30 @@ class Patience:
         self.best, self.waited = -math.inf, 0
 
     def update(self, value: float) -> bool:
-        """Take an epoch's value; returns whether it is a new best. NaN never is."""
+        """Record an epoch's value and return whether it is a new best. NaN never is."""
         better = self.sign * value - self.min_delta > self.best
         self.best, self.waited = (self.sign * value, 0) if better else (self.best, self.waited + 1)
         return better
 
     @property
     def exhausted(self) -> bool:
-        """Whether too many epochs have passed."""
+        """Return whether too many epochs have passed."""
         return self.waited >= self.epochs
 
     def state(self) -> tuple[float, int]:
-        """What a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return (self.best, self.waited)
 
     def restore(self, state: Sequence[Any]) -> None:
-        """Continue from ``state()``."""
+        """Restore a state that ``state()`` returned."""
         self.best, self.waited = float(state[0]), int(state[1])
 
 
 class ReduceLROnPlateau(keras.callbacks.Callback):
     """Multiplies the learning rate by a factor when ``val_loss`` no longer falls, after a linear warm-up.
 
-    The rule is Keras' ``ReduceLROnPlateau``. The rate is a variable of the optimizer; ``patience.state()`` is the
-    rest of what a resumed run needs.
+    The rule is that of Keras' ``ReduceLROnPlateau``. The rate is a variable of the optimizer; a resumed run also needs
+    ``patience.state()``.
 
     Args:
         config: Section ``training.schedule``.
@@ -69,16 +69,16 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         self.warm = self.warmup == 0
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs; the rate itself is a variable of the optimizer."""
+        """Return the state that a resumed run needs; the rate itself is a variable of the optimizer."""
         return {"patience": self.patience.state(), "warm": self.warm}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state()``."""
+        """Restore a state that ``state()`` returned."""
         self.patience.restore(state["patience"])
         self.warm = state["warm"]
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Set the rate while it warms up."""
+        """Set the rate during the warm-up."""
         if not self.warm:
             optimizer = self.model.optimizer
             optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
@@ -88,7 +88,7 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
             self.warm = update >= self.warmup
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Lower the rate where it is time."""
+        """Reduce the rate if the patience is exhausted."""
         if not self.warm:
             return
         self.patience.update(float((logs or {})["val_loss"]))
@@ -99,9 +99,9 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """Ends training when a metric no longer gets better, and brings back the best epoch's weights.
+    """Stops training when a metric no longer improves, and restores the best epoch's weights.
 
-    Keras' own would bring back weights that were never validated where the optimizer averages them (EMA).
+    With a moving average of the weights (EMA), Keras' callback would restore weights that were never validated.
 
     Args:
         config: Section ``training.early_stopping``, with a patience.
@@ -118,16 +118,16 @@ class EarlyStopping(keras.callbacks.Callback):
         self.stopped: int | None = None
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs; the best weights are those of the best checkpoint."""
+        """Return the state that a resumed run needs; the best weights are those of the best checkpoint."""
         return {"patience": self.patience.state(), "best_epoch": self.best_epoch}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from ``state()``."""
+        """Restore a state that ``state()`` returned."""
         self.patience.restore(state["patience"])
         self.best_epoch = state["best_epoch"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the metric."""
+        """Check the metric."""
         if self.patience.update(float((logs or {})[self.config.monitor])):
             self.best_epoch = epoch
             if self.config.restore_best:
@@ -137,7 +137,7 @@ class EarlyStopping(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Bring back the best weights; ``fit`` has put the EMA in place before."""
+        """Restore the best weights; ``fit`` has already assigned the EMA."""
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
         best = self.best_epoch if self.best_weights is not None else None

@@ -1,4 +1,4 @@
-"""The exponential moving average of the weights: what is validated, kept and saved where it is switched on."""
+"""The exponential moving average of the weights, which is validated and saved instead of the weights if it is on."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class ValidateAverages(keras.callbacks.Callback):
-    """Puts the moving averages in the network's place while it is validated.
+    """Assigns the moving averages to the network's weights during validation.
 
-    As ``keras.callbacks.SwapEMAWeights``, but exactly: that one swaps by adding and subtracting, which rounds the
-    weights.
+    Unlike ``keras.callbacks.SwapEMAWeights``, which swaps by addition and subtraction and so rounds the weights, this
+    is exact.
     """
 
     def __init__(self) -> None:
@@ -18,18 +18,18 @@ class ValidateAverages(keras.callbacks.Callback):
         self._trained: list[np.ndarray] = []
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Put them in place."""
+        """Assign the averages to the weights."""
         weights = self.model.get_weights()
         self.model.set_weights(validated_weights(self.model))
         self._trained = weights
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Go back to the weights that are trained."""
+        """Restore the trained weights."""
         self.model.set_weights(self._trained)
 
 
 def validated_weights(model: keras.Model) -> list[np.ndarray]:
-    """Return the weights that validation uses, as ``set_weights`` takes them: averages where there are any."""
+    """Return the weights that validation uses, in the order of ``set_weights``: moving averages where they exist."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of a LossScaleOptimizer
     averages = {}
     if optimizer.use_ema:

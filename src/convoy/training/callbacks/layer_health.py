@@ -1,4 +1,4 @@
-"""How the layers fare, once per epoch: units that are dead, and norms of gradients."""
+"""Health metrics of layers, once per epoch: shares of dead units, and norms of gradients."""
 
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,37 @@ from convoy.models.activation_recorder import has_kernel, has_relu, leaf_layers,
 from convoy.training.callbacks.core import Emit
 
 SAMPLES = 64
-DEAD_SHARE = 0.4  # of a layer's units, past which a warning is given
+DEAD_SHARE = 0.4  # of a layer's units, above which a warning is emitted
 _LAYERS = 30  # of each kind, at most
 
 
 def first_samples(version_path: Path, manifest: Manifest, most: int) -> Samples:
-    """Read the validation split's first samples; its stored order is one by hashes, so that they are any.
+    """Return the validation split's first samples; it is stored in order of hashes, so that they are a random sample.
 
     Args:
         version_path: Folder of the dataset version.
         manifest: Its manifest.
-        most: At most so many: where a step has fewer, more might not fit into the memory.
+        most: Largest number of samples: more than those of a step might not fit into memory.
     """
     count = min(SAMPLES, most, manifest.split("validation").rows)
     return read_samples(version_path, manifest, "validation", np.arange(count))
 
 
 class Health(keras.callbacks.Callback):
-    """Emits a ``health`` event after each epoch: shares of dead units and norms of gradients, of the same few samples.
+    """Emits a ``health`` event after each epoch: shares of dead units and norms of gradients for a few fixed samples.
 
     * ``dead_units/<layer>``: of the units of a layer with ReLUs (a unit is a channel of a convolution, or a value of
       a dense layer), the share that is 0 for all samples, everywhere. Its weights get no gradient from any of them.
     * ``gradient_norm/<layer>``: the Euclidean norm of the gradient of the samples' mean cross-entropy by the layer's
       weights.
 
-    The network computes as in inference: without dropout, and with batch normalisation's moving statistics. Nothing is
-    drawn and no weight is changed, so training goes on as without it. For one rank alone: it does not communicate.
+    The network runs in inference mode: without dropout, and with batch normalisation's moving statistics. It draws no
+    random numbers and changes no weights, so it does not affect training. It runs on a single rank and does not
+    communicate.
 
     Args:
         emit: Takes an event.
-        samples: A few samples, for all epochs.
+        samples: A few samples, the same in all epochs.
     """
 
     def __init__(self, emit: Emit, samples: Samples) -> None:
@@ -55,15 +56,15 @@ class Health(keras.callbacks.Callback):
         self._failed = False
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Measure, and warn of each layer once."""
+        """Emit the metrics, and warn once about each layer with dead units."""
         if self._failed:
             return
         try:
             metrics = self._look()
-        except Exception as error:  # of an own network that cannot be looked into, say: training goes on
+        except Exception as error:  # e.g. of a custom network that cannot be inspected: training continues
             self._failed = True
             text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self._emit({"type": "warning", "text": f"the layers cannot be looked into ({text})"})
+            self._emit({"type": "warning", "text": f"the layers cannot be inspected ({text})"})
             return
         self._emit({"type": "health", "epoch": epoch, "metrics": metrics})
         for name in self._relus:

@@ -1,4 +1,4 @@
-"""Batch normalisation's moving statistics: each rank gathers them from its own samples, the model has one set."""
+"""Synchronisation of batch normalisation's moving statistics, which each rank collects from its own samples."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from convoy.training.distributed.collective import Collective
 
 
 def average_statistics(model: keras.Model, collective: Collective) -> None:
-    """Set all float variables that are not trained to their mean over the ranks; all ranks have to call it."""
+    """Set all non-trainable float variables to their mean over the ranks; all ranks have to call this."""
     variables = [v for v in model.non_trainable_weights if keras.backend.is_float_dtype(v.dtype)]
     if collective.size == 1 or not variables:
         return
@@ -21,12 +21,12 @@ def average_statistics(model: keras.Model, collective: Collective) -> None:
 
 
 class SyncBatchNorm(keras.callbacks.Callback):
-    """Averages the moving statistics over the ranks before each validation, so at the end of training as well."""
+    """Averages the moving statistics over the ranks before each validation, and so at the end of training too."""
 
     def __init__(self, collective: Collective) -> None:
         super().__init__()
         self.collective = collective
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Average."""
+        """Average the statistics."""
         average_statistics(self.model, self.collective)

@@ -1,4 +1,4 @@
-"""Where the time of a step goes, measured on every rank: waiting for data, for the other ranks, or computing."""
+"""Time per step, measured on every rank: waiting for data, waiting for the other ranks, and computing."""
 
 import random
 import resource
@@ -19,14 +19,15 @@ from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.distributed.collective import Collective
 
 _MEASURED_STEPS = 16  # of an epoch, at which communication is measured, for about 0.4 ms each
-_SAMPLE_SECONDS = 10.0  # between samples of the machine, as MLflow's own
+_SAMPLE_SECONDS = 10.0  # between samples of the machine, as in MLflow
 
 
 class Stopwatch:
-    """Adds up seconds that parts of a graph take, at the steps for which it is switched on.
+    """Sums the seconds that parts of a graph take, at the steps for which it is switched on.
 
-    TensorFlow refuses ``tf.timestamp`` once operations are deterministic, so the graph calls Python for the time. That
-    takes a while, hence the switch; and the while itself is measured, between two calls with no work, and taken off.
+    TensorFlow rejects ``tf.timestamp`` with deterministic operations, so the graph calls Python for the time. Because
+    these calls take time, the stopwatch can be switched off; their duration is measured too, between two calls with no
+    work, and subtracted.
 
     Attributes:
         seconds: The sum.
@@ -38,18 +39,18 @@ class Stopwatch:
             self._on = tf.Variable(False, trainable=False)
 
     def switch(self, on: bool) -> None:
-        """Switch what ``around`` has built on or off."""
+        """Switch the measurements that ``around`` has built on or off."""
         if on != self._is_on:
             self._is_on = on
             self._on.assign(on)
 
     def around(self, inputs: Sequence[Any], work: Callable[[], Any]) -> Any:
-        """Build ``work()``, measured from when all of ``inputs`` are there until all of its results are.
+        """Return the results of ``work()``, measured from when all ``inputs`` are available until all results are.
 
-        The results are not changed. On a GPU a tensor is there once its kernel is queued.
+        The results are not changed. On a GPU a tensor counts as available once its kernel is queued.
 
         Args:
-            inputs: Tensors that the work takes; None stands for none.
+            inputs: Input tensors of the work; None for a missing tensor.
             work: Returns tensors, nested in any way.
         """
         with tf.control_dependencies(_present(inputs)):
@@ -59,7 +60,7 @@ class Stopwatch:
         flat = tf.nest.flatten(results)
         with tf.control_dependencies(_present(flat)):
             ended = self._mark(1)
-        with tf.control_dependencies([ended]):  # or what comes next would run first, and be measured as well
+        with tf.control_dependencies([ended]):  # otherwise later operations could run first, and be measured too
             flat = [None if tensor is None else tf.identity(tensor) for tensor in flat]
         return tf.nest.pack_sequence_as(results, flat)
 
@@ -77,7 +78,7 @@ class Stopwatch:
     def _take_mark(self) -> None:
         self._marks.append(time.perf_counter())
         if len(self._marks) == 4:
-            _, ready, begun, ended = self._marks  # before the second one, a thread may have had other kernels to run
+            _, ready, begun, ended = self._marks  # before the second one, the thread may have run other kernels
             self.seconds += (ended - begun) - (begun - ready)
             self._marks.clear()
 
@@ -88,24 +89,24 @@ def _present(tensors: Sequence[Any]) -> list[Any]:
 
 @dataclass
 class Fetching:
-    """How long steps have waited for their batches, in seconds."""
+    """The time that steps have waited for their batches, in seconds."""
 
     seconds: float = 0.0
 
 
 def time_fetches(model: keras.Model) -> Fetching:
-    """Make ``fit`` measure how long each step waits for its batch.
+    """Make ``fit`` measure how long each step waits for its batch, and return the measurement.
 
-    Keras fetches the batch inside its compiled train function, so no callback can see it. This one takes its place: it
-    fetches, and then calls ``train_step``, compiled. To be called after ``compile``, for one step per call and no
-    ``tf.distribute`` strategy.
+    Keras fetches the batch inside its compiled train function, so callbacks cannot measure it. This replaces the train
+    function with one that fetches the batch and then calls the compiled ``train_step``. Call it after ``compile``; it
+    supports one step per call, and no ``tf.distribute`` strategy.
     """
     fetching = Fetching()
     step: Callable[[Any], Any] | None = None
 
     def fetch_and_step(iterator: Any) -> Any:
         nonlocal step
-        if step is None:  # one graph for batches of any size, as Keras' own
+        if step is None:  # one graph for batches of any size, as in Keras
             train_step = tf.autograph.experimental.do_not_convert(model.train_step)
             step = tf.function(train_step, input_signature=[iterator.element_spec])
         begun = time.perf_counter()
@@ -120,8 +121,8 @@ def time_fetches(model: keras.Model) -> Fetching:
 class Timing(keras.callbacks.Callback):
     """Emits a ``rank`` event with each epoch's measurements of this rank, and ``system`` events of its machine.
 
-    Times are of training alone: from the epoch's begin to the end of its last step, validation apart. Communication is
-    measured at some of the steps, drawn anew for each epoch. It follows ``GlobalMetrics``.
+    Times cover training only: from the beginning of the epoch to the end of its last step, without validation.
+    Communication is measured at some of the steps, chosen at random for each epoch. Add it after ``GlobalMetrics``.
 
     Args:
         emit: Takes an event; called on every rank.
@@ -129,8 +130,8 @@ class Timing(keras.callbacks.Callback):
         rows: Samples of the training split.
         global_batch: Samples per step, over all ranks.
         position: Kept by ``position.StepCounterCallback``.
-        fetching: How long steps wait for data (``time_fetches``).
-        communication: How long gradients take to be averaged (``optimizer.distribute``).
+        fetching: Time that steps wait for data (``time_fetches``).
+        communication: Time to average the gradients (``optimizer.distribute``).
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class Timing(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the epoch's clocks."""
-        # Not the first one, to which ranks come from other work, or from tracing: it stands for itself alone.
+        # Not the first step, which ranks reach after other work, or tracing: it is not representative.
         steps = self.position.steps
         candidates = range(min(self.position.step + 2, steps - 1), steps)
         self.chosen = set(random.Random(epoch).sample(candidates, min(len(candidates), _MEASURED_STEPS)))
@@ -168,13 +169,13 @@ class Timing(keras.callbacks.Callback):
         self.images, self.ends = 0, array("d", [time.monotonic()])
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Choose whether communication is measured."""
+        """Switch the measurement of communication on or off for this step."""
         chosen = self.position.step in self.chosen
         self.measured += chosen
         self.communication.switch(chosen)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Note the time."""
+        """Record the time."""
         left = self.rows - self.position.step * self.global_batch
         own = rank_slice(min(self.global_batch, left), self.rank, self.size)
         self.images += own.stop - own.start
@@ -182,7 +183,7 @@ class Timing(keras.callbacks.Callback):
         self._sample_if_due()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Sample the machine in long validations, too."""
+        """Sample the machine during long validations too."""
         self._sample_if_due()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -194,7 +195,7 @@ class Timing(keras.callbacks.Callback):
         self.emit({"type": "rank", "epoch": epoch, "rank": self.rank, "ranks": self.size, "metrics": metrics})
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Sample the machine, so that a short run has a sample as well."""
+        """Sample the machine, so that a short run has a sample too."""
         self._sample()
 
     def _sample_if_due(self) -> None:
@@ -210,9 +211,9 @@ def times(ends: Sequence[float], images: int, fetching: float, communicating: fl
     """Return an epoch's times of one rank.
 
     Args:
-        ends: Seconds on a clock: the epoch's begin, then the end of each of its steps (one at least).
+        ends: Clock times in seconds: the beginning of the epoch, then the end of each of its steps (at least one).
         images: Samples of this rank in these steps.
-        fetching: Seconds within them in which the rank waited for data.
+        fetching: Seconds within these steps that the rank waited for data.
         communicating: Seconds of communication per step, estimated.
     """
     seconds, steps = max(ends[-1] - ends[0], 1e-9), np.diff(ends)
@@ -227,14 +228,14 @@ def times(ends: Sequence[float], images: int, fetching: float, communicating: fl
 
 
 def memory() -> dict[str, float]:
-    """Memory of this process in MB (10^6 bytes): resident now, and the most that ever was."""
+    """Return the memory of this process in MB (10^6 bytes): currently resident, and at its peak."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     resident = psutil.Process().memory_info().rss
     return {"memory_mb": resident / 1e6, "memory_peak_mb": max(peak, resident) / 1e6}
 
 
 def machine() -> dict[str, float]:
-    """The whole machine, under MLflow's names: use of its cores since the last call, its memory in use now."""
+    """Return the machine's CPU utilisation since the last call, and its memory in use now, under MLflow's names."""
     return {
         "cpu_utilization_percentage": psutil.cpu_percent(),
         "system_memory_usage_megabytes": psutil.virtual_memory().used / 1e6,

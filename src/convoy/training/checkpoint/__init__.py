@@ -1,1 +1,1 @@
-"""Checkpoint."""
+"""Checkpoints, and resuming from them."""

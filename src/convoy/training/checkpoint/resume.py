@@ -1,4 +1,4 @@
-"""Going on from a checkpoint, on each rank: what is read at the start, and the callbacks that save."""
+"""Resuming from a checkpoint on each rank: reading it at the start, and the callbacks that save."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -38,17 +38,17 @@ _STATEFUL: dict[str, type] = {
 
 
 class CheckpointResumer:
-    """A rank's way back to where training was.
+    """Restores a rank's training from a checkpoint.
 
-    Made when the model is compiled and its optimizer built: on rank 0 it gives both the newest checkpoint's values,
-    which are broadcast afterwards like initial ones.
+    Create it after the model is compiled and its optimizer is built: on rank 0 it loads the newest checkpoint's values
+    into both, and they are broadcast afterwards like initial ones.
 
     Args:
-        folder: Of the run's checkpoints; None where nothing is saved.
-        resume: Whether to go on from the newest one.
+        folder: Folder of the run's checkpoints; None if nothing is saved.
+        resume: Whether to resume from the newest checkpoint.
         config: Section ``training``.
-        identity: What a checkpoint must have in common with this run.
-        model: Compiled, its optimizer built.
+        identity: Values that a checkpoint must have in common with this run.
+        model: The compiled model, with its optimizer built.
         collective: The ranks.
         emit: Takes events; used on rank 0.
 
@@ -56,7 +56,7 @@ class CheckpointResumer:
         start: (epoch, step) to start with.
 
     Raises:
-        TrainingError: The checkpoint is of other data, another network or other settings.
+        TrainingError: The checkpoint has other data, another network or other settings.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class CheckpointResumer:
     def callbacks(
         self, position: StepCounter, exact: GlobalMetrics, others: Sequence[keras.callbacks.Callback]
     ) -> list[keras.callbacks.Callback]:
-        """Give the other callbacks their memory back, and return those that save; they come last."""
+        """Restore the state of the other callbacks, and return those that save checkpoints, to be added last."""
         if self._store is None:
             return []
         stateful: dict[str, Stateful] = {
@@ -117,14 +117,16 @@ class CheckpointResumer:
         return [save]
 
     def _restore_best(self, stateful: Mapping[str, Stateful]) -> None:
-        """The best epoch's weights, which early stopping brings back at the end: those of the best checkpoint."""
+        """Load the best epoch's weights, which early stopping restores at the end, from the best checkpoint."""
         callback = stateful.get(_EARLY_STOPPING)
         if not isinstance(callback, EarlyStopping) or callback.best_epoch is None or not callback.config.restore_best:
             return
         assert self._store is not None
         best = self._store.best()
         if best is None or best.state["epoch"] != callback.best_epoch + 1:
-            self._emit({"type": "warning", "text": "the best epoch's checkpoint is gone; later epochs may replace it"})
+            self._emit(
+                {"type": "warning", "text": "the best epoch's checkpoint is missing; later epochs may replace it"}
+            )
             callback.patience.restore((-np.inf, 0))
             callback.best_epoch = None
             return
@@ -132,35 +134,36 @@ class CheckpointResumer:
 
 
 def checkpoint_folder(config: TrainingConfig, run_id: str) -> str:
-    """Folder of a run's checkpoints, absolute."""
+    """Return the absolute path of the folder of a run's checkpoints."""
     return os.path.join(os.path.abspath(os.path.expanduser(config.checkpoint.folder)), run_id)
 
 
 def ensure_checkpoint_root(config: TrainingConfig) -> str:
-    """Make the folder of all runs' checkpoints where it is missing, and return it, absolute.
+    """Create the folder of all runs' checkpoints if it is missing, and return its absolute path.
 
     Raises:
-        TrainingError: It cannot be made.
+        TrainingError: The folder cannot be created.
     """
     folder = checkpoint_folder(config, "")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise TrainingError(
-            f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be made: {error.strerror}; choose another"
+            f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be created: {error.strerror};"
+            " choose another"
         ) from None
     return folder
 
 
 def check_resumable(config: Config, fingerprint: str) -> None:
-    """Look at a run's newest checkpoint, on the driver and before anything starts.
+    """Check a run's newest checkpoint, on the driver before training starts.
 
     Args:
-        config: With ``training.resume``.
-        fingerprint: Of the dataset.
+        config: A configuration with ``training.resume`` set.
+        fingerprint: Fingerprint of the dataset.
 
     Raises:
-        TrainingError: There is no checkpoint, it is of other data or settings, or all epochs are done.
+        TrainingError: There is no checkpoint, it has other data or settings, or all epochs are done.
     """
     training = config.training
     assert training.resume is not None
@@ -170,19 +173,19 @@ def check_resumable(config: Config, fingerprint: str) -> None:
     newest = CheckpointStore(folder, training.checkpoint.keep, lambda text: say(f"warning: {text}")).latest()
     if newest is None:
         raise TrainingError(
-            f"run {training.resume!r} has no checkpoint in {folder}; mend training.resume or training.checkpoint.folder"
+            f"run {training.resume!r} has no checkpoint in {folder}; fix training.resume or training.checkpoint.folder"
         )
     identity = resume_signature(training, config.model, fingerprint)
     check_identity(newest.state["identity"], identity, f"run {training.resume}")
     if newest.state["epoch"] >= training.epochs:
         raise TrainingError(
             f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
-            f" {training.epochs}, to go on"
+            f" {training.epochs}, to resume"
         )
 
 
 def resume_signature(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:
-    """What makes a run the same run: its data, network, order of samples and optimizer; not its length or ranks."""
+    """Return the settings that identify a run: data, network, order of samples and optimizer, not epochs or ranks."""
     network = {f"model.{name}": value for name, value in asdict(model).items() if name not in _CHECKS}
     return {
         "dataset.fingerprint": fingerprint,

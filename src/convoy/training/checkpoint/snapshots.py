@@ -1,4 +1,4 @@
-"""A model in training <-> a checkpoint: weights, optimizer, random states, metrics so far, callbacks' memory."""
+"""Conversion between a model in training and a checkpoint: weights, optimizer, random states, metrics, callbacks."""
 
 import json
 import time
@@ -17,33 +17,33 @@ from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
 
-_CLOCK_STEPS = 16  # steps between two looks at rank 0's clock, which all ranks have to agree on
+_CLOCK_STEPS = 16  # steps between two checks of rank 0's clock, on which all ranks have to agree
 
 
 class Stateful(Protocol):
-    """A callback that remembers something over epochs."""
+    """A callback with state that persists over epochs."""
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, as JSON takes it."""
+        """Return the state that a resumed run needs, as JSON values."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from it."""
+        """Restore a state that ``state`` returned."""
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves a checkpoint after every epoch, and every so many steps or seconds within; the last of the callbacks.
+    """Saves a checkpoint after every epoch, and every n steps or seconds within one; must be the last callback.
 
-    All ranks take part (sums of metrics, batch-norm statistics), rank 0 writes. When it cannot, training goes on.
+    All ranks take part (sums of metrics, batch-norm statistics), rank 0 writes. If it cannot, training continues.
 
     Args:
-        store: Where to; used on rank 0.
+        store: Where checkpoints are saved; used on rank 0.
         config: Section ``training``.
         collective: The ranks.
         position: Kept by ``StepCounterCallback``.
-        exact: Knows the metrics of the epoch so far.
+        exact: Holds the metrics of the epoch so far.
         callbacks: Name -> callback whose state is saved.
         emit: Takes warnings, and ``checkpoint`` after an epoch that is not the last; used on rank 0.
-        identity: What a resumed run must have in common with this one.
+        identity: Values that a resumed run must have in common with this one.
     """
 
     def __init__(
@@ -114,8 +114,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         try:
             self.store.save(Checkpoint(epoch * self.position.steps + step, arrays, state), best=best)
         except OSError as error:
-            text = f"no checkpoint could be saved in {self.store.folder} ({error.strerror or error}); training goes on"
-            if not self._failing:  # once, not with each of them
+            text = (
+                f"no checkpoint could be saved in {self.store.folder} ({error.strerror or error}); training continues"
+            )
+            if not self._failing:  # warn once, not for each checkpoint
                 self.emit({"type": "warning", "text": text})
             self._failing = True
             return
@@ -125,16 +127,16 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
 
 def random_states(model: keras.Model) -> list[Any]:
-    """The variables (seed, draws so far) of layers that draw random numbers, such as dropout."""
+    """Return the variables (seed, number of draws) of layers that draw random numbers, such as dropout."""
     weights = {id(v) for v in model.weights}
     return [v for v in model.variables if id(v) not in weights and v.path.endswith("seed_generator_state")]
 
 
 def read_checkpoint(store: CheckpointStore, collective: Collective) -> tuple[dict[str, Any] | None, Checkpoint | None]:
-    """Read the newest checkpoint on rank 0, and tell all ranks its state.
+    """Read the newest checkpoint on rank 0, and broadcast its state to all ranks.
 
     Returns:
-        (The state, on all ranks, None where there is no checkpoint; the checkpoint, on rank 0).
+        (The state, on all ranks, or None if there is no checkpoint; the checkpoint, on rank 0).
     """
     checkpoint = store.latest() if collective.rank == 0 else None
     text = json.dumps(None if checkpoint is None else checkpoint.state).encode()
@@ -142,7 +144,7 @@ def read_checkpoint(store: CheckpointStore, collective: Collective) -> tuple[dic
 
 
 def broadcast_bytes(content: bytes, collective: Collective) -> bytes:
-    """Give all ranks rank 0's bytes."""
+    """Broadcast rank 0's bytes to all ranks, and return them."""
     if collective.size == 1:
         return content
     own = collective.rank == 0
@@ -152,10 +154,10 @@ def broadcast_bytes(content: bytes, collective: Collective) -> bytes:
 
 
 def restore_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Give a model, compiled and with its optimizer built, the checkpoint's weights and optimizer state; on rank 0.
+    """Load the checkpoint's weights and optimizer state, on rank 0, into a compiled model with a built optimizer.
 
     Raises:
-        TrainingError: The checkpoint is of another network or optimizer.
+        TrainingError: The checkpoint has another network or optimizer.
     """
     optimizer = model.optimizer.variables
     for name, variables in (("weights", model.weights), ("optimizer", optimizer)):
@@ -171,7 +173,7 @@ def restore_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 
 def restore_draws(model: keras.Model, state: Mapping[str, Any]) -> None:
-    """Let random layers go on where they were; on every rank, each of which has seeds of its own."""
+    """Restore the number of draws of random layers, on every rank; each rank keeps its own seeds."""
     for variable, draws in zip(random_states(model), state["draws"], strict=True):
         value = np.asarray(keras.ops.convert_to_numpy(variable)).copy()
         value.ravel()[-1] = draws
@@ -179,12 +181,12 @@ def restore_draws(model: keras.Model, state: Mapping[str, Any]) -> None:
 
 
 def named(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
-    """The arrays ``<name>/0000``, ``<name>/0001``, ..., in order."""
+    """Return the arrays ``<name>/0000``, ``<name>/0001``, ..., in order."""
     return [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/")]
 
 
 def check_identity(saved: Mapping[str, Any], identity: Mapping[str, Any], what: str) -> None:
-    """Raise ``TrainingError`` where a checkpoint is of other data or settings, naming the first difference."""
+    """Raise ``TrainingError``, naming the first difference, if a checkpoint has other data or settings."""
     for name, value in identity.items():
         if saved.get(name) != value:
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""Where training is in its plan: shared by the callbacks, saved in checkpoints."""
+"""The current epoch and step of training: shared by the callbacks, saved in checkpoints."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 
 
 class StepCounter:
-    """Epoch and step, both from 0, counted in the plan: ``fit`` counts an epoch's steps from where it resumed.
+    """Epoch and step of the epoch plan, both from 0; ``fit`` itself counts an epoch's steps from where it resumed.
 
     Args:
         steps: Steps in an epoch.
@@ -20,20 +20,20 @@ class StepCounter:
 
     @property
     def resumed(self) -> bool:
-        """Whether this epoch was begun by an earlier attempt."""
+        """Return whether an earlier attempt began this epoch."""
         return self.start == (self.epoch, self.start[1]) and self.start[1] > 0
 
     @property
     def last(self) -> bool:
-        """Whether this is the epoch's last step."""
+        """Return whether this is the epoch's last step."""
         return self.step == self.steps - 1
 
 
 class StepCounterCallback(keras.callbacks.Callback):
-    """Keeps the position, for the callbacks after it; it has to be the first one.
+    """Updates the position for the callbacks after it; must be the first callback.
 
-    ``fit`` has the same number of steps for every epoch. One that was resumed has fewer left: it is ended as by
-    ``stop_training``, which is taken back when the epoch's validation is over.
+    ``fit`` runs the same number of steps in every epoch. A resumed epoch has fewer steps left: it is ended with
+    ``stop_training``, which is reset after the epoch's validation.
 
     Args:
         position: The position.
@@ -45,20 +45,20 @@ class StepCounterCallback(keras.callbacks.Callback):
         self._cut_short = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Go to the epoch's first step."""
+        """Move to the epoch's first step."""
         self.position.epoch = epoch
         self.position.step = (self.position.start[1] if epoch == self.position.start[0] else 0) - 1
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Go to the next step."""
+        """Move to the next step."""
         self.position.step += 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """End an epoch that was resumed."""
+        """End a resumed epoch after its last step."""
         if self.position.resumed and self.position.last:
             self.model.stop_training = self._cut_short = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Go on with the next epoch, unless another callback stops."""
+        """Continue with the next epoch, unless another callback stopped training."""
         if self._cut_short:
             self.model.stop_training = self._cut_short = False

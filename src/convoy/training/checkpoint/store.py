@@ -1,7 +1,7 @@
-"""Checkpoints on disk: complete or not there, checked when read, a few kept. Pure: NumPy and files.
+"""Checkpoints on disk: written atomically, verified when read, limited in number. Pure: NumPy and files.
 
 <folder>/step-000001875/arrays.npz   weights, optimizer
-                        state.json   position, what callbacks remember, the checksum of arrays.npz
+                        state.json   position, the callbacks' state, the checksum of arrays.npz
 <folder>/BEST                        name of the best one
 """
 
@@ -26,12 +26,12 @@ _NAME = re.compile(r"step-\d{9,}")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A moment of training.
+    """The state of training at a step.
 
     Attributes:
-        step: Steps done since the beginning, over all epochs.
+        step: Number of steps since the beginning, over all epochs.
         arrays: Weights and the optimizer's variables, by name.
-        state: Everything else, as JSON takes it.
+        state: Everything else, as JSON values.
     """
 
     step: int
@@ -40,22 +40,23 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of one run, in a folder of their own; one writer.
+    """The checkpoints of one run, in a separate folder with a single writer.
 
     Args:
-        folder: Where they are; made by the first ``save``.
-        keep: How many of the newest are kept, beside the best.
-        warn: Takes a line about a checkpoint that is damaged.
+        folder: Folder of the checkpoints; created by the first ``save``.
+        keep: Number of newest checkpoints that are kept, in addition to the best one.
+        warn: Takes a line about a damaged checkpoint.
     """
 
     def __init__(self, folder: Path, keep: int, warn: Callable[[str], None]) -> None:
         self.folder, self.keep, self.warn = folder, keep, warn
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
-        """Write a checkpoint, which is there when it is complete and on the disk; then remove the oldest.
+        """Write a checkpoint atomically, and then remove the oldest ones.
 
         Raises:
-            OSError: The disk is full, or the folder cannot be written to. What was there stays, nothing is left over.
+            OSError: The disk is full, or the folder cannot be written to. Existing checkpoints are kept, and no partial
+                files are left.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".draft-*"):
@@ -77,7 +78,7 @@ class CheckpointStore:
                 json.dump(state, text, indent=1)
                 text.flush()
                 _to_disk(text.fileno())
-            if final.exists():  # of an attempt that came as far
+            if final.exists():  # written by an earlier attempt
                 shutil.rmtree(final)
             draft.rename(final)
             if best:
@@ -91,14 +92,14 @@ class CheckpointStore:
         self._remove_old()
 
     def latest(self) -> Checkpoint | None:
-        """Read the newest checkpoint that is whole; a damaged one is named by ``warn``, and the one before is read."""
+        """Return the newest intact checkpoint; ``warn`` is called for a damaged one, and the one before it is read."""
         for path in reversed(self._paths()):
             if (checkpoint := self._read(path)) is not None:
                 return checkpoint
         return None
 
     def best(self) -> Checkpoint | None:
-        """Read the best checkpoint; None where there is none, or it is damaged."""
+        """Return the best checkpoint; None if there is none, or it is damaged."""
         name = self._best_name()
         return self._read(self.folder / name) if name else None
 
@@ -108,11 +109,11 @@ class CheckpointStore:
             if state["format"] != FORMAT:
                 raise ValueError(f"its format is {state['format']}, this version reads {FORMAT}")
             if _sha256(path / _ARRAYS) != state["sha256"]:
-                raise ValueError("its checksum does not fit")
+                raise ValueError("its checksum does not match")
             with np.load(path / _ARRAYS, allow_pickle=False) as arrays:
                 return Checkpoint(int(state["step"]), dict(arrays), state["state"])
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            self.warn(f"checkpoint {path} is damaged ({error}); the one before is used")
+            self.warn(f"checkpoint {path} is damaged ({error}); using the previous one")
             return None
 
     def _paths(self) -> list[Path]:
@@ -149,6 +150,6 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError:
-        pass  # file systems that cannot
+        pass  # not supported by the file system
     finally:
         os.close(descriptor)

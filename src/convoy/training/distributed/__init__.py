@@ -1,1 +1,1 @@
-"""Distributed."""
+"""Distributed training: ranks, events from them, restarts."""

@@ -1,4 +1,4 @@
-"""What ranks do together. The door to Horovod's operations; a single process needs no Horovod at all."""
+"""Collective operations of the ranks. Only this module calls Horovod's; a single process does not need Horovod."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -16,35 +16,35 @@ class Collective(Protocol):
     local_rank: int
 
     def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
-        """Average tensors over the ranks, inside a ``tf.function`` (None stays None)."""
+        """Return the tensors averaged over the ranks, inside a ``tf.function`` (None stays None)."""
 
     def sum(self, values: np.ndarray) -> np.ndarray:
-        """Sum an array over the ranks, in float64."""
+        """Return an array summed over the ranks, in float64."""
 
     def broadcast(self, variables: Sequence[Any]) -> None:
-        """Give the variables rank 0's values."""
+        """Assign rank 0's values to the variables on all ranks."""
 
 
 class SingleProcess:
-    """One rank: everything is what it is."""
+    """A group of one rank, whose operations change nothing."""
 
     rank = local_rank = 0
     size = 1
 
     def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
-        """The gradients as they are."""
+        """Return the gradients unchanged."""
         return list(gradients)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
-        """The values as they are."""
+        """Return the values in float64."""
         return np.asarray(values, np.float64)
 
     def broadcast(self, variables: Sequence[Any]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class HorovodRanks:
-    """The ranks that Horovod started; made on each of them.
+    """The ranks that Horovod started; created on each of them.
 
     Args:
         config: How gradients are exchanged.
@@ -60,7 +60,7 @@ class HorovodRanks:
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
     def average_gradients(self, gradients: Sequence[Any]) -> list[Any]:
-        """One fused all-reduce for all gradients, so that every rank takes part with all of them or none."""
+        """Average all gradients in one fused all-reduce, so that every rank takes part with all of them or none."""
         import tensorflow as tf
 
         present = [(i, tf.convert_to_tensor(g)) for i, g in enumerate(gradients) if g is not None]
@@ -73,10 +73,10 @@ class HorovodRanks:
         return averaged
 
     def sum(self, values: np.ndarray) -> np.ndarray:
-        """All-reduce in float64."""
+        """Return an array summed over the ranks by an all-reduce in float64."""
         return self._hvd.allreduce(np.asarray(values, np.float64), op=self._hvd.Sum).numpy()
 
     def broadcast(self, variables: Sequence[Any]) -> None:
-        """Broadcast from rank 0, in the order given."""
+        """Broadcast the variables from rank 0, in the given order."""
         for i, variable in enumerate(variables):
             variable.assign(self._hvd.broadcast(variable.value, root_rank=0, name=f"broadcast.{i}"))

@@ -1,4 +1,4 @@
-"""How many ranks to start: those asked for, or with ``training.elastic`` as many as Spark has slots for."""
+"""The number of ranks to start: ``num_workers``, or with ``training.elastic`` as many as Spark has slots for."""
 
 import threading
 import time
@@ -8,26 +8,26 @@ from pyspark.sql import SparkSession
 from convoy.cluster.spark import slots, slots_now, too_few_slots
 from convoy.config import TrainingConfig
 
-# Spark's standalone scheduler counts an executor whose connection is gone for 5 s more
+# Spark's standalone scheduler still counts an executor for 5 s after it has disconnected
 # (spark.standalone.executorRemoveDelayOnDisconnection).
 SETTLE_SECONDS = 6.0
-RETURN_SECONDS = 12.0  # for an executor that is started anew
+RETURN_SECONDS = 12.0  # for an executor to restart
 _WAIT_SECONDS = 60.0
 
 
 class ScaleUp(Exception):
-    """The ranks were ended because Spark can run more of them now."""
+    """The ranks were stopped because Spark can run more of them now."""
 
 
 def world_size(available: int, most: int, fewest: int, waited: float, *, lost: bool) -> int | None:
-    """Return the number of ranks to start now; None to wait on.
+    """Return the number of ranks to start now; None to keep waiting.
 
     Args:
         available: Slots that Spark has now.
-        most: Ranks that are wanted.
-        fewest: Ranks without which training does not go on.
-        waited: Seconds since the first look.
-        lost: Whether ranks were lost before it, so that Spark may not know yet what else is.
+        most: Requested number of ranks.
+        fewest: Minimum number of ranks.
+        waited: Seconds since the first check.
+        lost: Whether ranks were just lost, so that Spark may still count lost slots.
     """
     if available >= most:
         return most if waited >= SETTLE_SECONDS or not lost else None
@@ -35,14 +35,14 @@ def world_size(available: int, most: int, fewest: int, waited: float, *, lost: b
 
 
 def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = False) -> int:
-    """Return the number of ranks that Spark can run at once; Horovod would wait in vain for more.
+    """Return the number of ranks to start, which Spark can run at once; Horovod would wait in vain for more.
 
-    With ``elastic``, slots that are to come, or to come back, are waited for: at most a minute.
+    With ``elastic``, this waits for up to a minute for slots that are missing, or were lost.
 
     Args:
         spark: The session.
         config: Section ``training``.
-        lost: Whether ranks were lost just now.
+        lost: Whether ranks were just lost.
 
     Raises:
         ClusterError: Spark has too few slots.
@@ -53,7 +53,7 @@ def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = 
             raise too_few_slots("training.num_workers", most, master, available)
         return most
     began = time.monotonic()
-    fixed = master == "local" or master.startswith("local[")  # the driver itself: its slots neither come nor go
+    fixed = master == "local" or master.startswith("local[")  # in the driver: the number of slots is fixed
     while True:
         available = slots_now(spark)
         waited = float("inf") if fixed else time.monotonic() - began
@@ -66,16 +66,16 @@ def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = 
 
 
 class ScaleUpMonitor:
-    """Ends an attempt, after a checkpoint, when Spark can run more ranks than it has.
+    """Stops the ranks, after a checkpoint, when Spark can run more of them.
 
     Args:
         spark: The session.
         config: Section ``training``.
-        ranks: How many run.
-        stop: Set to end them.
+        ranks: Number of running ranks.
+        stop: Event that is set to stop them.
 
     Attributes:
-        wanted: Whether it has ended them.
+        wanted: Whether the monitor has stopped them.
     """
 
     def __init__(self, spark: SparkSession, config: TrainingConfig, ranks: int, stop: threading.Event) -> None:
@@ -83,7 +83,7 @@ class ScaleUpMonitor:
         self.wanted = False
 
     def look(self) -> None:
-        """Look at the slots; to be called when the ranks can go on from a new checkpoint."""
+        """Check the number of slots; call this when the ranks can resume from a new checkpoint."""
         if self._config.elastic and self._ranks < self._config.num_workers and not self._stop.is_set():
             self.wanted = slots_now(self._spark) > self._ranks
             if self.wanted:

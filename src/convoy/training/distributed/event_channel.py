@@ -1,7 +1,7 @@
 """Events from the ranks to the driver: JSON messages over one authenticated TCP connection per rank.
 
-Ranks need no access to the tracking server this way, and the driver sees progress as it happens. Nothing is
-unpickled: messages are JSON, and the connection is opened with ``multiprocessing.connection``'s HMAC handshake.
+Ranks therefore need no access to the tracking server, and the driver sees progress immediately. Nothing is unpickled:
+messages are JSON, and the connection is opened with ``multiprocessing.connection``'s HMAC handshake.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _LAST_WORDS_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Address:
-    """Where the driver listens, and the key that it asks for."""
+    """The address that the driver listens on, and the key that it requires."""
 
     host: str
     port: int
@@ -36,8 +36,8 @@ class Address:
         """Open a connection from a rank.
 
         Raises:
-            ClusterError: The driver cannot be reached there.
-            AuthenticationError: The key is another one.
+            ClusterError: The driver cannot be reached.
+            AuthenticationError: The key is wrong.
         """
         try:
             opened = socket.create_connection((self.host, self.port), timeout=connectivity.SECONDS)
@@ -52,38 +52,38 @@ class Address:
 
 
 class EventClient:
-    """A rank's end."""
+    """A rank's end of the channel."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def send(self, event: Event) -> None:
-        """Send an event; a driver that has gone away is not this rank's concern."""
+        """Send an event; errors are ignored if the driver has closed the connection."""
         with contextlib.suppress(OSError):
             self._connection.send_bytes(json.dumps(event).encode())
 
     def wait(self) -> None:
-        """Wait until the driver hangs up, or has gone away; it says nothing over this connection."""
+        """Wait until the driver closes the connection or exits; it sends nothing over this connection."""
         with contextlib.suppress(OSError):
             self._connection.poll(None)
 
     def close(self) -> None:
-        """Close the connection; who waits on it in another thread goes on."""
+        """Close the connection; ``wait`` in another thread returns."""
         _shut_down(self._connection)
         self._connection.close()
 
 
 class EventServer:
-    """The driver's end: calls ``handle`` for every event, one at a time, until closed.
+    """The driver's end of the channel: calls ``handle`` for every event, one at a time, until closed.
 
     Args:
         bind: Address to listen on.
-        host: Name or address by which the ranks reach it.
-        handle: Takes an event. What it raises stops further calls, and is raised again by ``close``.
+        host: Name or address by which the ranks reach the driver.
+        handle: Takes an event. An exception stops further calls, and is raised again by ``close``.
     """
 
     def __init__(self, bind: str, host: str, handle: Callable[[Event], None]) -> None:
-        self._listener = Listener((bind, 0), backlog=128)  # the key is asked for in each connection's own thread
+        self._listener = Listener((bind, 0), backlog=128)  # authentication happens in each connection's thread
         self._bind, self._handle = bind, handle
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -101,7 +101,7 @@ class EventServer:
             except OSError:
                 continue
             accepted = self._listener.last_accepted or ("", 0)
-            if self._own_port and accepted[1] == self._own_port:  # of close: whoever came before has a thread
+            if self._own_port and accepted[1] == self._own_port:  # from ``close``: earlier ones have a thread
                 connection.close()
                 return
             thread = threading.Thread(target=self._receive, args=(connection,), daemon=True)
@@ -109,7 +109,7 @@ class EventServer:
             self._threads.append(thread)
 
     def _receive(self, connection: Connection) -> None:
-        # Ends with the connection, or at once for a stranger who does not know the key or does not speak JSON.
+        # Ends with the connection, or immediately if the client does not have the key or does not send JSON.
         with connection, contextlib.suppress(EOFError, OSError, ValueError, AuthenticationError):
             deliver_challenge(connection, self.address.key)
             answer_challenge(connection, self.address.key)
@@ -137,14 +137,14 @@ class EventServer:
                 self._open.remove(connection)
 
     def hang_up(self) -> None:
-        """End all connections, also future ones, and so wake up ``EventClient.wait``. ``handle`` may call this."""
+        """Close all connections, also future ones, so that ``EventClient.wait`` returns. ``handle`` may call this."""
         self._hung_up = True
         with self._open_lock:
             for connection in self._open:
                 _shut_down(connection)
 
     def close(self) -> None:
-        """Handle what has arrived, stop listening, and raise what ``handle`` raised. A second call does nothing."""
+        """Handle pending events, stop listening, and raise the exception of ``handle``. A second call does nothing."""
         if self._own_port:
             return
         with socket.socket() as own:
@@ -166,5 +166,5 @@ def _shut_down(connection: Connection) -> None:
 
 
 def _reachable(bind: str) -> str:
-    """An address of this machine at which a listener bound to ``bind`` is reached."""
+    """Return an address of this machine at which a listener bound to ``bind`` can be reached."""
     return "127.0.0.1" if bind in ("0.0.0.0", "") else bind

@@ -1,6 +1,6 @@
-"""A process of its own within a Spark task: Python workers are used again, TensorFlow is set up once per process.
+"""A separate process within a Spark task: Spark reuses Python workers, but TensorFlow is set up once per process.
 
-The task's side; it imports nothing that trains, so that the worker stays small.
+This is the task's side; it imports no training code, so that the worker stays small.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ _TAIL = 20_000
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a process left.
+    """The outcome of a process.
 
     Attributes:
-        status: Its exit status; negative where a signal ended it.
-        result: What it wrote to stdout.
-        tail: The end of what it wrote to stderr.
+        status: Exit status; negative if a signal ended the process.
+        result: Its output on stdout.
+        tail: The end of its output on stderr.
     """
 
     status: int
@@ -38,15 +38,16 @@ class Outcome:
 class FreshProcess:
     """Runs ``python -m <module>`` in a Spark task; one partition is one process.
 
-    The process has the payload on stdin, which stays open for as long as the task lives: whoever reads its end knows
-    that the task is gone.
+    The process gets the payload on stdin, which stays open while the task runs: end of file means that the task has
+    ended.
 
-    It is killed when the driver hangs up, or is gone: a process that is stopped, or stuck, would not end by itself.
+    It is killed when the driver closes the connection or exits: a process that is stopped, or hangs, would not exit.
 
     Attributes:
-        module: What to run.
-        payload: Its input.
-        address: Where the driver learns that the task has begun, by an event ``begun``, and hangs up.
+        module: Module to run.
+        payload: Input of the process.
+        address: Address of the driver, to which the task sends an event ``begun``, and which closes the connection to
+            end the process.
     """
 
     module: str
@@ -54,7 +55,7 @@ class FreshProcess:
     address: Address
 
     def __call__(self, partition: Iterable[Any]) -> Iterator[Outcome]:
-        """Run it, and yield what it left."""
+        """Run the process, and yield its outcome."""
         context = TaskContext.get()
         gpus = context.resources()["gpu"].addresses if context and "gpu" in context.resources() else None
         driver = self.address.connect()
@@ -69,16 +70,16 @@ def environment(own: Mapping[str, str], path: Iterable[str], gpus: Iterable[str]
     """Return the environment of the process.
 
     Args:
-        own: That of the task.
-        path: Where the task finds modules: it may have got some that the environment does not name.
-        gpus: Addresses of the GPUs that Spark gave to the task; None where it gives none.
+        own: Environment of the task.
+        path: Module search path of the task, which may contain folders that the environment does not name.
+        gpus: Addresses of the GPUs that Spark assigned to the task; None if it assigns none.
     """
     visible = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     return {**own, "PYTHONPATH": os.pathsep.join(filter(None, path)), "TF_CPP_MIN_LOG_LEVEL": "3", **visible}
 
 
 def run(module: str, payload: bytes, env: Mapping[str, str], wait: Callable[[], object] | None = None) -> Outcome:
-    """Run a module as a process, to its end, or until ``wait`` returns."""
+    """Run a module as a process until it exits or ``wait`` returns, and return its outcome."""
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-m", module], stdin=pipe, stdout=pipe, stderr=pipe, env=env) as process:
         if wait is not None:
@@ -87,7 +88,7 @@ def run(module: str, payload: bytes, env: Mapping[str, str], wait: Callable[[], 
             assert process.stdin is not None
             assert process.stdout is not None
             said = _Tail(process.stderr)
-            with contextlib.suppress(BrokenPipeError):  # it ended at once, and its status says so
+            with contextlib.suppress(BrokenPipeError):  # it exited at once; its status shows that
                 process.stdin.write(payload)
                 process.stdin.flush()
             result = process.stdout.read()

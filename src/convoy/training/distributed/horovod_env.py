@@ -1,4 +1,4 @@
-"""Horovod's settings: what they are called there, and which of them this Horovod can do."""
+"""Environment variables of the ranks with Horovod's settings, and a check of what this Horovod supports."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import PurePath
 from convoy.config import HorovodConfig
 from convoy.errors import ClusterError
 
-# What these say is true on the driver's machine alone; a rank has those of its own Spark task.
+# These are valid on the driver's machine only; a rank has those of its Spark task.
 _OF_THE_MACHINE = re.compile(
     "CUDA_VISIBLE_DEVICES|HOME|HOSTNAME|JAVA_HOME|LD_LIBRARY_PATH|LD_PRELOAD|LOGNAME|OLDPWD|PATH|PWD|PYTHONHOME|PYTHONPATH"
     "|SHELL|TEMP|TMP|TMPDIR|USER|VIRTUAL_ENV|(CONDA|HADOOP|KUBERNETES|PYSPARK|SPARK|YARN)_.*"
@@ -15,13 +15,13 @@ _OF_THE_MACHINE = re.compile(
 
 
 def driver_environment(environment: Mapping[str, str], local: bool, shipped: Sequence[str] = ()) -> dict[str, str]:
-    """Return what ranks get of the driver's environment: settings and credentials, but no paths of its machine.
+    """Return the part of the driver's environment that ranks get: settings and credentials, but no local paths.
 
     Args:
-        environment: The driver's.
+        environment: The driver's environment.
         local: Whether ranks run on the driver's machine; then they get all of it.
-        shipped: Names of the files given with ``--py-files``, which executors have in their working folder; Spark puts
-            them on the path of its own Python workers only.
+        shipped: Names of the files given with ``--py-files``, which executors have in their working folder; Spark adds
+            them to the path of its Python workers only.
     """
     if local:
         return dict(environment)
@@ -30,7 +30,7 @@ def driver_environment(environment: Mapping[str, str], local: bool, shipped: Seq
 
 
 def horovod_environment(config: HorovodConfig) -> dict[str, str]:
-    """Return the environment variables for the ranks; https://horovod.readthedocs.io names them."""
+    """Return Horovod's environment variables for the ranks; see https://horovod.readthedocs.io."""
     environment = {}
     if config.fusion_threshold_mb is not None:
         environment["HOROVOD_FUSION_THRESHOLD"] = str(round(config.fusion_threshold_mb * 2**20))
@@ -48,17 +48,17 @@ def _mpi_built() -> bool:
 
 
 def check_reduction(config: HorovodConfig, mpi_built: Callable[[], bool] = _mpi_built) -> None:
-    """Raise ``ClusterError`` for Adasum where Horovod has no MPI.
+    """Raise ``ClusterError`` if Adasum is configured and Horovod has no MPI.
 
-    Horovod 0.28.1 registers its Adasum operations only where MPI is built and enabled (``CreateOperationManager`` in
-    horovod/common/operations.cc); over Gloo the ranks end with "No Adasum operation enabled".
+    Horovod 0.28.1 registers its Adasum operations only if MPI is built and enabled (``CreateOperationManager`` in
+    horovod/common/operations.cc); over Gloo the ranks fail with "No Adasum operation enabled".
 
     Args:
         config: Section ``training.horovod``.
-        mpi_built: Whether Horovod has MPI; called where the answer matters, since Horovod loads TensorFlow.
+        mpi_built: Whether Horovod has MPI; called only for Adasum, since Horovod loads TensorFlow.
     """
     if config.reduction == "adasum" and not mpi_built():
         raise ClusterError(
-            "training.horovod.reduction is 'adasum', which Horovod does over MPI alone, and this one is built without"
-            " it; build it with HOROVOD_WITH_MPI=1, or use reduction average"
+            "training.horovod.reduction is 'adasum', which Horovod supports with MPI only, and this Horovod is built"
+            " without it; build it with HOROVOD_WITH_MPI=1, or use reduction average"
         )

@@ -1,4 +1,4 @@
-"""The driver's side of training: start the ranks, listen to them, bring the model home. The door to horovod.spark."""
+"""The driver's side of training: start the ranks with ``horovod.spark``, handle their events, return the model."""
 
 import os
 import re
@@ -34,9 +34,9 @@ T = TypeVar("T")
 Handle = Callable[[dict[str, Any]], None]
 """Takes an event."""
 Work = Callable[[TrainTask, Collective, Handle], T | None]
-"""What a rank does, a module-level function; its result counts on rank 0."""
+"""The work of a rank, a module-level function; only rank 0's result is used."""
 
-_STOP_SECONDS = 15  # that ranks have to end after a signal
+_STOP_SECONDS = 15  # that ranks have to exit after a signal
 _LOOPBACK = "127.0.0.1"
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
@@ -44,28 +44,28 @@ _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (cl
 def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
     """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
 
-    When ranks are lost, or stand still for ``task.training.stall_timeout`` seconds, they are started again, up to
-    ``max_restarts`` times, and go on from the newest checkpoint; with ``elastic``, as many as Spark has slots for then.
+    If ranks are lost, or hang for ``task.training.stall_timeout`` seconds, training restarts from the newest
+    checkpoint, up to ``max_restarts`` times; with ``elastic``, on as many ranks as Spark then has slots for.
 
     Args:
         spark: The session.
-        task: What to train.
+        task: The training.
         handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
-            ``ranks`` when their number is not the one before. What it raises ends the ranks, and is raised again.
+            ``ranks`` when the number of ranks changes. An exception stops the ranks, and is raised again.
 
     Returns:
         The trained model.
 
     Raises:
-        ClusterError: Spark cannot run so many ranks at once, or Horovod cannot reduce as asked.
-        ConvoyError: What a rank found that the user can mend.
-        RankFailure: Ranks were lost too often, or fail for a reason that is no loss.
+        ClusterError: Spark cannot run so many ranks at once, or Horovod does not support the configured reduction.
+        ConvoyError: A rank raised an error that the user can fix.
+        RankFailure: Ranks were lost too often, or failed for another reason than a loss.
     """
     return run_on_ranks(spark, task, handle, train)
 
 
 def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
-    """Call a function on the ranks, as ``launch`` does with ``worker.train``; returns what it returns on rank 0."""
+    """Call a function on the ranks, as ``launch`` does with ``loop.train``, and return rank 0's result."""
     config = task.training
     if config.num_workers == 0:
         result = work(task, SingleProcess(), handle)
@@ -91,11 +91,11 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Wor
 
 
 class RankFailure(RuntimeError):
-    """The ranks did not finish, for no reason that the user can mend.
+    """The ranks did not finish, for a reason that the user cannot fix.
 
     Attributes:
-        reason: One line.
-        may_pass: Whether it is worth another attempt.
+        reason: The reason, in one line.
+        may_pass: Whether another attempt may succeed.
     """
 
     def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True) -> None:
@@ -112,15 +112,15 @@ def task_of(
     weights: InitialWeights | None = None,
     checkpoints: bool = True,
 ) -> TrainTask:
-    """Describe a training for the ranks.
+    """Return the description of a training for the ranks.
 
     Args:
         spark: The session.
         config: The configuration.
         path: Folder of the dataset version.
         build: Builds the network; see ``TrainTask``.
-        run_id: Of the tracked run; its checkpoints go into a folder of that name.
-        weights: What to start from, in a file that rank 0 can read.
+        run_id: Id of the tracked run, which names the folder of its checkpoints.
+        weights: Initial weights, in a file that rank 0 can read.
         checkpoints: Whether checkpoints are written.
     """
     training = config.training
@@ -131,7 +131,7 @@ def task_of(
 
 
 def threads_per_rank(spark: SparkSession, workers: int) -> int:
-    """TensorFlow threads for each rank: the cores of its Spark task; 0 (as many as it likes) in the driver alone."""
+    """Return the TensorFlow threads per rank: the cores of its Spark task; 0 (TensorFlow's default) without ranks."""
     return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
 
 
@@ -164,7 +164,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     receiver = EventServer(*driver_addresses(spark), dispatch)
     output = RankOutput()
     results, problem = [], None
-    # Horovod's own function would replace the process's signal handlers, for good.
+    # Horovod's function would permanently replace the process's signal handlers.
     register, gloo_run.register_shutdown_event = gloo_run.register_shutdown_event, lambda: stop
     try:
         with output.with_thread_failures(), interruptible(stop.set, patience=_STOP_SECONDS), watch:
@@ -180,14 +180,14 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
                 stderr=output,
                 verbose=0,
                 env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3", **horovod_environment(task.training.horovod)},
-                executable=context.pythonExec,  # of the executors; the driver's own may not be there
+                executable=context.pythonExec,  # of the executors, where the driver's may not exist
             )
     except Exception as error:
         problem = error
     finally:
         gloo_run.register_shutdown_event = register
         receiver.close()
-    ended = problem is not None or results[0] is None  # Horovod sometimes takes ranks that were stopped for finished
+    ended = problem is not None or results[0] is None  # Horovod may report stopped ranks as finished
     if ended and watch.stalled:
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
     if ended and growth.wanted and not any(failure["kind"] for failure in failures):
@@ -200,7 +200,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
 
 
 def _loopback_interface() -> str:
-    """Name of the network interface of 127.0.0.1: ``lo`` on Linux, ``lo0`` on macOS."""
+    """Return the name of the network interface of 127.0.0.1: ``lo`` on Linux, ``lo0`` on macOS."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(address.address == _LOOPBACK for address in addresses):
             return name
@@ -208,7 +208,7 @@ def _loopback_interface() -> str:
 
 
 def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
-    """Run on one rank, in the process that Horovod started; failures reach the driver with their reason."""
+    """Run the work of one rank in the process that Horovod started, and report failures to the driver."""
     sender = address.connect()
     try:
         ranks = HorovodRanks(task.training.horovod)
@@ -225,11 +225,11 @@ def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
 
 
 def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Exception | None) -> None:
-    """Raise what a rank reported: the user's error if there is one, else what went wrong with its traceback."""
+    """Raise the error that a rank reported: one that the user can fix if there is one, else one with a traceback."""
     for failure in failures:
         if failure["kind"]:
             raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
-    # When a rank dies, the others fail because it does not answer; that is no error of theirs.
+    # When a rank dies, the others fail because it does not respond; those errors are only consequences.
     own = [failure["text"] for failure in failures if not _PEER_LOST.search(failure["text"])]
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause

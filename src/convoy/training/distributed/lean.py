@@ -1,4 +1,4 @@
-"""Imported before anything else that imports Keras, in a rank above all: see ``engine.import_tensorflow``."""
+"""Fast import of TensorFlow, to be done before any import of Keras; see ``lazy_import.import_tensorflow``."""
 
 from convoy.models.lazy_import import import_tensorflow
 

@@ -1,4 +1,4 @@
-"""What the ranks print, and what Horovod's threads do when they fail."""
+"""The output of the ranks, and of Horovod's threads when they fail."""
 
 import io
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class RankOutput(io.TextIOBase):
-    """Keeps the end of what the ranks print; it is shown only when they fail for no reason that they could report."""
+    """Keeps the end of the ranks' output, which is shown only if they fail without reporting a reason."""
 
     limit = 20_000
 
@@ -16,17 +16,17 @@ class RankOutput(io.TextIOBase):
         self._text = ""
 
     def write(self, text: str) -> int:
-        """Take a text."""
+        """Append a text and return its length."""
         self._text = (self._text + text)[-self.limit :]
         return len(text)
 
     def tail(self) -> str:
-        """The end of it."""
+        """Return the end of the output."""
         return self._text
 
     @contextmanager
     def with_thread_failures(self) -> Iterator[None]:
-        """Take what threads print when they fail within the block: Horovod's Spark thread does after any rank has."""
+        """Capture the tracebacks of threads that fail within the block, as Horovod's Spark thread does after a rank."""
         hook, threading.excepthook = threading.excepthook, self._take_thread_failure
         try:
             yield

@@ -1,7 +1,7 @@
-"""A whole training on one Spark task, in a fresh process there; some of them can go on side by side.
+"""A whole training in a fresh process of one Spark task; several of them can run at the same time.
 
-``OnTask`` is the driver's side. The module run as a program is the process (see ``fresh_process``). It ends by itself,
-whatever it does at the moment, when the driver hangs up or is gone, and when the task is.
+``OnTask`` is the driver's side. The process runs this module as a program (see ``fresh_process``). It exits immediately
+when the driver closes the connection or exits, and when the task ends.
 """
 
 import os
@@ -32,7 +32,7 @@ _ALL_CANCELLED = "as part of cancellation of all jobs"
 
 
 class OnTask:
-    """Trains as ``launch.launch`` does, but on one Spark task; several threads may call it at the same time."""
+    """Trainer like ``launch.launch``, but on one Spark task; several threads may call it at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,18 +40,18 @@ class OnTask:
         self._stopped = False
 
     def __call__(self, spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
-        """Train.
+        """Train on one Spark task and return the trained model.
 
         Args:
             spark: The session.
-            task: What to train.
-            handle: Takes the events of ``callbacks.Report``, in a thread of its own. What it raises ends the training,
+            task: The training.
+            handle: Takes the events of ``callbacks.Report``, in a separate thread. An exception stops the training,
                 and is raised again.
 
         Raises:
             TrainingStopped: ``stop`` was called, or all of Spark's jobs were cancelled.
-            ConvoyError: What the training found that the user can mend.
-            RankFailure: It stood still for ``task.training.stall_timeout`` seconds, or its process ended for another
+            ConvoyError: The training raised an error that the user can fix.
+            RankFailure: The training hung for ``task.training.stall_timeout`` seconds, or its process ended for another
                 reason.
         """
         failures: list[dict[str, Any]] = []
@@ -71,7 +71,7 @@ class OnTask:
                 raise
 
         def give_up() -> None:
-            receiver.hang_up()  # the task kills the process; where it cannot, its machine stands still
+            receiver.hang_up()  # the task kills the process, unless its machine hangs
             if not ended.wait(_KILL_SECONDS):
                 context.cancelJobGroup(group)
 
@@ -83,7 +83,7 @@ class OnTask:
             self._running[group] = spark, receiver
         try:
             self._check()
-            context.setJobGroup(group, "a training in a process of its own", interruptOnCancel=True)
+            context.setJobGroup(group, "a training in a separate process", interruptOnCancel=True)
             process = FreshProcess(__name__, pickle.dumps((task, receiver.address)), receiver.address)
             with watch:
                 try:
@@ -117,7 +117,7 @@ class OnTask:
         return TrainedModel(outcome.result[_SHA256:], outcome.result[:_SHA256].decode())
 
     def stop(self) -> None:
-        """End all trainings, those that are about to begin too."""
+        """Stop all trainings, including those that are about to start."""
         self._stopped = True
         with self._lock:
             running = list(self._running.items())
@@ -131,14 +131,14 @@ class OnTask:
 
 
 def main() -> None:
-    """Train what stdin describes; the result goes to stdout, events and failures to the driver."""
+    """Run the training described on stdin; write the result to stdout, and send events and failures to the driver."""
     result = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print
+    os.dup2(2, 1)  # libraries may print to stdout
     task, address = pickle.load(sys.stdin.buffer)
     _end_after(sys.stdin.buffer.read)
     _train(task, address, result.write)
     result.close()
-    os._exit(0)  # without TensorFlow's own farewell, which takes a second
+    os._exit(0)  # skips TensorFlow's shutdown, which takes a second
 
 
 def _train(task: TrainTask, address: Address, write: Callable[[bytes], object]) -> None:
@@ -157,7 +157,7 @@ def _train(task: TrainTask, address: Address, write: Callable[[bytes], object]) 
 
 
 def _end_after(wait: Callable[[], object]) -> None:
-    """End this process, at once, when ``wait`` returns."""
+    """Exit this process immediately when ``wait`` returns."""
 
     def watch() -> None:
         wait()

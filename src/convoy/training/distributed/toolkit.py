@@ -1,4 +1,4 @@
-"""What TensorFlow and Horovod can do on a machine. They are asked in a process of their own: a bad build ends it."""
+"""Features of TensorFlow and Horovod on a machine, determined in a separate process: a bad build may crash it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ print("\\n" + json.dumps(answer))
 
 @dataclass(frozen=True)
 class Toolkit:
-    """What was found.
+    """The features found on a machine.
 
     Attributes:
-        devices: TensorFlow's names of them: ``CPU:0``, ``GPU:0``; None where TensorFlow does not load.
-        built: Whether Horovod was built with ``gloo``, ``mpi`` and ``nccl``; empty where it does not load.
-        problem: Why one of them does not load; None where both do.
-        onednn: Whether TensorFlow computes with oneDNN; None where it does not load.
+        devices: TensorFlow's devices, e.g. ``CPU:0``, ``GPU:0``; None if TensorFlow does not load.
+        built: Whether Horovod was built with ``gloo``, ``mpi`` and ``nccl``; empty if it does not load.
+        problem: Why one of them does not load; None if both do.
+        onednn: Whether TensorFlow uses oneDNN; None if it does not load.
     """
 
     devices: list[str] | None = None
@@ -42,9 +42,9 @@ class Toolkit:
 
 
 def question() -> Callable[[], dict[str, Any]]:
-    """Return the function that asks, on any machine; it gives the fields of ``Toolkit``.
+    """Return the function that runs on a machine and returns the fields of ``Toolkit``.
 
-    Being local, it is sent as code: it needs no Convoy where it runs.
+    It is local, so Spark pickles its code: executors do not need Convoy.
     """
     source, seconds = _SOURCE, _SECONDS
 
@@ -65,7 +65,7 @@ def question() -> Callable[[], dict[str, Any]]:
             return answer
         except subprocess.TimeoutExpired:
             return {"problem": f"they do not load within {seconds} s"}
-        except (IndexError, ValueError):  # the process ended before it could answer
+        except (IndexError, ValueError):  # the process ended without an answer
             last = (done.stderr.strip().splitlines() or [""])[-1][:300]
             return {"problem": f"the process that loads them ended with status {done.returncode}: {last}"}
 

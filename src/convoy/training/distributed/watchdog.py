@@ -1,4 +1,4 @@
-"""A training that stands still: told from its events, and ended."""
+"""Detection of a training that hangs: it is stopped if its events stop."""
 
 import threading
 import time
@@ -9,18 +9,18 @@ _PROGRESS = frozenset({"started", "resumed", "step", "alive", "epoch"})
 
 
 class Watchdog:
-    """Ends a training when it has made no progress for too long; a context manager.
+    """Context manager that stops a training if it makes no progress for too long.
 
-    Until the first step it has as long as it has to start, at least: processes load TensorFlow and build the graph.
+    Until the first step the limit is at least ``START_SECONDS``: processes load TensorFlow and build the graph.
 
     Args:
-        timeout: Seconds.
-        end: Called once to end the training, in a thread of its own.
-        begun: Whether time counts from the start; else it does from the first event.
+        timeout: Seconds without progress after the first step.
+        end: Called once to stop the training, in a separate thread.
+        begun: Whether time counts from the start of the block, rather than from the first event.
 
     Attributes:
-        limit: Seconds that count now.
-        stalled: Whether it has ended the training.
+        limit: Current limit in seconds.
+        stalled: Whether the watchdog has stopped the training.
     """
 
     def __init__(self, timeout: float, end: Callable[[], object], *, begun: bool = True) -> None:
@@ -32,7 +32,7 @@ class Watchdog:
         self.stalled = False
 
     def alive(self, event: str) -> None:
-        """Note an event of that type; only those of the training itself are a sign of life."""
+        """Record an event of that type; only events of the training itself count as progress."""
         if event in _PROGRESS:
             self._last = time.monotonic()
         if event in ("step", "epoch"):

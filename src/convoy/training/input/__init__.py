@@ -1,1 +1,1 @@
-"""Input."""
+"""The input pipeline of training."""

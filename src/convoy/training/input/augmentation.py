@@ -1,4 +1,4 @@
-"""Augmentation of training images, the same for a sample whatever batch, position or rank it stands in."""
+"""Augmentation of training images that does not depend on a sample's batch, position or rank."""
 
 from collections.abc import Sequence
 from enum import IntEnum, auto
@@ -13,7 +13,7 @@ from convoy.training.input.stateless_random import Tensor, below, coin, sample_b
 
 
 class _Draw(IntEnum):
-    """What a sample's random numbers are for. The order is part of what a seed means: add at the end."""
+    """The use of each of a sample's random numbers. The result of a seed depends on the order: append new ones."""
 
     FLIP_HORIZONTAL = 0
     FLIP_VERTICAL = auto()
@@ -27,16 +27,16 @@ class _Draw(IntEnum):
 
 
 class Augmenter:
-    """Changes images at random, as section ``training.augmentation`` says; for ``tf.data.Dataset.map`` or eager use.
+    """Random changes of images, as configured in ``training.augmentation``; for ``tf.data.Dataset.map`` or eager use.
 
-    What is drawn for a sample is a function of (seed, epoch, row) and of nothing else, and every operation gives an
-    image the same bits wherever it stands in a batch. The order is flip, crop, rotation, brightness, cutout, mixup.
-    Flips and crops move whole pixels and are exact; what follows is computed in float32 and rounded once.
+    The random numbers of a sample are a function of (seed, epoch, row) only, and every operation yields the same bits
+    for an image at any position in a batch. The order is flip, crop, rotation, brightness, cutout, mixup. Flips and
+    crops move whole pixels and are exact; the other operations are computed in float32 and rounded once.
 
     Args:
-        config: Section ``training.augmentation``; call its ``check_fits`` with the images' shape before.
+        config: Section ``training.augmentation``; call its ``check_fits`` with the images' shape first.
         seed: ``training.seed``.
-        pixel_mean: Mean of each channel over the training split, 0 to 255: what cutout fills its square with.
+        pixel_mean: Mean of each channel over the training split, 0 to 255, with which cutout fills its square.
     """
 
     def __init__(self, config: AugmentationConfig, seed: int, pixel_mean: Sequence[float]) -> None:
@@ -58,9 +58,9 @@ class Augmenter:
         Args:
             epoch: int64 scalar.
             rows: int64 (n,), the samples' numbers in the split.
-            images: uint8 (n, H, W, C) of less than 2**30 pixels; H, W and C are known when the graph is made.
+            images: uint8 (n, H, W, C) of less than 2**30 pixels; H, W and C are known when the graph is built.
             partners: uint8 (n, H, W, C), the image that each is mixed with; used if ``mixup`` is on. They are augmented
-                as well, with numbers of their own.
+                too, with other random numbers.
 
         Returns:
             The images, uint8 (n, H, W, C), and the share of each one's own image and label, float32 (n,), 0 to 1; the
@@ -77,13 +77,13 @@ class Augmenter:
         return _to_uint8(mixed), share
 
     def _augment(self, images: Tensor, bits: Tensor) -> Tensor:
-        """Everything that is done to one image alone: uint8, or float32 where it has been rotated or brightened."""
+        """Return the images after all changes except mixup: uint8, or float32 after rotation or brightness."""
         config = self._config
         if config.flip != "none" or config.crop:
             images = self._flip_and_crop(images, bits)
         if config.rotation:
             matrix = self._rotation_matrix(images, bits)
-            # In float32: for uint8 the operation would truncate what it interpolates.
+            # In float32: for uint8 the operation would truncate interpolated values.
             images = keras.ops.image.affine_transform(
                 tf.cast(images, tf.float32), matrix, fill_mode="constant", data_format="channels_last"
             )
@@ -98,7 +98,7 @@ class Augmenter:
         """Move whole pixels, in one gather; faster than Keras' RandomFlip alone (its RandomCrop is one per batch)."""
         flip, crop = self._config.flip, self._config.crop
         (height, width, channels), n = images.shape[1:], tf.shape(images)[0]
-        y, x = tf.range(height)[None], tf.range(width)[None]  # where an image's pixels come from: (n or 1, H or W)
+        y, x = tf.range(height)[None], tf.range(width)[None]  # source coordinates of pixels: (n or 1, H or W)
         if flip in ("vertical", "both"):
             y = tf.where(coin(bits[:, _Draw.FLIP_VERTICAL, None]), height - 1 - y, y)
         if flip in ("horizontal", "both"):
@@ -106,7 +106,7 @@ class Augmenter:
         if crop:
             y += below(bits[:, _Draw.CROP_ROW, None], 2 * crop + 1) - crop
             x += below(bits[:, _Draw.CROP_COLUMN, None], 2 * crop + 1) - crop
-        # Pixels of the whole batch in one row, and a black one behind the last for what comes from outside an image.
+        # All pixels of the batch in one row, followed by a black one for coordinates outside an image.
         black = n * height * width
         first = (tf.range(n)[:, None] * height + y) * width
         first = tf.where((y >= 0) & (y < height), first, black)
@@ -115,7 +115,7 @@ class Augmenter:
         return tf.gather(pixels, tf.minimum(first[:, :, None] + x[:, None, :], black))
 
     def _rotation_matrix(self, images: Tensor, bits: Tensor) -> Tensor:
-        """Keras' rotation matrices about the images' centres, float32 (n, 8), without its ``cos`` and ``sin``."""
+        """Return Keras' rotation matrices about the images' centres, float32 (n, 8), without ``cos``, ``sin``."""
         cos, sin = tf.unstack(tf.gather(self._cos_sin, table_index(bits[:, _Draw.ROTATION])), axis=1)
         y, x = (images.shape[1] - 1) / 2, (images.shape[2] - 1) / 2
         zero = tf.zeros_like(cos)
@@ -135,5 +135,5 @@ class Augmenter:
 
 
 def _to_uint8(images: Tensor) -> Tensor:
-    """Round float32 pixels within [0, 255]; uint8 pixels stay."""
+    """Round float32 pixels within [0, 255] to uint8; uint8 pixels are returned unchanged."""
     return images if images.dtype == tf.uint8 else tf.cast(tf.round(images), tf.uint8)

@@ -1,4 +1,4 @@
-"""The reader's batches -> what ``fit`` takes: augmented, mixed and weighed."""
+"""Conversion of the reader's batches to the input of ``fit``: augmented, mixed and weighted."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,10 +25,10 @@ class Pipeline:
         manifest: Its manifest.
         config: Section ``training``.
         collective: The ranks.
-        threads: To decode and augment with.
+        threads: Number of threads for decoding and augmentation.
 
     Attributes:
-        rows: Training samples of an epoch, repetitions included.
+        rows: Training samples of an epoch, including repetitions.
         validation_rows: Validation samples.
         steps: Steps in an epoch.
 
@@ -53,11 +53,11 @@ class Pipeline:
         self.steps = steps_per_epoch(self.rows, config.global_batch_size)
 
     def training(self, epoch: int, step: int) -> tf.data.Dataset:
-        """All batches from that epoch and step on to the end, one dataset after the other in the plan's order.
+        """Return all batches from the given epoch and step to the end of training, in the plan's order.
 
         Returns:
-            A dataset of (samples (n, *shape), labels), or (samples, labels, weights float32 (n,)) where samples weigh
-            differently; labels are int32 (n,), or with mixup float32 (n, K).
+            A dataset of (samples (n, *shape), labels), or (samples, labels, weights float32 (n,)) if samples have
+            different weights; labels are int32 (n,), or with mixup float32 (n, K).
         """
         config, manifest = self._config, self._manifest
         augmenter = None
@@ -87,7 +87,7 @@ class Pipeline:
         return batches.enumerate().map(finish, num_parallel_calls=self._threads, deterministic=True).prefetch(2)
 
     def validation(self) -> tf.data.Dataset:
-        """The validation split once, in stored order; elements as of ``training`` without mixup."""
+        """Return the validation split once, in stored order; elements as in ``training`` without mixup."""
         collective, batch = self._collective, self._config.global_batch_size
 
         def batches() -> Iterator[Batch]:
@@ -109,7 +109,7 @@ class Pipeline:
             yield from self._train.batches(number, batch, rank, size, step if number == epoch else 0)
 
     def close(self) -> None:
-        """End the readers' threads and let go of the memory."""
+        """Stop the readers' threads and release the memory."""
         self._train.close()
         self._validation.close()
 

@@ -1,14 +1,14 @@
-"""Random numbers of samples: pure functions of (seed, epoch, sample, what for), made from vectors of counters.
+"""Random numbers of samples: pure functions of (seed, epoch, sample, purpose), computed from vectors of counters.
 
-A generator with a state gives a sample another number when it stands elsewhere in a batch, or on another rank. Here the
-numbers are hashed from the sample's own identity with SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom
-Number Generators", OOPSLA 2014), used as a tree: output ``epoch`` of the stream ``seed`` is the seed of a stream whose
-output ``row`` is the seed of the sample's own stream. One output for another counter and the same seed is never the
-same, so samples of one epoch cannot share a stream.
+A stateful generator gives a sample another number at another position in a batch, or on another rank. Here the numbers
+are hashed from the sample's identity with SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+Generators", OOPSLA 2014), used as a tree: output ``epoch`` of the stream ``seed`` is the seed of a stream whose output
+``row`` is the seed of the sample's own stream. Outputs for different counters and the same seed always differ, so
+samples of one epoch cannot share a stream.
 
 Only integer arithmetic, exact conversions and table look-ups are used. TensorFlow computes ``cos``, ``sin`` and ``pow``
-differently in the last bits for the values at the end of a vector that do not fill a SIMD register: what is drawn with
-them depends on the position in the batch.
+differently in the last bits for the values at the end of a vector that do not fill a SIMD register: random values that
+are computed with them depend on the position in the batch.
 """
 
 from typing import Any, TypeAlias
@@ -17,20 +17,20 @@ import numpy as np
 import tensorflow as tf
 
 Tensor: TypeAlias = Any
-"""A ``tf.Tensor``; TensorFlow comes without types."""
+"""A ``tf.Tensor``; TensorFlow has no type annotations."""
 
 TABLE_SIZE = 2**16
 """Entries of the tables for ``table_index``."""
 
 
 def sample_bits(seed: int, epoch: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Draw ``count`` numbers for each sample.
+    """Return ``count`` random numbers for each sample.
 
     Args:
-        seed: Of the experiment, 0 or more; modulo 2**64.
+        seed: Seed of the training, 0 or more; modulo 2**64.
         epoch: int64 scalar.
         rows: int64 (n,), the samples' numbers in the split.
-        count: Numbers per sample; asking for more does not change the first ones.
+        count: Numbers per sample; a larger count does not change the first ones.
 
     Returns:
         uint64 (n, count), uniform in [0, 2**64) and independent of each other.
@@ -49,27 +49,27 @@ def splitmix64(seed: Tensor, counter: Tensor) -> Tensor:
 
 
 def unit(bits: Tensor) -> Tensor:
-    """Return float32 multiples of 2**-24 in [0, 1), uniform, of the upper bits of uint64."""
+    """Return uniform float32 multiples of 2**-24 in [0, 1), from the upper bits of uint64."""
     return tf.cast(tf.cast(_shift(bits, 40), tf.int32), tf.float32) * np.float32(2**-24)
 
 
 def below(bits: Tensor, limit: int) -> Tensor:
-    """Return int32 in [0, limit), of the upper bits of uint64; no value is favoured by more than ``limit / 2**32``."""
+    """Return int32 in [0, limit), from the upper bits of uint64; the bias of a value is at most ``limit / 2**32``."""
     return tf.cast(_shift(_shift(bits, 32) * _u64(limit), 32), tf.int32)
 
 
 def coin(bits: Tensor) -> Tensor:
-    """Return bool, true for one half of all uint64."""
+    """Return bool, true for half of all uint64."""
     return tf.cast(_shift(bits, 63), tf.bool)
 
 
 def table_index(bits: Tensor) -> Tensor:
-    """Return int32 in [0, TABLE_SIZE), of the upper bits of uint64."""
+    """Return int32 in [0, TABLE_SIZE), from the upper bits of uint64."""
     return below(bits, TABLE_SIZE)
 
 
 def table_quantiles() -> np.ndarray:
-    """Return the probabilities (float64) that the entries of a table stand for: the middles of equal parts of (0, 1).
+    """Return the probabilities (float64) of the entries of a table: the midpoints of equal parts of (0, 1).
 
     With ``table[i] = quantile_function(table_quantiles()[i])`` the value ``table[table_index(bits)]`` follows the
     distribution: its distribution function is off by 2**-17 at most.

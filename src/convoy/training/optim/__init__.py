@@ -1,1 +1,1 @@
-"""Optim."""
+"""Optimizer, learning rate, loss and precision."""

@@ -1,26 +1,28 @@
-"""Gradient accumulation: which steps update the weights, and how much a step counts. Pure functions.
+"""Gradient accumulation: the steps that update the weights, and the weight of a step. Pure functions.
 
-``accumulation_steps`` successive steps make one update, which is that of their samples taken together: as with a batch
-that many times larger. An epoch ends with an update, so its last one may be of fewer steps.
+``accumulation_steps`` successive steps make one update, which equals that of a batch with all of their samples. An
+epoch ends with an update, so its last update may have fewer steps.
 """
 
 from convoy.dataset.reading.epoch_plan import gradient_weight, steps_per_epoch
 
 
 def updates_per_epoch(rows: int, global_batch: int, accumulation_steps: int) -> int:
-    """Number of updates in an epoch."""
+    """Return the number of updates in an epoch."""
     return steps_per_epoch(rows, global_batch * accumulation_steps)
 
 
 def ends_update(rows: int, global_batch: int, accumulation_steps: int, step: int) -> bool:
-    """Whether the weights are updated after this step of an epoch."""
+    """Return whether the weights are updated after this step of an epoch."""
     return (step + 1) % accumulation_steps == 0 or step == steps_per_epoch(rows, global_batch) - 1
 
 
 def accumulated_weight(
     rows: int, global_batch: int, accumulation_steps: int, step: int, rank: int, world_size: int
 ) -> float:
-    """Weight of a rank's mean gradient in a step: ``gradient_weight`` x the step's share of its update's samples.
+    """Return the weight of a rank's mean gradient in a step.
+
+    It is ``gradient_weight`` times the step's share of its update's samples.
 
     The sum over the update's steps of the averages over the ranks is then the mean over all the update's samples.
     """

@@ -1,4 +1,4 @@
-"""The loss and the accuracy, of labels that are class numbers or probabilities (as mixup makes them)."""
+"""The loss and the accuracy, for labels that are class numbers or probabilities (with mixup)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ def crossentropy(label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Ten
             2016, section 7).
 
     Returns:
-        A function of (labels, probabilities (N, K)) to one loss per sample (N,), natural logarithm; labels are class
-        numbers (N,) or probabilities (N, K). Keras weighs and averages it.
+        A function of (labels, probabilities (N, K)) that returns one loss per sample (N,), natural logarithm; labels
+        are class numbers (N,) or probabilities (N, K). Keras weights and averages it.
     """
 
     def loss(labels: Tensor, probabilities: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def crossentropy(label_smoothing: float = 0.0) -> Callable[[Tensor, Tensor], Ten
 
 
 def accuracy(labels: Tensor, probabilities: Tensor) -> Tensor:
-    """Return 1 where the most probable class is the label (or its most probable class), else 0: float32 (N,)."""
+    """Return 1 if the most probable class is the label (or the label's most probable class), else 0: float32 (N,)."""
     expected = keras.ops.argmax(labels, axis=-1) if len(labels.shape) == 2 else labels
     hits = keras.ops.equal(
         keras.ops.cast(expected, "int64"), keras.ops.cast(keras.ops.argmax(probabilities, -1), "int64")

@@ -1,7 +1,7 @@
-"""Which learning rate? A sweep that raises it from tiny to far too large, on the ranks, and what its losses propose.
+"""Learning rate finder: a sweep on the ranks from a tiny to a far too large rate, and a proposal from its losses.
 
 L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017 (arXiv 1506.01186, of 2015), section 3.3; with
-exponential steps and the end at four times the lowest loss, as S. Gugger made it known with fastai.
+exponential steps and the end at four times the lowest loss, as in S. Gugger's version for fastai.
 """
 
 import math
@@ -28,8 +28,8 @@ from convoy.training.optim.accumulation import updates_per_epoch
 _LOWEST, _HIGHEST = 1e-7, 10.0
 _LEAST_UPDATES, _MOST_UPDATES = 100, 300
 _DIVERGED = 4.0  # times the lowest loss
-_MEMORY = 0.9  # of the running mean that tells divergence
-_PATIENT_UPDATES = 10  # before which nothing is called divergence
+_MEMORY = 0.9  # of the running mean that detects divergence
+_PATIENT_UPDATES = 10  # before which divergence is not checked
 _SMOOTHING_DECADES = 0.15  # standard deviation of the window over the curve
 _IDLE = 100.0  # times the first rate, up to which hardly anything changes
 _FALL = 0.05  # share by which the loss has to fall, for a proposal
@@ -38,14 +38,14 @@ _NOISE = 5.0  # standard deviations of noise, likewise
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep measured.
+    """The result of a sweep.
 
     Attributes:
-        rates: Learning rates, rising exponentially.
-        losses: The loss of the next global batch after an update with each of them, over all ranks; the last may be
-            not finite.
+        rates: Learning rates, increasing exponentially.
+        losses: The loss of the next global batch after an update with each rate, over all ranks; the last one may not
+            be finite.
         first: The loss before the first update.
-        scale: What the configured learning rate is multiplied by (``training.optimizer.scale_with_batch``), else 1.
+        scale: Factor of the configured learning rate (``training.optimizer.scale_with_batch``), or 1.
     """
 
     rates: tuple[float, ...]
@@ -55,16 +55,16 @@ class Sweep:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """The finite losses, each a mean with its neighbours within about 0.15 decades, weighted by a Gaussian."""
+        """Return the finite losses, smoothed by a Gaussian window with a standard deviation of 0.15 decades."""
         return smoothed(self.rates, [loss for loss in self.losses if math.isfinite(loss)])
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the smoothed loss falls most steeply, as ``training.optimizer.learning_rate`` takes it.
+        """Return the rate at which the smoothed loss falls most steeply, for ``training.optimizer.learning_rate``.
 
-        Places after the lowest loss do not count: there it falls back from what overshooting has done. (A tenth of the
-        rate with the lowest loss is the other usual rule; that place is flat, and moved more from seed to seed with
-        Adam and SGD.) None where the loss has not fallen, by a twentieth and by more than the noise of the batches.
+        Rates after the lowest loss do not count: there the loss only recovers from overshooting. (The other common rule
+        is a tenth of the rate with the lowest loss; the curve is flat there, and the result varied more from seed to
+        seed with Adam and SGD.) None if the loss has not fallen by a twentieth and by more than the batches' noise.
         """
         losses = self.smoothed
         lowest = int(np.argmin(losses)) if len(losses) else 0
@@ -74,29 +74,29 @@ class Sweep:
         return float(f"{self.rates[int(slopes.argmin())] / self.scale:.2g}")
 
     def _to_beat(self, at: int, count: int) -> float:
-        """What the smoothed loss has to fall below there; the first losses, at rates that do nothing, tell."""
+        """Return the bound that the smoothed loss must fall below, from the first losses at ineffective rates."""
         idle = [loss for rate, loss in zip(self.rates, self.losses, strict=True) if rate <= _IDLE * self.rates[0]]
         before = np.array([self.first, *(loss for loss in idle if math.isfinite(loss))])
         left = np.sqrt(
             np.sum(_window(self.rates[:count])[at] ** 2)
-        )  # by smoothing, which has less to average at the ends
+        )  # noise left by smoothing, which averages fewer losses at the ends
         return float(before.mean() - max(_FALL * before.mean(), _NOISE * before.std() * left))
 
 
 def find_rate(task: TrainTask, collective: Collective, emit: Emit) -> Sweep | None:
-    """Sweep the learning rate on this rank, together with the others; nothing of it is kept but the losses.
+    """Sweep the learning rate on this rank, together with the others, and return the losses; the model is discarded.
 
     The optimizer, its clipping and decay, and the batches are those of the configuration; its schedule, warm-up, moving
-    average of weights and early stopping are left out. It takes as many updates as an epoch has, 100 at least and 300
-    at most, and ends when the loss is not finite or four times its lowest value.
+    average of weights and early stopping are not used. The sweep has as many updates as an epoch, at least 100 and at
+    most 300, and ends when the loss is not finite or four times its lowest value.
 
     Args:
-        task: What would be trained.
+        task: The training to find a rate for.
         collective: The ranks.
         emit: Takes ``step`` events; used on rank 0.
 
     Returns:
-        The losses, on rank 0.
+        The losses, on rank 0; None elsewhere.
     """
     set_up_tensorflow(task, collective)
     manifest = Manifest.load(task.version_path)
@@ -130,9 +130,9 @@ def find_rate(task: TrainTask, collective: Collective, emit: Emit) -> Sweep | No
 
 
 class _RaiseRate(keras.callbacks.Callback):
-    """Sets the rate of each update, and takes the loss of the next; it follows ``GlobalMetrics``.
+    """Sets the rate of each update, and records the loss of the next; must follow ``GlobalMetrics``.
 
-    All ranks see the losses of all samples, so they end together.
+    All ranks have the losses of all samples, so they stop together.
     """
 
     every = 0.2  # seconds between step events
@@ -153,7 +153,7 @@ class _RaiseRate(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = float(self.rates[len(self.losses)])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Take the loss of an update's samples; end where there is no more to see."""
+        """Record the loss of an update's samples; stop when the sweep is complete or has diverged."""
         if not self.exact.updates:
             return
         total, count = self.exact.metrics_so_far()[:2]  # the loss is the first of the metrics: its sum, its samples
@@ -179,7 +179,7 @@ class _RaiseRate(keras.callbacks.Callback):
         self.emit({"type": "step", **where, "loss": mean, "images_per_second": rate})
 
     def result(self, scale: float) -> Sweep:
-        """The sweep so far."""
+        """Return the sweep so far."""
         return Sweep(
             tuple(map(float, self.rates[: len(self.losses) - 1])), tuple(self.losses[1:]), self.losses[0], scale
         )
@@ -191,7 +191,7 @@ def smoothed(rates: Sequence[float], losses: Sequence[float]) -> np.ndarray:
 
 
 def _window(rates: Sequence[float]) -> np.ndarray:
-    """Weights (n, n) of each loss in each mean."""
+    """Return the weights (n, n) of each loss in each mean."""
     at = np.log10(np.asarray(rates, np.float64))
     weights = np.exp(-0.5 * ((at[:, None] - at) / _SMOOTHING_DECADES) ** 2)
     return weights / weights.sum(axis=1, keepdims=True)

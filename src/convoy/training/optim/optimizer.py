@@ -1,4 +1,4 @@
-"""The optimizer of the configuration, and the one that averages gradients over ranks before it applies them."""
+"""The configured optimizer, and a distributed one that averages gradients over ranks before it applies them."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ def build_optimizer(
 
     Args:
         config: Section ``training.optimizer``.
-        rate: What ``schedule.learning_rate`` made of the configuration; None is the configured or usual rate.
-        scale_loss: Whether it scales the loss, as float16 needs it (``keras.optimizers.LossScaleOptimizer``).
+        rate: Result of ``schedule.learning_rate``; None is the configured or default rate.
+        scale_loss: Whether to scale the loss, as float16 requires (``keras.optimizers.LossScaleOptimizer``).
     """
     cls, options = _CLASSES[config.name]
     if rate is None:
@@ -52,22 +52,23 @@ def build_optimizer(
 def distribute(
     optimizer: keras.optimizers.Optimizer, collective: Collective, accumulation_steps: int = 1
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer of the same settings whose ``apply`` first averages the gradients over the ranks.
+    """Return an optimizer with the same settings whose ``apply`` first averages the gradients over the ranks.
 
-    It is a subclass of the optimizer's class, made here, so that ``fit``, callbacks and schedules work as usual
-    (Horovod's own Keras wrapper predates Keras 3). All that the class does with gradients comes after the average:
-    clipping, and a ``LossScaleOptimizer``'s check that they are finite, so that the ranks decide alike. Two
-    attributes, plain ``tf.Variable``s, steer it (``GlobalMetrics`` sets them), and one tells of it (to ``Timing``);
-    being no part of the optimizer's state, they are neither saved nor broadcast:
+    It is a subclass of the optimizer's class, defined here, so that ``fit``, callbacks and schedules work as usual
+    (Horovod's Keras wrapper predates Keras 3). Everything that the class does with gradients happens after the average:
+    clipping, and a ``LossScaleOptimizer``'s check that they are finite, so that all ranks make the same decision. Two
+    attributes, plain ``tf.Variable``s, control it (``GlobalMetrics`` sets them), and one measures it (for ``Timing``);
+    they are not part of the optimizer's state, so they are neither saved nor broadcast:
 
     * ``gradient_weight`` (float32, 1 by default) scales this rank's gradients before the average; see
       ``accumulation.accumulated_weight``.
     * ``updates`` (bool, true by default): whether the step updates the weights. With ``accumulation_steps`` > 1, a step
-      that does not only adds to this rank's sum of gradients, without communication. The sum is no part of the state
-      either: save an optimizer only after a step that updates. Keras' own accumulation weighs all steps alike, carries
-      a remainder into the next epoch, and averages weights (EMA) and counts schedules at steps that change nothing.
-    * ``communication`` measures how long this rank's gradients take to become the average; that includes the wait for
-      ranks that are slower.
+      without an update only adds to this rank's sum of gradients, without communication. The sum is not part of the
+      state either: save an optimizer only after a step with an update. Keras' accumulation weights all steps equally,
+      carries a remainder into the next epoch, and averages weights (EMA) and advances schedules at steps without an
+      update.
+    * ``communication`` measures how long it takes to average this rank's gradients, including the wait for slower
+      ranks.
     """
     base = type(optimizer)
 
@@ -78,7 +79,7 @@ def distribute(
                 self.sums = [tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False) for v in variables]
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-            # Weight 0 removes a gradient that is not finite, too.
+            # Weight 0 also removes a gradient that is not finite.
             weighted = [
                 None if g is None else tf.math.multiply_no_nan(g, tf.cast(self.gradient_weight, g.dtype)) for g in grads
             ]

@@ -1,4 +1,4 @@
-"""A network that computes in 16 bits and keeps its weights in 32."""
+"""Mixed precision: networks that compute in 16 bits and keep their weights in 32."""
 
 import inspect
 from typing import Any
@@ -10,12 +10,12 @@ from convoy.models.rewiring import is_softmax
 
 
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
-    """Return the network with the layers' dtype policy set; the same one for ``float32``.
+    """Return the network with the layers' dtype policy set; the same network for ``float32``.
 
     Weights stay float32 (P. Micikevicius et al., "Mixed Precision Training", 2018, section 3.1) and are listed in the
-    same order, so ``set_weights`` carries them to the float32 network. Two kinds of layers compute in float32 still:
-    those that give the output, or probabilities, since 16 bits cannot tell small ones apart, and the normalisation of
-    the pixels. No global policy is set: the process may go on to build other networks.
+    same order, so ``set_weights`` copies them to the float32 network. Two kinds of layers still compute in float32:
+    those that return the output or probabilities, since 16 bits cannot distinguish small ones, and the normalisation of
+    the pixels. No global policy is set: the process may later build other networks.
     """
     if precision == "float32":
         return model
@@ -28,11 +28,11 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
         )
         if (
             computes and id(layer) not in outputs and not is_softmax(layer)
-        ):  # what is no layer, but of keras.ops, follows its inputs
+        ):  # operations of keras.ops are not layers; they use the dtype of their inputs
             config["dtype"] = precision
         return layer.__class__.from_config(config)
 
-    # Without it, as in Keras 3.2, networks within the network stay as they are.
+    # Without this argument, as in Keras 3.2, nested networks are not changed.
     known = inspect.signature(keras.models.clone_model).parameters
     recursive = {"recursive": True} if "recursive" in known else {}
     cloned = keras.models.clone_model(model, clone_function=clone, **recursive)

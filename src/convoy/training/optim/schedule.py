@@ -1,6 +1,6 @@
-"""Learning rates: the optimizer's usual one, the linear scaling rule, and how the rate changes with the updates.
+"""Learning rates: the optimizer's default, the linear scaling rule, and schedules.
 
-A schedule is a function of the number of updates alone (``optimizer.iterations``): every rank computes the same rate,
+A schedule is a function of the number of updates only (``optimizer.iterations``): every rank computes the same rate,
 and a resumed run continues the schedule without further state.
 """
 
@@ -18,7 +18,7 @@ _ONE_CYCLE_RISE, _ONE_CYCLE_START, _ONE_CYCLE_END = 0.3, 1 / 25, 1 / 250_000  # 
 
 
 def base_rate(config: OptimizerConfig, samples_per_update: int) -> float:
-    """The configured or usual rate, scaled where asked for.
+    """Return the configured or default rate, scaled if ``scale_with_batch`` is set.
 
     The linear scaling rule: P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017,
     section 2.1.
@@ -43,7 +43,7 @@ def learning_rate(config: TrainingConfig, rows: int) -> "float | Schedule":
 
 
 def warmup_updates(config: ScheduleConfig, updates_in_epoch: int) -> int:
-    """Number of updates of the warm-up."""
+    """Return the number of updates of the warm-up."""
     return round(config.warmup_epochs * updates_in_epoch)
 
 
@@ -59,7 +59,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         rate: The learning rate.
         updates_in_epoch: Updates per epoch.
-        epochs: Epochs in all.
+        epochs: Total number of epochs.
         settings: Fields of ``ScheduleConfig``.
     """
 
@@ -78,7 +78,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.cast(rate, "float32")
 
     def _factor(self, since: Any, total: int) -> Any:
-        """Factor of the rate after ``since`` of ``total`` updates, both counted from the end of the warm-up."""
+        """Return the rate's factor after ``since`` of ``total`` updates, both counted from the end of the warm-up."""
         settings = self.settings
         part = keras.ops.minimum(since / total, 1.0)
         epochs = since / self.updates_in_epoch
@@ -95,13 +95,13 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.ones_like(since)
 
     def get_config(self) -> dict[str, Any]:
-        """What makes the same schedule again."""
+        """Return the arguments that recreate the schedule."""
         settings = dataclasses.asdict(self.settings)
         return {"rate": self.rate, "updates_in_epoch": self.updates_in_epoch, "epochs": self.epochs, **settings}
 
 
 def _between(first: float, last: float, part: Any) -> Any:
-    """Half a cosine from ``first`` (part 0) to ``last`` (part 1)."""
+    """Return the value of half a cosine from ``first`` (part 0) to ``last`` (part 1)."""
     return last + (first - last) * (1.0 + keras.ops.cos(math.pi * part)) / 2.0
 
 
