@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         levels.update(finding.level for finding in findings)
         counts = {"ok": levels["ok"], "warnings": levels["warning"], "errors": levels["error"]}
         if arguments.json:
-            return {**counts, "findings": [dataclasses.asdict(finding) for finding in findings]}
+            return {**counts, "findings": [finding.to_json() for finding in findings]}
         for finding in findings:
             say(finding.line())
         return counts

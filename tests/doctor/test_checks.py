@@ -43,10 +43,10 @@ def found(facts, check, config=None, pins=PINS):
 
 
 def one(facts, check, level, config=None):
-    """The only finding of that check; what it says and how to mend it, on one line."""
+    """The only finding of that check; what it says and how to fix it, on one line."""
     (finding,) = found(facts, check, config)
     assert finding.level == level, finding
-    assert bool(finding.mend) == (level != "ok")
+    assert bool(finding.fix) == (level != "ok")
     assert "\n" not in finding.line()
     return finding.line()
 
@@ -60,7 +60,7 @@ def elsewhere(facts, **changed):
 def test_where_nothing_is_wrong_everything_is_ok_and_there_is_nothing_to_mend():
     findings = examine(FACTS, Config(), PINS)
     assert {finding.level for finding in findings} == {"ok"}
-    assert not any(finding.mend for finding in findings)
+    assert not any(finding.fix for finding in findings)
     checks = "python convoy packages tensorflow horovod machine dataset checkpoints tracking java spark executors"
     assert [finding.check for finding in findings] == checks.split()
 

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from convoy.errors import TrackingError
 from convoy.tracking import connection, metric_queue
 from convoy.tracking import run as run_module
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.lifecycle import ending
 from convoy.tracking.promotion import promote, rollback
 from convoy.tracking.run import TrainingRun
@@ -137,7 +137,7 @@ def test_what_may_be_read_and_not_changed_is_told_of_likewise(server, monkeypatc
 
 
 def test_what_is_no_refusal_passes_as_it_is():
-    with pytest.raises(MlflowException, match="gone"), refusals_told():
+    with pytest.raises(MlflowException, match="gone"), auth_errors_explained():
         raise MlflowException("gone", error_code=5)
 
 

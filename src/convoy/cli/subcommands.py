@@ -28,7 +28,7 @@ def run_command(
         argv: Arguments; ``sys.argv[1:]`` when None.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 the user can mend it (one line on stderr), 130 interrupted.
+        The exit status: 0 done, 1 failed, 2 invalid input (one line on stderr), 130 interrupted.
     """
     parser = _parser(f"jobs/{name}.py", _about(function))
     _add_arguments(parser, function)

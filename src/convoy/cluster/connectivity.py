@@ -143,7 +143,7 @@ def problem(host: str, unreached: str) -> str:
     return f"host {host} cannot reach {unreached} within {SECONDS:g} s; {_MEND}"
 
 
-def told(output: str) -> ClusterError | None:
+def reported_problem(output: str) -> ClusterError | None:
     """Return the error that a process printed because it could not reach the driver; None if it printed none."""
     found = _PRINTED.search(output)
     return ClusterError(found[1].strip()) if found else None

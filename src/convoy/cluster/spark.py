@@ -242,12 +242,12 @@ def slots(spark: SparkSession, wanted: int) -> int:
 def too_few_slots(field: str, wanted: int, master: str, available: int) -> ClusterError:
     """Return the error of a field that needs more tasks at once than Spark can run."""
     tasks = f"{available} task{'' if available == 1 else 's'}"
-    told = f"{field} is {wanted}, but Spark (master {master}) can run {tasks} at once"
+    problem = f"{field} is {wanted}, but Spark (master {master}) can run {tasks} at once"
     if not available:
         return ClusterError(
-            f"{told}: there is no free executor; start workers, or wait until other applications release theirs"
+            f"{problem}: there is no free executor; start workers, or wait until other applications release theirs"
         )
-    return ClusterError(f"{told}; lower {field.rpartition('.')[2]} to {available}, or give Spark more cores")
+    return ClusterError(f"{problem}; lower {field.rpartition('.')[2]} to {available}, or give Spark more cores")
 
 
 def slots_now(spark: SparkSession) -> int:

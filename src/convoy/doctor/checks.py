@@ -30,17 +30,21 @@ class Finding:
         check: Name of the check.
         level: ``error`` if a job would fail, ``warning`` if it may fail.
         text: What was found.
-        mend: How to fix it; empty if there is nothing to fix.
+        fix: How to fix it; empty if there is nothing to fix.
     """
 
     check: str
     level: Level
     text: str
-    mend: str = ""
+    fix: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fields as ``convoy doctor --json`` prints them."""
+        return {"check": self.check, "level": self.level, "text": self.text, "mend": self.fix}
 
     def line(self) -> str:
         """Return the finding as one line of text."""
-        return f"{self.level:<7}  {self.check:<11}  {self.text}{'; ' if self.mend else ''}{self.mend}"
+        return f"{self.level:<7}  {self.check:<11}  {self.text}{'; ' if self.fix else ''}{self.fix}"
 
 
 def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
@@ -105,8 +109,8 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
     onednn = "" if tools.onednn is None else f", oneDNN {'on' if tools.onednn else 'off'}"
     findings = [Finding("tensorflow", "ok", f"devices {', '.join(tools.devices)}{onednn}")]
     if host.gpu and not gpus:
-        mend = "install convoy-ml[gpu], and a driver that supports its CUDA version"
-        findings = [Finding("tensorflow", "warning", "this machine has a GPU that TensorFlow does not see", mend)]
+        fix = "install convoy-ml[gpu], and a driver that supports its CUDA version"
+        findings = [Finding("tensorflow", "warning", "this machine has a GPU that TensorFlow does not see", fix)]
     built = "with " + ", ".join(name for name, there in tools.built.items() if there)
     if not tools.built:
         rebuild = "rebuild it with this TensorFlow (tools/setup.sh shows how)"
@@ -117,11 +121,11 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
         text = f"built {built}, but training.horovod.reduction adasum needs MPI"
         findings.append(Finding("horovod", "error", text, "build it with HOROVOD_WITH_MPI=1, or use reduction average"))
     elif gpus and not tools.built.get("nccl"):
-        text, mend = (
+        text, fix = (
             f"built {built}: gradients are copied through host memory",
             "build it with HOROVOD_GPU_OPERATIONS=NCCL",
         )
-        findings.append(Finding("horovod", "warning", text, mend))
+        findings.append(Finding("horovod", "warning", text, fix))
     else:
         findings.append(Finding("horovod", "ok", f"built {built}"))
     return findings
@@ -134,8 +138,8 @@ def check_machine(facts: Facts, config: Config) -> Finding:
     if not facts.cluster.master.startswith("local") or not ranks:
         return Finding("machine", "ok", text)
     if driver.memory_mb < (ranks + 1) * _LITTLE_MB:
-        mend = "lower training.num_workers, or use a larger machine"
-        return Finding("machine", "warning", f"{text}, for the driver and {ranks} ranks", mend)
+        fix = "lower training.num_workers, or use a larger machine"
+        return Finding("machine", "warning", f"{text}, for the driver and {ranks} ranks", fix)
     if driver.cores < ranks:
         return Finding(
             "machine", "warning", f"{text}, for {ranks} ranks", "lower training.num_workers: ranks share cores"
@@ -154,9 +158,9 @@ def check_dataset(folder: Folder, version_path: str | None) -> Finding:
         return Finding("dataset", "error", f"{folder.path} cannot be read", "fix its permissions, or dataset.root")
     found = version_path or f"{folder.path}, without the configured version yet; ingest creates it"
     if not folder.writable:
-        mend = "choose another dataset.root for ingest; training only reads it"
+        fix = "choose another dataset.root for ingest; training only reads it"
         level: Level = "warning" if version_path else "error"
-        return Finding("dataset", level, f"{found}; it cannot be written to", mend)
+        return Finding("dataset", level, f"{found}; it cannot be written to", fix)
     if folder.free_mb < _LITTLE_MB:
         return Finding(
             "dataset", "warning", f"{found}; only {folder.free_mb} MiB free", "free disk space before an ingest"
@@ -177,8 +181,8 @@ def check_checkpoints(folder: Folder) -> Finding:
 def check_tracking(facts: Facts, config: Config) -> Finding:
     """Return the state of MLflow's tracking store."""
     if facts.tracking_problem is not None:
-        text, _, mend = facts.tracking_problem.partition("; ")
-        return Finding("tracking", "error", text, mend)
+        text, _, fix = facts.tracking_problem.partition("; ")
+        return Finding("tracking", "error", text, fix)
     return Finding("tracking", "ok", f"{config.tracking.uri} {facts.tracking}")
 
 
@@ -186,15 +190,15 @@ def check_spark(facts: Facts, config: Config) -> list[Finding]:
     """Return whether Spark starts, and has a slot for each rank."""
     cluster, training = facts.cluster, config.training
     if cluster.java is None:
-        text, _, mend = (cluster.problem or "Spark does not start").partition("; ")
-        return [Finding("spark", "error", text, mend)]
+        text, _, fix = (cluster.problem or "Spark does not start").partition("; ")
+        return [Finding("spark", "error", text, fix)]
     needed = training.min_workers if training.elastic else training.num_workers
     text = f"{cluster.master}: {cluster.slots} task{'' if cluster.slots == 1 else 's'} at once"
     findings = [Finding("java", "ok", cluster.java)]
     if cluster.slots < max(1, needed):
         field = "min_workers" if training.elastic else "num_workers"
-        mend = f"give Spark more cores{f', or lower training.{field} to {cluster.slots}' if cluster.slots else ''}"
-        findings.append(Finding("spark", "error", f"{text}, but training.{field} is {needed}", mend))
+        fix = f"give Spark more cores{f', or lower training.{field} to {cluster.slots}' if cluster.slots else ''}"
+        findings.append(Finding("spark", "error", f"{text}, but training.{field} is {needed}", fix))
     else:
         findings.append(Finding("spark", "ok", f"{text}; training.num_workers is {training.num_workers}"))
     return findings
@@ -204,15 +208,15 @@ def check_executors(facts: Facts) -> list[Finding]:
     """Compare the executors' machines with the driver's."""
     cluster, driver = facts.cluster, facts.driver
     if cluster.java is not None and cluster.problem is not None:
-        text, _, mend = cluster.problem.partition("; ")
-        return [Finding("executors", "error", text, mend or "check their logs")]
+        text, _, fix = cluster.problem.partition("; ")
+        return [Finding("executors", "error", text, fix or "check their logs")]
     if not cluster.hosts:
         return []
     hosts = {host.machine.host: host for host in cluster.hosts}
     findings = [finding for name in sorted(hosts) for finding in _of_executor(driver, hosts[name], facts.version_path)]
     if (alone := unreachable([host.machine for host in cluster.hosts])) is not None:
-        text, _, mend = alone.partition("; ")
-        findings.append(Finding("executors", "error", text, mend))
+        text, _, fix = alone.partition("; ")
+        findings.append(Finding("executors", "error", text, fix))
     if not findings:
         names = sorted(hosts)
         shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
@@ -226,8 +230,8 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     if found := differences(driver.machine, host.machine):
         findings.append(Finding("executors", "error", f"{name} has {found}", _SHIP))
     if host.machine.unreached is not None:
-        text, _, mend = connectivity.problem(host.machine.host, host.machine.unreached).partition("; ")
-        findings.append(Finding("executors", "error", text, mend))
+        text, _, fix = connectivity.problem(host.machine.host, host.machine.unreached).partition("; ")
+        findings.append(Finding("executors", "error", text, fix))
     tools, own = host.toolkit, driver.toolkit
     if tools is not None and tools.problem is not None and not found:
         findings.append(Finding("executors", "error", f"on {name} TensorFlow or Horovod fails: {tools.problem}", _SHIP))
@@ -237,8 +241,8 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     if version_path is not None and host.machine.manifest != driver.machine.manifest:
         alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # reported above
         problem = first_problem(driver.machine, [alike], str(Path(version_path) / MANIFEST))
-        text, _, mend = str(problem).partition("; ")
-        findings.append(Finding("executors", "error", text, mend))
+        text, _, fix = str(problem).partition("; ")
+        findings.append(Finding("executors", "error", text, fix))
     elif driver.dataset.exists != host.dataset.exists or (driver.dataset.writable and not host.dataset.writable):
         findings.append(
             Finding("executors", "error", f"{name} does not see {host.dataset.path} as the driver does", shared)

@@ -34,7 +34,7 @@ def refusal(error: BaseException, uri: str | None = None) -> TrackingError | Non
 
 
 @contextmanager
-def refusals_told(then: str = "") -> Iterator[None]:
+def auth_errors_explained(then: str = "") -> Iterator[None]:
     """Raise ``TrackingError`` if the server rejects the credentials inside the block; pass on all other exceptions.
 
     Args:
@@ -43,8 +43,8 @@ def refusals_told(then: str = "") -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.HTTPError) as error:
-        if told := refusal(error):
-            raise TrackingError(f"{told}{then}") from None
+        if refused := refusal(error):
+            raise TrackingError(f"{refused}{then}") from None
         raise
 
 

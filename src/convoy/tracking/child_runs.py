@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from convoy.config import Config
 from convoy.dataset.storage.manifest import Manifest
 from convoy.tracking import connection
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.evaluations import PER_CLASS
 from convoy.tracking.lifecycle import ending, provenance_tags, with_version
 from convoy.tracking.run import TrainingRun
@@ -176,7 +176,7 @@ def parent_run(
     fresh = run is None
     if run is None:
         experiment = connection.experiment_id(config.tracking.experiment)
-        with refusals_told():
+        with auth_errors_explained():
             run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):
         if fresh:

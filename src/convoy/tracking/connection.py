@@ -13,7 +13,7 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from convoy.errors import TrackingError
-from convoy.tracking.auth_errors import refusal, refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained, refusal
 from convoy.tracking.sqlite import absolute, sqlite_file
 
 logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "INFO")  # MLflow 2 does not read it
@@ -72,8 +72,8 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
         with _alone(sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
-        if told := refusal(error, uri):
-            raise told from None
+        if refused := refusal(error, uri):
+            raise refused from None
         raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {first_line(error)}") from None
 
 
@@ -96,7 +96,7 @@ def look(uri: str) -> str:
     return "will be created by the first run"
 
 
-@refusals_told()
+@auth_errors_explained()
 def experiment_id(name: str) -> str:
     """Return the id of an experiment, created if missing; a SQLite store keeps artifacts beside its file."""
     client = mlflow.MlflowClient()

@@ -11,12 +11,12 @@ from convoy.dataset.storage.manifest import Manifest
 from convoy.models.package import ModelPackage
 from convoy.plots.training import confusion_picture
 from convoy.tracking import connection, descriptions, logged_models, registry
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 
 PER_CLASS = "evaluation/{split}/per_class.json"
 
 
-@refusals_told()
+@auth_errors_explained()
 def log_evaluation(
     package: ModelPackage,
     experiment: str,
@@ -54,8 +54,8 @@ def log_evaluation(
     ]
     client.log_batch(run_id, measured)
     result = f"accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
-    told = f"{result}, {manifest.name} version `{manifest.version}`"
-    descriptions.add_result(run_id, package.model_id, registry.version_of(package.uri), split, told)
+    note = f"{result}, {manifest.name} version `{manifest.version}`"
+    descriptions.add_result(run_id, package.model_id, registry.version_of(package.uri), split, note)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
     # Written with log_dict: log_table would append to the table of an earlier evaluation.
     client.log_dict(run_id, table, PER_CLASS.format(split=split))

@@ -14,7 +14,7 @@ from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import TrackingError, TrainingStopped
 from convoy.tracking import connection, provenance
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.presentation import run_name
 from convoy.tracking.run import TrainingRun
 
@@ -43,7 +43,7 @@ def training_run(
     if config.training.resume is None:
         experiment = connection.experiment_id(config.tracking.experiment)
         name = (tags or {}).get("mlflow.runName", run_name(config))
-        with refusals_told():
+        with auth_errors_explained():
             run = TrainingRun(client.create_run(experiment, run_name=name).info.run_id, experiment)
     else:
         run = _reopened(config.training.resume)
@@ -67,7 +67,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
     """
     client = mlflow.MlflowClient()
     try:
-        with refusals_told(run.then):
+        with auth_errors_explained(run.then):
             yield
     except BaseException as error:
         try:
@@ -82,7 +82,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
         except Exception as other:  # it must not hide why the run failed
             say(f"warning: MLflow did not accept the end of run {run.run_id} ({connection.first_line(other)})")
         raise
-    with refusals_told():
+    with auth_errors_explained():
         client.set_terminated(run.run_id, "FINISHED")
 
 

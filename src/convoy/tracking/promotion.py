@@ -7,7 +7,7 @@ import mlflow
 from convoy.errors import TrackingError
 from convoy.models.package import ModelPackage
 from convoy.tracking import registry
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.model_io import load_package
 
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -32,7 +32,7 @@ class AliasState:
     moved: bool
 
 
-@refusals_told()
+@auth_errors_explained()
 def promote(uri: str) -> AliasState:
     """Set the alias ``champion`` to a model version; the current champion becomes ``previous``.
 
@@ -56,7 +56,7 @@ def promote(uri: str) -> AliasState:
     return AliasState(name, version, champion, True)
 
 
-@refusals_told()
+@auth_errors_explained()
 def rollback(name: str) -> AliasState:
     """Swap the aliases ``champion`` and ``previous``; doing it twice changes nothing.
 
@@ -94,7 +94,7 @@ def load_champion(uri: str) -> ModelPackage | None:
     return load_package(uri)
 
 
-@refusals_told()
+@auth_errors_explained()
 def record_gates(uri: str, run_id: str, reasons: str | None) -> AliasState | None:
     """Record the result of the gates in a tag of the run and of the version; promote a version that passed.
 

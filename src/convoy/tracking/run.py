@@ -18,7 +18,7 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.plots.training import training_curves
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.descriptions import NOTE
 from convoy.tracking.metric_queue import MetricQueue
 from convoy.tracking.presentation import layer_metric, metric_name, parameters
@@ -137,7 +137,7 @@ class TrainingRun:
         self._delivery.put([Metric(name, named[name], now, step) for name in new])
 
     def _send(self, metrics: Sequence[Metric]) -> None:
-        with refusals_told(self.then):
+        with auth_errors_explained(self.then):
             self._client.log_batch(self.run_id, metrics)
 
     def remember(self, histories: Iterable[Iterable[Metric]]) -> None:

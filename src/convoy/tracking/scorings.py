@@ -16,7 +16,7 @@ from convoy.config import Config
 from convoy.models.package import ModelPackage
 from convoy.plots.training import label_text
 from convoy.tracking import connection, logged_models
-from convoy.tracking.auth_errors import refusals_told
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.presentation import flatten
 from convoy.tracking.provenance import COMMIT, git_commit
 from convoy.tracking.redaction import without_secrets
@@ -45,7 +45,7 @@ class Histogram:
     training: Sequence[int] | None
 
 
-@refusals_told()
+@auth_errors_explained()
 def log_scoring(
     config: Config,
     package: ModelPackage,

@@ -117,12 +117,12 @@ class TrainingProgress:
 
     def _take_rank(self, event: Mapping[str, Any]) -> None:
         epoch = event["epoch"]
-        told = self._ranks.setdefault(epoch, {})
-        told[event["rank"]] = dict(event["metrics"])
-        if all(rank in told for rank in range(event["ranks"])):
+        measured = self._ranks.setdefault(epoch, {})
+        measured[event["rank"]] = dict(event["metrics"])
+        if all(rank in measured for rank in range(event["ranks"])):
             self._complete.add(epoch)
             del self._ranks[epoch]
-            self._log_ranks(epoch, over_ranks({rank: told[rank] for rank in range(event["ranks"])}))
+            self._log_ranks(epoch, over_ranks({rank: measured[rank] for rank in range(event["ranks"])}))
 
     def summary(self) -> dict[str, float | int]:
         """Return the number of epochs, the validation metrics of the kept (last or best) epoch, and images per second.

@@ -91,8 +91,8 @@ def spark_errors(what: str, hint: str) -> Iterator[None]:
     except (PySparkException, Py4JJavaError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         causes = [line for line in lines if line.startswith("Caused by: ")]
-        told = [line for line in lines if not line.startswith("An error occurred while calling")]
-        reason = re.sub(r"^(Caused by: |: )?([\w$]+\.)*[\w$]+(Exception|Error): ", "", [*told[:1], *causes][-1])
+        first_lines = [line for line in lines if not line.startswith("An error occurred while calling")]
+        reason = re.sub(r"^(Caused by: |: )?([\w$]+\.)*[\w$]+(Exception|Error): ", "", [*first_lines[:1], *causes][-1])
         raise SourceError(f"{what} cannot be read: {reason.strip().rstrip('.')[:300]}; {hint}") from None
 
 

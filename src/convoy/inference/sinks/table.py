@@ -121,8 +121,8 @@ def _commonest_error(kept: DataFrame) -> str:
 
 
 def _refused(given: str, error: Exception) -> ConfigError:
-    told = [line for line in str(error).splitlines() if line.strip() and not line.startswith("An error occurred")]
-    reason = told[0] if told else type(error).__name__
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("An error occurred")]
+    reason = lines[0] if lines else type(error).__name__
     if "DATA_SOURCE_NOT_FOUND" in str(error) or "Failed to find data source" in str(error):
         reason = "Spark does not have the format delta"
         hint = "; it needs its jar: see spark.jars.packages in spark.conf, or use scoring.format parquet"

@@ -224,15 +224,15 @@ def _differing(layer: Any, title: str, reached: list[Shape], origins: list[str])
         problems.append(f"{names[axis]} {_join(sides, 'and')}" if len(names) == rank else _join(sides, "and"))
         low, high = sides[0], sides[-1]
         if axis == rank - 1:
-            mend = f"give all of them {low} or {high} channels, by their filters or a 1x1 convolution"
+            fix = f"give all of them {low} or {high} channels, by their filters or a 1x1 convolution"
         elif high % low == 0:
-            mend = f"a stride or pooling of {high // low} on the path of the larger makes them equal"
+            fix = f"a stride or pooling of {high // low} on the path of the larger makes them equal"
         else:
-            mend = "padding 'same' and the same strides on all paths make them equal"
+            fix = "padding 'same' and the same strides on all paths make them equal"
     if not problems:
         return None
     others = "all axes but the joined one" if joined is not None else "all axes"
-    return f"{title}: {meeting} do not fit together: {', '.join(problems)}, where {others} must agree; {mend}"
+    return f"{title}: {meeting} do not fit together: {', '.join(problems)}, where {others} must agree; {fix}"
 
 
 def _is_layer(value: Any) -> bool:

@@ -100,9 +100,9 @@ def _legend(layers: Sequence[LayerDescription]) -> list[str]:
     ]
     left = [layer for layer in layers if layer.left_out and any(layer.left_out)]
     if left:
-        told = "* not a whole number, rounded down. Rows and columns left out: "
+        note = "* not a whole number, rounded down. Rows and columns left out: "
         shown = ", ".join(f"{layer.name} {side(layer.left_out)}" for layer in left)
-        lines += textwrap.wrap(told + shown, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
+        lines += textwrap.wrap(note + shown, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
     return lines
 
 
@@ -115,12 +115,12 @@ def _stage_table(layers: Sequence[LayerDescription]) -> str:
     for name, members in stages.items():
         last = members[-1]
         kinds = Counter(short_kind(layer.kind) for layer in members)
-        told = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in kinds.most_common())
+        note = ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in kinds.most_common())
         rows.append(
             [
                 name,
                 str(len(members)),
-                textwrap.shorten(told, 36, placeholder=" ..."),
+                textwrap.shorten(note, 36, placeholder=" ..."),
                 str(last.output[-1]) if last.output else "",
                 f"{sum(layer.parameters for layer in members):,}",
                 amount(sum(layer.multiply_adds or 0 for layer in members)),

@@ -222,10 +222,10 @@ class TerminateOnNaN(keras.callbacks.Callback):
         """Check the loss."""
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            told, sample = f"the loss is {loss} in epoch {epoch + 1}", self.find()
+            problem, sample = f"the loss is {loss} in epoch {epoch + 1}", self.find()
             if sample is not None:
                 raise TrainingError(
-                    f"{told}: training sample {sample!r}, or its weight, is not finite in float32; remove it, and"
+                    f"{problem}: training sample {sample!r}, or its weight, is not finite in float32; remove it, and"
                     " ingest the dataset again"
                 )
-            raise TrainingError(f"{told}; lower training.optimizer.learning_rate, or check the images")
+            raise TrainingError(f"{problem}; lower training.optimizer.learning_rate, or check the images")

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 import convoy.training.distributed.lean  # noqa: F401 - before the others import Keras
 from convoy import errors
-from convoy.cluster.connectivity import told
+from convoy.cluster.connectivity import reported_problem
 from convoy.cluster.interrupt import interruptible
 from convoy.cluster.spark import driver_addresses, is_local
 from convoy.config import Config
@@ -234,7 +234,7 @@ def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Ex
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
     if cause is not None:
-        if unreached := told(output.tail()):
+        if unreached := reported_problem(output.tail()):
             raise unreached from None
         reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause

@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from convoy import errors
-from convoy.cluster.connectivity import told
+from convoy.cluster.connectivity import reported_problem
 from convoy.cluster.spark import driver_addresses
 from convoy.errors import ConvoyError, TrainingStopped
 from convoy.training.distributed.collective import SingleProcess
@@ -107,7 +107,7 @@ class OnTask:
             if failure["kind"]:
                 raise getattr(errors, failure["kind"], ConvoyError)(failure["text"])
             raise RankFailure("the training failed:", failure["text"], may_pass=False)
-        if unreached := told(str(problem) if outcome is None else outcome.tail):
+        if unreached := reported_problem(str(problem) if outcome is None else outcome.tail):
             raise unreached
         if outcome is None:
             reason = str(problem).strip().splitlines() or [type(problem).__name__]
