@@ -6,7 +6,7 @@ export PYTHON
 # The port of `make ui`: make ui PORT=5001
 PORT := 5000
 SHORT := not cluster and not stock and not ui and not long
-PARALLEL := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 
 .DEFAULT_GOAL := help

@@ -33,7 +33,7 @@ def run_job(
         arguments: A dataclass of arguments that this job alone has.
 
     Returns:
-        The exit status: 0 done, 2 invalid input or configuration (one line on stderr), 3 measured and not good enough (one
+        The exit status: 0 done, 2 invalid input or configuration (one line on stderr), 3 a gate was not passed (one
         line on stderr, and the JSON line), 130 interrupted. Anything else propagates with its traceback, which makes
         the interpreter's exit status 1.
     """
