@@ -86,11 +86,12 @@ ui: setup ## serve MLflow's pages of the demo's runs, on http://127.0.0.1:5000 (
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
-lint: dev ## ruff, mypy, import-linter
+lint: dev ## ruff, mypy, import-linter, and phrases to avoid
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@$(RUN) tools/check_english.py
 
 format: dev ## let ruff format the code, and fix what it can
 	@.venv/bin/ruff check --fix-only

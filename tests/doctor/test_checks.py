@@ -195,7 +195,7 @@ def test_an_executor_with_other_versions_is_named_with_what_differs():
     ("changed", "said"),
     [
         ({"toolkit": Toolkit(problem="ImportError: libssl.so.3")}, "libssl.so.3"),
-        ({"toolkit": Toolkit(["CPU:0"], {"gloo": False, "mpi": True, "nccl": False})}, "built otherwise"),
+        ({"toolkit": Toolkit(["CPU:0"], {"gloo": False, "mpi": True, "nccl": False})}, "another build of Horovod"),
         ({"dataset": Folder("/data", False, True, True, 50_000)}, "does not see /data"),
         ({"dataset": Folder("/data", True, True, False, 50_000)}, "does not see /data"),
         ({"checkpoints": Folder("/checkpoints", False, True, False, 50_000)}, "cannot write to /checkpoints"),

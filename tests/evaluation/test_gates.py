@@ -121,4 +121,4 @@ def test_where_there_is_no_champion_yet_none_is_worse():
     gates = parse_gates(["not worse than models:/a@champion"], ["a", "b", "c"], 2)
     (finding,) = judge(gates, evaluate(outcomes, 3, 2), outcomes, {"models:/a@champion": None})
     assert finding.passed
-    assert "none yet" in finding.found
+    assert "does not exist yet" in finding.found

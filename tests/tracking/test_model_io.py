@@ -128,7 +128,7 @@ def test_a_foreign_model_of_images_is_scored_as_keras_does(animals):
 
 def test_what_a_foreign_model_does_not_say_may_be_given(animals):
     uri = log_foreign(animals, classifier((None, None, 1)))
-    with pytest.raises(ModelError, match=r"of shape \(None, None, 1\), of any size; say which"):
+    with pytest.raises(ModelError, match=r"of shape \(None, None, 1\), of any size; specify the size"):
         load_package(uri)
     names, geometry = ["a", "b", "c", "d"], Geometry(5, 4, 1, "letterbox")
     package = load_package(uri, names, geometry)

@@ -79,7 +79,7 @@ def test_a_parameter_comes_after_the_one_it_depends_on(space):
         ),
         (
             f"{{{OPTIMIZER}: {{choices: [sgd, adam]}}, {MOMENTUM}: {{choices: [null, 0.9]}}}}",
-            f"{OPTIMIZER} adam beside {MOMENTUM} 0.9",
+            f"{OPTIMIZER} adam with {MOMENTUM} 0.9",
         ),
         (
             f"{{{RATE}: {{low: 1, high: 2, when: {{{OPTIMIZER}: sgd}}}}}}",

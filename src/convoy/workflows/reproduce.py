@@ -51,7 +51,7 @@ def reproduce(
     strict: bool = False,
     spark: SparkSession | None = None,
 ) -> ReproduceResult:
-    """Train a run again from its own record, and compare the weights bit by bit.
+    """Train a run again from its own record, and compare the weights bitwise.
 
     Args:
         run: Id of the run, the beginning of it, or its name.

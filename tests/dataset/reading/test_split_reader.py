@@ -233,6 +233,11 @@ def test_arrow_reads_no_more_than_a_row_group_at_a_time(tmp_path):
     rows, sample = 400, 64 * 64 * 3
     manifest = write_arrays(tmp_path, "train", noise(rows, 64, 64, 3), np.zeros(rows, np.int32), None, "raw", 20, 5)
     reader = open_split(tmp_path, manifest, "train", ReadSettings("none", window_mb=100 * sample / 2**20))
-    before = pa.total_allocated_bytes()  # by other tests
-    held = [pa.total_allocated_bytes() - before for _ in reader.batches(0, 16, 0, 1)]
-    assert 0 < max(held) < 3 * 20 * sample
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)  # counts what is read here alone, and its peak at any moment
+    pa.set_memory_pool(pool)
+    try:
+        assert sum(1 for _ in reader.batches(0, 16, 0, 1)) == 25
+    finally:
+        pa.set_memory_pool(usual)
+    assert 0 < pool.max_memory() < 3 * 20 * sample

@@ -199,7 +199,7 @@ def test_diverging_loss_ends_training_on_every_rank_with_the_epoch_and_a_remedy(
 @pytest.mark.parametrize("sample", ["cats/17.npy", None])
 def test_a_loss_that_is_no_number_names_the_sample_that_is_to_blame(sample):
     """See ``tests/dataset/test_finite.py`` for how it is found."""
-    said = "'cats/17.npy', or its weight, is not finite in float32; leave it out" if sample else "; lower training"
+    said = "'cats/17.npy', or its weight, is not finite in float32; remove it" if sample else "; lower training"
     with pytest.raises(TrainingError, match=rf"the loss is nan in epoch 3.*{said}"):
         TerminateOnNaN(lambda: sample).on_epoch_end(2, {"loss": math.nan})
     TerminateOnNaN(lambda: sample).on_epoch_end(2, {"loss": 1.0})
