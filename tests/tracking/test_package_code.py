@@ -135,7 +135,7 @@ def test_an_mlmodel_file_that_leads_out_of_the_model_is_refused_and_its_code_doe
     description = yaml.safe_load((folder / "MLmodel").read_text())
     description["flavors"]["python_function"] |= {"code": "../evil", "loader_module": "loader"}
     (folder / "MLmodel").write_text(yaml.safe_dump(description))
-    with pytest.raises(ModelError, match=r"code of its flavour python_function is '\.\./evil', leads out of it"):
+    with pytest.raises(ModelError, match=r"code of its flavour python_function is '\.\./evil', outside its folder"):
         load_package(log())
     assert not canary.exists()
 
