@@ -13,7 +13,7 @@ import pytest
 
 from convoy.config import AugmentationConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from convoy.models.registry import build
-from convoy.training.callbacks.core import ProgressReporter
+from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.loop import TrainTask, train
 

@@ -139,7 +139,7 @@ def _answer(samples: Samples, task: ScoreTask) -> tuple[np.ndarray, np.ndarray]:
 
 
 def score_pieces(batches: Iterable[pa.RecordBatch], task: ScoreTask, size: int) -> Iterator[pa.RecordBatch]:
-    """Score rows that ``pieces.split`` has cut into pieces of that size."""
+    """Score rows that ``arrow_chunks.split`` has cut into pieces of that size."""
     return score(arrow_chunks.join(batches, task.column, size), task)
 
 

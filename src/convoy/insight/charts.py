@@ -1,4 +1,4 @@
-"""Charts of the report that are not in ``tracking.figures``. Drawn without a display."""
+"""Charts of the report that are not in ``plots.training``. Drawn without a display."""
 
 from collections.abc import Mapping, Sequence
 

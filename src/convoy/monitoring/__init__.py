@@ -1,1 +1,1 @@
-"""Monitoring."""
+"""Drift of scored images against the training data: counted while scoring, judged afterwards."""

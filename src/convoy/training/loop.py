@@ -18,8 +18,11 @@ from convoy.dataset.reading.tf_data import reading_errors
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.pretrained.transfer import InitialWeights
 from convoy.training.auxiliary import Function, has_auxiliary_heads, of_main_head, with_auxiliary_loss
-from convoy.training.callbacks.core import GlobalMetrics, ProgressReporter, TerminateOnNaN, optimisation_callbacks
+from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.callbacks.layer_health import Health, first_samples
+from convoy.training.callbacks.optimization import optimisation_callbacks
+from convoy.training.callbacks.progress_reporter import ProgressReporter
+from convoy.training.callbacks.terminate_on_nan import TerminateOnNaN
 from convoy.training.callbacks.timing import Timing, time_fetches
 from convoy.training.checkpoint.resume import CheckpointResumer, resume_signature
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
@@ -45,7 +48,7 @@ class TrainTask:
         checkpoints: Folder of the run's checkpoints, which every rank can write; None saves none.
         resume: Whether to resume from the newest checkpoint, if there is one.
         weights: Initial weights otherwise, in a file that rank 0 can read; None initialises them randomly.
-        health: Whether rank 0 measures the layers after each epoch (see ``health.Health``).
+        health: Whether rank 0 measures the layers after each epoch (see ``layer_health.Health``).
     """
 
     version_path: str
@@ -78,7 +81,7 @@ def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any
     Args:
         task: What to train.
         collective: The ranks.
-        emit: Takes events (see ``callbacks.ProgressReporter``, of rank 0, and ``timing.Timing``, of all).
+        emit: Takes events (see ``ProgressReporter``, of rank 0, and ``timing.Timing``, of all).
 
     Returns:
         The trained model on rank 0, None elsewhere.

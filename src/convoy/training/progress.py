@@ -62,7 +62,7 @@ class TrainingProgress:
         self._progress.close()
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Handle an event of ``callbacks.Report``, ``timing.Timing`` or ``health.Health``."""
+        """Handle an event of ``ProgressReporter``, ``timing.Timing`` or ``layer_health.Health``."""
         if event["type"] == "step":
             left = event["epochs"] - event["epoch"] - event["step"] / event["steps"]
             rate = event["images_per_second"]

@@ -16,7 +16,9 @@ from convoy.dataset.reading.tf_data import to_tf
 from convoy.errors import TrainingError
 from convoy.models.layers.blocks import conv2d, normalise, pool2d
 from convoy.models.rewrite import with_options
-from convoy.training.callbacks.core import GlobalMetrics, ProgressReporter, TerminateOnNaN
+from convoy.training.callbacks.global_metrics import GlobalMetrics
+from convoy.training.callbacks.progress_reporter import ProgressReporter
+from convoy.training.callbacks.terminate_on_nan import TerminateOnNaN
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.optim.losses import accuracy, crossentropy

@@ -1,1 +1,1 @@
-"""Ingest."""
+"""Images -> a version: scan, splits, layout of the files, writing, statistics, checks."""

@@ -1,1 +1,1 @@
-"""Reading."""
+"""A version -> batches: the order of samples, reading, decoding, TensorFlow datasets."""

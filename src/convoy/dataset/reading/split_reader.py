@@ -1,7 +1,7 @@
 """Reader of one rank's part of every global batch of a split, in the plan's order, from memory or from the files.
 
 Memory and files give different orders of an epoch (a permutation of all samples, or one within windows: see
-``plan``), so the choice depends on the configuration and the size of the data alone, never on the machine.
+``epoch_plan``), so the choice depends on the configuration and the size of the data alone, never on the machine.
 """
 
 from collections.abc import Generator, Iterator
@@ -142,7 +142,7 @@ class SplitReader:
         return self._serve(plan, rank_shares(self.rows, global_batch, rank, world_size))
 
     def first(self) -> Batch:
-        """Return the split's first sample, for a rank that has no sample in a batch (see ``tf_batches``)."""
+        """Return the split's first sample, for a rank that has no sample in a batch (see ``tf_data``)."""
         plan = stored_order(self._files.group_rows[:1], 1)
         with closing(self._serve(plan, rank_shares(1, 1, 0, 1, 0, (0, 0) if self._settings.partners else None))) as one:
             return next(one)

@@ -30,7 +30,7 @@ def to_tf(
     Args:
         batches: Returns an iterator; called whenever the dataset is iterated over.
         first: The reader's ``first()``, which replaces an empty batch, since TensorFlow's convolutions do not accept
-            empty ones. Its weight is 0 (see ``convoy.training.callbacks.core.GlobalMetrics``).
+            empty ones. Its weight is 0 (see ``convoy.training.callbacks.global_metrics.GlobalMetrics``).
         steps: Total number of batches, which becomes the length of the dataset.
         prefetch: Batches to prepare ahead of their use.
 

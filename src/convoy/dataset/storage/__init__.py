@@ -1,1 +1,1 @@
-"""Storage."""
+"""A version on disk: schema, codec, manifest, catalog, publishing, verification, differences."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from convoy.dataset.reading.examples import Samples, read_samples
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.activation_recorder import has_kernel, has_relu, leaf_layers, named, recorded, spread
-from convoy.training.callbacks.core import Emit
+from convoy.training.events import Emit
 
 SAMPLES = 64
 DEAD_SHARE = 0.4  # of a layer's units, above which a warning is emitted

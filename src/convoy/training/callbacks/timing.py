@@ -129,7 +129,7 @@ class Timing(keras.callbacks.Callback):
         collective: The ranks.
         rows: Samples of the training split.
         global_batch: Samples per step, over all ranks.
-        position: Kept by ``position.StepCounterCallback``.
+        position: Kept by ``StepCounterCallback``.
         fetching: Time that steps wait for data (``time_fetches``).
         communication: Time to average the gradients (``optimizer.distribute``).
     """

@@ -12,8 +12,9 @@ import numpy as np
 from convoy.config import Config, ModelConfig, TrainingConfig
 from convoy.console import say
 from convoy.errors import TrainingError
-from convoy.training.callbacks.core import Emit, GlobalMetrics, ProgressReporter
 from convoy.training.callbacks.early_stopping import EarlyStopping, ReduceLROnPlateau
+from convoy.training.callbacks.global_metrics import GlobalMetrics
+from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.checkpoint.snapshots import (
     SaveCheckpoints,
     Stateful,
@@ -26,6 +27,7 @@ from convoy.training.checkpoint.snapshots import (
 from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.checkpoint.store import CheckpointStore
 from convoy.training.distributed.collective import Collective
+from convoy.training.events import Emit
 
 _CHECKS = ("strict_geometry",)  # fields that do not change the network
 _REPORTER, _EARLY_STOPPING = "Report", "EarlyStopping"

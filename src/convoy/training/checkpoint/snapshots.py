@@ -10,12 +10,13 @@ import numpy as np
 
 from convoy.config import TrainingConfig
 from convoy.errors import TrainingError
-from convoy.training.callbacks.core import Emit, GlobalMetrics
 from convoy.training.callbacks.ema import validated_weights
+from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.callbacks.sync_batch_norm import average_statistics
 from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
+from convoy.training.events import Emit
 
 _CLOCK_STEPS = 16  # steps between two checks of rank 0's clock, on which all ranks have to agree
 

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
-from typing import Any
 
 from convoy.cluster import connectivity
 from convoy.errors import ClusterError
-
-Event = dict[str, Any]
+from convoy.training.events import Event
 
 _LAST_WORDS_SECONDS = 5.0
 

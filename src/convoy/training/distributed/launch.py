@@ -50,7 +50,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
     Args:
         spark: The session.
         task: The training.
-        handle: Takes the events of ``callbacks.Report``, in order, while training runs, ``restart`` events, and
+        handle: Takes the events of ``ProgressReporter``, in order, while training runs, ``restart`` events, and
             ``ranks`` when the number of ranks changes. An exception stops the ranks, and is raised again.
 
     Returns:

@@ -45,7 +45,7 @@ class OnTask:
         Args:
             spark: The session.
             task: The training.
-            handle: Takes the events of ``callbacks.Report``, in a separate thread. An exception stops the training,
+            handle: Takes the events of ``ProgressReporter``, in a separate thread. An exception stops the training,
                 and is raised again.
 
         Raises:

@@ -18,9 +18,10 @@ from convoy.config import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
 from convoy.dataset.reading.split_reader import samples_per_epoch
 from convoy.dataset.reading.tf_data import reading_errors
 from convoy.dataset.storage.manifest import Manifest
-from convoy.training.callbacks.core import Emit, GlobalMetrics
+from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import Collective
+from convoy.training.events import Emit
 from convoy.training.input.input_pipeline import Pipeline
 from convoy.training.loop import TrainTask, compiled_network, set_up_tensorflow
 from convoy.training.optim.accumulation import updates_per_epoch
