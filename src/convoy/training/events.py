@@ -7,7 +7,7 @@
 | ``alive`` | | rank 0, while it validates |
 | ``epoch`` | epoch, epochs, seconds, metrics | rank 0, after each epoch |
 | ``rank`` | epoch, rank, ranks, metrics | each rank, after each epoch: times and memory |
-| ``system`` | rank, metrics | the first rank of each machine, every few seconds |
+| ``system`` | rank, metrics | each rank, every few seconds: CPU and memory of its machine |
 | ``health`` | epoch, metrics | rank 0: dead units and gradient norms of the layers |
 | ``checkpoint`` | epoch | rank 0, after a checkpoint between two epochs |
 | ``resumed`` | epoch, step, done | rank 0, when it continues from a checkpoint; ``done`` has earlier ``epoch`` events |
