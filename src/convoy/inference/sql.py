@@ -96,6 +96,7 @@ def _batch(column: pd.Series | pd.DataFrame) -> pa.RecordBatch:
     else:
         array = pa.Array.from_pandas(column)
     array = array.cast(pa.binary()) if pa.types.is_null(array.type) else array
+    array = array.cast(pa.string()) if pa.types.is_large_string(array.type) else array  # from pandas 3
     return pa.RecordBatch.from_arrays([array], names=[_COLUMN])
 
 
