@@ -7,6 +7,7 @@ import pytest
 
 from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.errors import TrainingError
+from convoy.training.checkpoint import resume
 from convoy.training.checkpoint.resume import check_resumable, resume_signature
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 
@@ -61,3 +62,8 @@ def test_a_field_that_only_checks_may_change(saved):
 def test_others_are_refused(saved, options, fingerprint, message):
     with pytest.raises(TrainingError, match=message):
         check_resumable(config(saved, **options), fingerprint)
+
+
+def test_names_in_checkpoints_stay_when_classes_are_renamed():
+    """Checkpoints of earlier versions have these names; with others, their early stopping would begin anew."""
+    assert list(resume._STATEFUL) == ["Report", "PlateauRate", "EarlyStopping"]
