@@ -240,4 +240,5 @@ def test_arrow_reads_no_more_than_a_row_group_at_a_time(tmp_path):
         assert sum(1 for _ in reader.batches(0, 16, 0, 1)) == 25
     finally:
         pa.set_memory_pool(usual)
-    assert 0 < pool.max_memory() < 3 * 20 * sample
+    # At the peak a row group is read while the one before is decoded; the split has 20 of them.
+    assert 0 < pool.max_memory() < 4 * 20 * sample
