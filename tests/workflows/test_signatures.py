@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from convoy.config.loading import load
-from convoy.workflows.signatures import of_evaluation, of_scoring, of_training
+from convoy.workflows.signatures import input_states, of_evaluation, of_scoring, of_training
 
 DATA = SimpleNamespace(version="v1", fingerprint="f1")
+
+
+def scoring(config):
+    return of_scoring(config, "models:/a/1", input_states(config))
 
 
 def training(data=DATA, **fields):
@@ -52,18 +56,28 @@ def test_a_scoring_is_of_its_files_and_what_it_wrote(tmp_path):
     (tmp_path / "in" / "a.png").write_bytes(b"a")
     (tmp_path / "out" / "part.parquet").write_bytes(b"x")
     config = load(None, {"scoring.input": str(tmp_path / "in"), "scoring.output": str(tmp_path / "out")})
-    first = of_scoring(config, "models:/a/1")
-    assert first == of_scoring(config, "models:/a/1")
+    first = scoring(config)
+    assert first == scoring(config)
     assert first is not None
     (tmp_path / "in" / "b.png").write_bytes(b"b")
-    second = of_scoring(config, "models:/a/1")
+    second = scoring(config)
     assert second != first
     (tmp_path / "out" / "part.parquet").unlink()
-    assert of_scoring(config, "models:/a/1") not in (first, second)
+    assert scoring(config) not in (first, second)
 
 
 def test_tables_and_streams_have_none(tmp_path):
     given = {"scoring.input": str(tmp_path), "scoring.output": str(tmp_path)}
-    assert of_scoring(load(None, {**given, "scoring.output": "table:t"}), "m") is None
-    assert of_scoring(load(None, {**given, "scoring.input": "table:t"}), "m") is None
-    assert of_scoring(load(None, {**given, "scoring.stream": True}), "m") is None
+    assert scoring(load(None, {**given, "scoring.output": "table:t"})) is None
+    assert scoring(load(None, {**given, "scoring.input": "table:t"})) is None
+    assert scoring(load(None, {**given, "scoring.stream": True})) is None
+
+
+def test_a_file_that_comes_while_others_are_scored_is_not_taken_for_scored(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"a")
+    config = load(None, {"scoring.input": str(tmp_path / "in"), "scoring.output": str(tmp_path / "out")})
+    before = input_states(config)
+    (tmp_path / "in" / "b.png").write_bytes(b"b")
+    assert of_scoring(config, "models:/a/1", before) != scoring(config)

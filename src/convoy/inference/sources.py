@@ -2,6 +2,7 @@
 
 import functools
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -56,11 +57,15 @@ def check_input(config: Config) -> None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
 
-def list_input(config: Config) -> list[str] | None:
+def list_input(config: Config, most: int) -> list[str] | None:
     """List the files that ``scoring.input`` names; those of a dataset are not listed, because its version names them.
 
+    Args:
+        config: Sections ``scoring`` and ``dataset``.
+        most: Number of files to list at most.
+
     Returns:
-        Paths; None for a table and for Parquet at a URL.
+        Paths; None for a table, for Parquet at a URL, and for more files than that.
     """
     given = os.path.expanduser(str(config.scoring.input))
     if split_named(given):
@@ -68,10 +73,15 @@ def list_input(config: Config) -> list[str] | None:
     if given.startswith(_TABLE):
         return None
     if is_glob(given):
-        return [path for path in glob.iglob(given, recursive=True) if os.path.isfile(path)]
-    if os.path.isfile(given):
-        return [given]
-    return [str(path) for path in files_below(given)] if os.path.isdir(given) else None
+        found: Iterable[str] = (path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
+    elif os.path.isfile(given):
+        found = [given]
+    elif os.path.isdir(given):
+        found = filter(os.path.exists, files_below(given))
+    else:
+        return None
+    listed = list(itertools.islice(found, most + 1))
+    return None if len(listed) > most else listed
 
 
 def score_input(

@@ -175,5 +175,6 @@ def _scored(config: Config) -> ScoreResult | None:
     check_input(config)
     if model.run_id is None:
         return None
-    found = stages.recorded(model.run_id, "score", signatures.of_scoring(config, model.uri))
+    signature = signatures.of_scoring(config, model.uri, signatures.input_states(config))
+    found = stages.recorded(model.run_id, "score", signature)
     return None if found is None else ScoreResult.from_json(found)

@@ -49,6 +49,7 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
     check_output(section)
     connection.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri)
+    inputs = signatures.input_states(config)
     progress = Progress("score", 100, "%")
     with session("score", config.spark, spark) as running:
         gauge = image_stats_for(running, package)
@@ -61,7 +62,7 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
         summary = report_scores(written.added, config, package, gauge, seconds)
     result = ScoreResult(package.uri, written.output, round(seconds, 3), summary)
     if package.run_id is not None:
-        stages.record(package.run_id, "score", signatures.of_scoring(config, package.uri), result.to_json())
+        stages.record(package.run_id, "score", signatures.of_scoring(config, package.uri, inputs), result.to_json())
     return result
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.inference.sources import list_input
 
-_NO_INFLUENCE = ("checkpoint", "resume", "max_restarts", "stall_timeout", "keep_checkpoints")
+_NO_INFLUENCE = ("checkpoint", "resume", "max_restarts", "stall_timeout")
+_MOST_FILES = 100_000  # of more, the sizes and times would take longer to read than is worth it
+
+States = list[tuple[str, int, int]]
+"""Path, size and time of change of each file."""
 
 
 def of_training(config: Config, manifest: Manifest) -> str | None:
@@ -44,35 +49,47 @@ def of_evaluation(config: Config, model: str, manifest: Manifest) -> str:
     return _hash("evaluate", manifest.version, manifest.fingerprint, section)
 
 
-def of_scoring(config: Config, model: str) -> str | None:
-    """Return the signature of a scoring, with the sizes and times of all input and output files.
-
-    Args:
-        config: Sections ``scoring`` and ``dataset``.
-        model: URI of the model, resolved to a version.
+def input_states(config: Config) -> States | None:
+    """Return the files that ``scoring.input`` names now; to be read before scoring, which may take hours.
 
     Returns:
-        None if the input or output cannot be compared cheaply: a table, a stream, a URL.
+        None if they cannot be compared cheaply: a table, a stream, a URL, more than 100,000 files.
     """
     section = config.scoring
     if section.stream or section.write_mode == "incremental" or section.output.startswith("table:"):
         return None
-    files = list_input(config)
+    files = list_input(config, _MOST_FILES)
+    return None if files is None else _states(files)
+
+
+def of_scoring(config: Config, model: str, inputs: States | None) -> str | None:
+    """Return the signature of a scoring, with the sizes and times of its input files and of its present output files.
+
+    Args:
+        config: Sections ``scoring`` and ``dataset``.
+        model: URI of the model, resolved to a version.
+        inputs: The input files before the scoring.
+
+    Returns:
+        None without ``inputs``, or if there is no output.
+    """
+    section = config.scoring
     output = Path(section.output).expanduser()
-    if files is None or not output.is_dir():
+    if inputs is None or not output.is_dir():
         return None
     dataset = None
     if str(section.input).startswith("dataset:"):
         dataset = Manifest.load(catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)).version
     written = (os.path.join(output, name) for name in os.listdir(output))
-    return _hash("score", {**asdict(section), "model": model}, dataset, _states(files), _states(written))
+    return _hash("score", {**asdict(section), "model": model}, dataset, inputs, _states(written))
 
 
-def _states(files: Iterable[str]) -> list[tuple[str, int, int]]:
-    states = []
+def _states(files: Iterable[str]) -> States:
+    states: States = []
     for file in files:
-        state = os.stat(file)
-        states.append((os.path.abspath(file), state.st_size, state.st_mtime_ns))
+        with suppress(OSError):  # it was removed meanwhile; what scores it reports that
+            state = os.stat(file)
+            states.append((os.path.abspath(file), state.st_size, state.st_mtime_ns))
     return sorted(states)
 
 
