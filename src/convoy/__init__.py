@@ -5,7 +5,7 @@ from typing import Any
 
 from convoy import quiet_import
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"  # setup.py reads it here
 
 # TensorFlow reads this when it is first imported, and leaves oneDNN off by default on CPUs without AVX-512 VNNI or the
 # like, where it makes a small CNN two to three times as fast. Every process that computes imports this package first.
