@@ -7,6 +7,11 @@ export PYTHON
 PORT := 5000
 SHORT := not cluster and not stock and not ui and not long
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+# A small environment beside .venv, .venv-NAME with the pins of constraints/NAME.txt: $(call environment,NAME,PYTHON)
+environment = test "$$(cat .venv-$(1)/.stamp 2>/dev/null)" = "$$(sha256sum < constraints/$(1).txt)" || { \
+	.venv/bin/uv venv --quiet --clear --seed --no-python-downloads --python $(2) .venv-$(1) && \
+	.venv-$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints/$(1).txt && \
+	sha256sum < constraints/$(1).txt > .venv-$(1)/.stamp; }
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 
 .DEFAULT_GOAL := help
@@ -44,9 +49,7 @@ test-dbr: ## the tests of `make test` with the versions of a Databricks ML runti
 	@".venv-dbr-$(RUNTIME)/bin/python" -m pytest $(PARALLEL) -m "$(SHORT)"
 
 test-stock: dev ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
-	@test -e .venv-stock/bin/petastorm-copy-dataset.py || { \
-		.venv/bin/uv venv --quiet --clear --seed --no-python-downloads --python 3.11 .venv-stock && \
-		.venv-stock/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints/stock-petastorm.txt; }
+	@$(call environment,stock,3.11)
 	@$(RUN) -m pytest -m stock
 
 test-cluster: dev dist wheelhouse ## all jobs on a Spark cluster of its own, by spark-submit with the archive (half an hour)
@@ -63,8 +66,11 @@ wheelhouse: setup ## what a Databricks runtime lacks, for an init script, in ./d
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(RUN) tools/dist.py
 
-docs: setup ## write docs/api.md from the docstrings
-	@TF_CPP_MIN_LOG_LEVEL=3 $(RUN) tools/api_docs.py
+docs: setup ## check docs/, its links and its code blocks, and build it as a site in ./site, with search and the API
+	@$(call environment,docs,$(RUN))
+	@TF_CPP_MIN_LOG_LEVEL=3 $(RUN) tools/check_docs.py
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+	@echo "open site/index.html"
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
 	@$(RUN) tools/chaos_ingest.py --output docs/chaos.md
@@ -98,7 +104,7 @@ format: dev ## let ruff format the code, and fix what it can
 	@.venv/bin/ruff format
 
 clean: ## remove ./work, what was built, and caches
-	@rm -rf work build dist src/*.egg-info artifacts derby.log metastore_db spark-warehouse
+	@rm -rf work build dist site src/*.egg-info artifacts derby.log metastore_db spark-warehouse
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -11,7 +11,7 @@ class EvaluationConfig:
     """Evaluation of a model by `jobs/evaluate.py`."""
 
     model: str | None = None
-    """MLflow model URI, e.g. models:/digits/3, models:/digits@champion, runs:/<id>/model; null is the newest
+    """MLflow model URI, e.g. `models:/digits/3`, `models:/digits@champion`, `runs:/<id>/model`; null is the newest
     version of tracking.registered_model."""
     split: Literal["train", "validation", "test"] = "test"
     """Split of the dataset to evaluate on."""

@@ -53,9 +53,9 @@ class ModelConfig:
     """Preprocessing of pixels in the network: `dataset` normalises each channel with the dataset's mean and standard
     deviation, `imagenet` does what `keras.applications` does for this architecture, as its published weights expect."""
     initial_weights: str | None = None
-    """Weights to start from: a model URI (runs:/<id>/model, models:/name/3, models:/name@champion), or a `.keras` or
-    `.weights.h5` file, including those of `keras.applications`. Layers with other shapes are an error, except for the
-    last one if the classes differ: it is initialised randomly."""
+    """Weights to start from: a model URI (`runs:/<id>/model`, `models:/name/3`, `models:/name@champion`), or a `.keras`
+    or `.weights.h5` file, including those of `keras.applications`. Layers with other shapes are an error, except for
+    the last one if the classes differ: it is initialised randomly."""
     freeze_to: str | None = None
     """Name of the last frozen layer: it and all layers before it keep their initial weights."""
 

@@ -44,9 +44,9 @@ def score_images(
         model: MLflow model URI, e.g. ``models:/digits@champion``, resolved at MLflow's current tracking URI.
         image_column: The column; None is the first of ``content``, ``image`` and ``path`` that exists.
         columns: Columns of ``df`` to keep; None keeps all of them, including the images.
-        top_k: Add ``top_k``, array<struct<prediction, prediction_index, probability>>, the most probable first.
-        probabilities: Add ``probabilities``, array<float>, by class index.
-        embeddings: Add ``embedding``, array<float>: the input of the last layer that has weights.
+        top_k: Add ``top_k``, ``array<struct<prediction, prediction_index, probability>>``, the most probable first.
+        probabilities: Add ``probabilities``, ``array<float>``, by class index.
+        embeddings: Add ``embedding``, ``array<float>``: the input of the last layer that has weights.
         half_precision: Compute in 16 bits: bfloat16 on a CPU, float16 on a GPU.
         batch_size: Most images per call of the network.
         gauge: Counts brightness and sizes of the images while they are scored; None counts nothing.
