@@ -15,7 +15,7 @@ environment = test "$$(cat .venv-$(1)/.stamp 2>/dev/null)" = "$$(sha256sum < con
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui dist docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui coverage dist docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,14 @@ test-ui: dev ## what MLflow's pages show of real runs, in headless Chromium (4 m
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints/ui.txt
 	@SCREENSHOTS="$(SCREENSHOTS)" $(RUN) -m pytest -m ui tests/ui
 
+coverage: dev ## which lines of src/convoy the tests of `make test` run, also in jobs, ranks and Spark's workers (half an hour)
+	@rm -rf build/coverage && mkdir -p build/coverage/conf
+	@cp .venv/lib/python3.*/site-packages/pyspark/conf/* build/coverage/conf/
+	@echo spark.python.daemon.module coverage_daemon > build/coverage/conf/spark-defaults.conf
+	@failed=0; PYTHONPATH="$(CURDIR)/tools" SPARK_CONF_DIR="$(CURDIR)/build/coverage/conf" \
+		.venv/bin/coverage run -m pytest $(PARALLEL) -m "$(SHORT)" || failed=$$?; \
+	.venv/bin/coverage combine -q && .venv/bin/coverage report; exit $$failed
+
 wheelhouse: setup ## what a Databricks runtime lacks, for an init script, in ./dist/wheelhouse: make wheelhouse RUNTIME=17.3 FOR=python3.12
 	@$(RUN) tools/wheelhouse.py $(if $(RUNTIME),--runtime "$(RUNTIME)") $(if $(FOR),--python "$(FOR)")
 
@@ -92,11 +100,12 @@ ui: setup ## serve MLflow's pages of the demo's runs, on http://127.0.0.1:5000 (
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true .venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///work/mlflow.db --host 127.0.0.1 --port $(PORT)
 
-lint: dev ## ruff, mypy, import-linter, and phrases to avoid
+lint: dev ## ruff, mypy, import-linter, codespell, and phrases to avoid
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/codespell $$(git ls-files -- ':!tests' ':!*.png' ':!*.txt')
 	@$(RUN) tools/check_english.py
 
 format: dev ## let ruff format the code, and fix what it can
