@@ -145,10 +145,6 @@ def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
             "training.reader is 'petastorm'",
         ),
         (
-            lambda: TrainingConfig(num_workers=3, horovod=HorovodConfig(reduction="adasum")),
-            r"num_workers is 3; expected a power of two with .*adasum",
-        ),
-        (
             lambda: TrainingConfig(num_workers=2, elastic=True, min_workers=3),
             r"min_workers is 3; expected 1 to training\.num_workers, 2",
         ),

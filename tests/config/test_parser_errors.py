@@ -49,6 +49,7 @@ def test_unknown_field_unlike_any_other_points_to_help(yaml):
         ("training.num_workers", "null", "a whole number"),
         ("training.optimizer.learning_rate", "fast", "a number, or null"),
         ("training.optimizer.name", "adamm", "sgd, momentum, nesterov, adam, "),
+        ("training.horovod.reduction", "adasum", "average"),
         ("source.kind", "folders", "folder"),
         ("dataset.image.resize", "squash", "stretch"),
         ("evaluation.split", "tests", "train, validation or test"),

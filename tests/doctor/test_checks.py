@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.cluster.preflight import Machine
-from convoy.config import Config, HorovodConfig, TrainingConfig
+from convoy.config import Config, TrainingConfig
 from convoy.doctor.checks import Finding, examine
 from convoy.doctor.facts import Cluster, Facts, Folder, Host
 from convoy.doctor.pins import Pins
@@ -103,7 +103,7 @@ def test_a_pair_of_packages_that_do_not_fit_is_named():
         (Toolkit(["CPU:0"], {"gloo": False, "mpi": False, "nccl": False}), "horovod", "error"),
         (Toolkit(["CPU:0", "GPU:0"], {"gloo": True, "mpi": False, "nccl": False}), "horovod", "warning"),
         (Toolkit(["CPU:0", "GPU:0"], {"gloo": True, "mpi": False, "nccl": True}), "horovod", "ok"),
-        (Toolkit(["CPU:0"], {"gloo": False, "mpi": True, "nccl": False}), "horovod", "ok"),
+        (Toolkit(["CPU:0"], {"gloo": False, "mpi": True, "nccl": False}), "horovod", "error"),
     ],
 )
 def test_tensorflow_and_horovod_have_to_load_and_horovod_to_have_a_way_to_communicate(tools, check, level):
@@ -119,11 +119,6 @@ def test_the_kernels_that_tensorflow_computes_with_are_reported(enabled, text):
 
 def test_a_gpu_that_tensorflow_does_not_see_is_told_of():
     assert "GPU" in one(replace(FACTS, driver=replace(HOST, gpu=True)), "tensorflow", "warning")
-
-
-def test_adasum_needs_mpi():
-    config = Config(training=TrainingConfig(horovod=HorovodConfig(reduction="adasum")))
-    assert "HOROVOD_WITH_MPI=1" in one(FACTS, "horovod", "error", config)
 
 
 @pytest.mark.parametrize(("cores", "memory_mb", "level"), [(2, 4000, "ok"), (1, 4000, "warning"), (2, 2000, "warning")])

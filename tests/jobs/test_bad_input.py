@@ -157,12 +157,6 @@ def test_fewer_samples_than_ranks_in_a_batch(refused):
     assert "training.global_batch_size is 1; expected at least one sample for each of the 2 ranks" in line
 
 
-def test_a_reduction_that_this_horovod_does_not_have(refused, digits, tmp_path):
-    line = refused("train", "--training.horovod.reduction", "adasum")
-    assert "training.horovod.reduction is 'adasum', which Horovod supports with MPI only" in line
-    assert not (tmp_path / "work" / "mlflow.db").exists()
-
-
 def test_tracking_server_that_does_not_answer(refused, digits):
     line = refused("train", "--tracking.uri", "http://127.0.0.1:9")
     assert "tracking.uri 'http://127.0.0.1:9' does not answer" in line

@@ -13,9 +13,9 @@ class HorovodConfig:
 
     compression: Literal["none", "fp16"] = "none"
     """`fp16` sends gradients in 16 bits: half the bytes, rounded; values beyond 65,504 become infinite."""
-    reduction: Literal["average", "adasum"] = "average"
-    """`adasum` adds the orthogonal components of gradients and averages the parallel ones; it needs Horovod built with
-    MPI and a number of ranks that is a power of two."""
+    # The field has only one value; it stays because the configurations that runs have logged contain it.
+    reduction: Literal["average"] = "average"
+    """How the gradients of the ranks are combined; `average` is the only way."""
     fusion_threshold_mb: float | None = None
     """Gradients are fused into buffers of up to this many MiB; null is Horovod's default."""
     cycle_time_ms: float | None = 1.0

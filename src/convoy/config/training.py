@@ -86,7 +86,7 @@ class TrainingConfig:
             self.find_learning_rate,
             "false with training.resume: a sweep starts from initial weights",
         )
-        steps, smoothing, ranks = self.accumulation_steps, self.label_smoothing, max(1, self.num_workers)
+        steps, smoothing = self.accumulation_steps, self.label_smoothing
         require(steps >= 1, "training.accumulation_steps", steps, "1 or more steps")
         require(0 <= smoothing < 1, "training.label_smoothing", smoothing, "0 to less than 1")
         window = self.shuffle_window_mb
@@ -98,12 +98,6 @@ class TrainingConfig:
             "convoy, with training.class_balance oversample or training.augmentation.mixup",
         )
         require(
-            self.horovod.reduction != "adasum" or ranks & (ranks - 1) == 0,
-            "training.num_workers",
-            self.num_workers,
-            "a power of two with training.horovod.reduction adasum",
-        )
-        require(
             self.global_batch_size >= max(1, self.num_workers),
             "training.global_batch_size",
             self.global_batch_size,
@@ -111,12 +105,12 @@ class TrainingConfig:
         )
 
     def _check_elastic(self) -> None:
-        whole = self.num_workers > 0 and self.horovod.reduction != "adasum" and self.reader == "convoy"
+        whole = self.num_workers > 0 and self.reader == "convoy"
         require(
             whole or not self.elastic,
             "training.elastic",
             self.elastic,
-            "false with training.num_workers 0, reduction adasum or reader petastorm",
+            "false with training.num_workers 0 or reader petastorm",
         )
         most = self.num_workers if self.elastic else 1
         require(

@@ -115,11 +115,8 @@ def check_tools(host: Host, config: Config) -> list[Finding]:
     if not tools.built:
         rebuild = "rebuild it with this TensorFlow (tools/setup.sh shows how)"
         findings.append(Finding("horovod", "error", f"does not load: {tools.problem}", rebuild))
-    elif not (tools.built.get("gloo") or tools.built.get("mpi")):
-        findings.append(Finding("horovod", "error", "built without Gloo and MPI", "build it with HOROVOD_WITH_GLOO=1"))
-    elif config.training.horovod.reduction == "adasum" and not tools.built.get("mpi"):
-        text = f"built {built}, but training.horovod.reduction adasum needs MPI"
-        findings.append(Finding("horovod", "error", text, "build it with HOROVOD_WITH_MPI=1, or use reduction average"))
+    elif not tools.built.get("gloo"):
+        findings.append(Finding("horovod", "error", "built without Gloo", "build it with HOROVOD_WITH_GLOO=1"))
     elif gpus and not tools.built.get("nccl"):
         text, fix = (
             f"built {built}: gradients are copied through host memory",

@@ -9,7 +9,6 @@ from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.models.summary.describe import NetworkDescription, describe
 from convoy.training.checkpoint.resume import check_resumable
-from convoy.training.distributed.horovod_env import check_reduction
 from convoy.training.network import Build, check_network
 
 
@@ -33,8 +32,6 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescri
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
-    if config.training.num_workers:
-        check_reduction(config.training.horovod)
     return path, manifest, describe(model, config.training)
 
 

@@ -1,10 +1,7 @@
 """Horovod's settings."""
 
-import pytest
-
 from convoy.config import HorovodConfig
-from convoy.errors import ClusterError
-from convoy.training.distributed.horovod_env import check_reduction, driver_environment, horovod_environment
+from convoy.training.distributed.horovod_env import driver_environment, horovod_environment
 
 
 def test_horovod_pauses_between_rounds_and_has_its_own_defaults_otherwise():
@@ -19,14 +16,6 @@ def test_settings_have_horovods_names_and_units():
         "HOROVOD_CYCLE_TIME": "2.5",
         "HOROVOD_TIMELINE": "/tmp/timeline.json",
     }
-
-
-def test_adasum_is_refused_where_horovod_has_no_mpi():
-    check_reduction(HorovodConfig(), lambda: False)
-    check_reduction(HorovodConfig(reduction="adasum"), lambda: True)
-    with pytest.raises(ClusterError, match=r"adasum.*MPI.*HOROVOD_WITH_MPI=1.*average") as refused:
-        check_reduction(HorovodConfig(reduction="adasum"), lambda: False)
-    assert "\n" not in str(refused.value)
 
 
 DRIVER = {

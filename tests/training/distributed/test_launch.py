@@ -151,8 +151,3 @@ def test_everything_together_on_two_ranks(spark, dataset, tmp_path, monkeypatch)
     loss = crossentropy(0.1)(data.labels, predicted).numpy().mean()
     assert epochs[0]["val_loss"] == pytest.approx(loss, rel=5e-3)  # validated in 16 bits, saved in 32
     assert "ALLREDUCE" in timeline.read_text()
-
-
-def test_adasum_is_refused_before_anything_starts(spark, dataset):
-    with pytest.raises(ClusterError, match=r"reduction is 'adasum'.*MPI"):
-        train(spark, dataset, 2, horovod=HorovodConfig(reduction="adasum"))

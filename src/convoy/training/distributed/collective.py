@@ -55,7 +55,6 @@ class HorovodRanks:
 
         hvd.init()
         self._hvd = hvd
-        self._reduction = {"average": hvd.Average, "adasum": hvd.Adasum}[config.reduction]
         self._compression = {"none": hvd.Compression.none, "fp16": hvd.Compression.fp16}[config.compression]
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
@@ -66,7 +65,7 @@ class HorovodRanks:
         present = [(i, tf.convert_to_tensor(g)) for i, g in enumerate(gradients) if g is not None]
         averaged: list[Any] = [None] * len(gradients)
         reduced = self._hvd.grouped_allreduce(
-            [g for _, g in present], op=self._reduction, compression=self._compression
+            [g for _, g in present], op=self._hvd.Average, compression=self._compression
         )
         for (i, _), value in zip(present, reduced, strict=True):
             averaged[i] = value

@@ -1,11 +1,10 @@
-"""Environment variables of the ranks with Horovod's settings, and a check of what this Horovod supports."""
+"""Environment variables of the ranks: the driver's, and Horovod's settings."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from convoy.config import HorovodConfig
-from convoy.errors import ClusterError
 
 # These are valid on the driver's machine only; a rank has those of its Spark task.
 _OF_THE_MACHINE = re.compile(
@@ -39,26 +38,3 @@ def horovod_environment(config: HorovodConfig) -> dict[str, str]:
     if config.timeline is not None:
         environment["HOROVOD_TIMELINE"] = config.timeline
     return environment
-
-
-def _mpi_built() -> bool:
-    import horovod.tensorflow
-
-    return bool(horovod.tensorflow.mpi_built())
-
-
-def check_reduction(config: HorovodConfig, mpi_built: Callable[[], bool] = _mpi_built) -> None:
-    """Raise ``ClusterError`` if Adasum is configured and Horovod has no MPI.
-
-    Horovod 0.28.1 registers its Adasum operations only if MPI is built and enabled (``CreateOperationManager`` in
-    horovod/common/operations.cc); over Gloo the ranks fail with "No Adasum operation enabled".
-
-    Args:
-        config: Section ``training.horovod``.
-        mpi_built: Whether Horovod has MPI; called only for Adasum, since Horovod loads TensorFlow.
-    """
-    if config.reduction == "adasum" and not mpi_built():
-        raise ClusterError(
-            "training.horovod.reduction is 'adasum', which Horovod supports with MPI only, and this Horovod is built"
-            " without it; build it with HOROVOD_WITH_MPI=1, or use reduction average"
-        )

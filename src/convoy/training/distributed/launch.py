@@ -25,7 +25,7 @@ from convoy.training.checkpoint.resume import checkpoint_folder
 from convoy.training.distributed.collective import Collective, HorovodRanks, SingleProcess
 from convoy.training.distributed.elastic import ScaleUp, ScaleUpMonitor, ranks_to_start
 from convoy.training.distributed.event_channel import Address, EventServer
-from convoy.training.distributed.horovod_env import check_reduction, driver_environment, horovod_environment
+from convoy.training.distributed.horovod_env import driver_environment, horovod_environment
 from convoy.training.distributed.rank_output import RankOutput
 from convoy.training.distributed.watchdog import START_SECONDS, Watchdog
 from convoy.training.loop import TrainedModel, TrainTask, train
@@ -57,7 +57,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
         The trained model.
 
     Raises:
-        ClusterError: Spark cannot run so many ranks at once, or Horovod does not support the configured reduction.
+        ClusterError: Spark cannot run so many ranks at once.
         ConvoyError: A rank raised an error that the user can fix.
         RankFailure: Ranks were lost too often, or failed for another reason than a loss.
     """
@@ -71,7 +71,6 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Wor
         result = work(task, SingleProcess(), handle)
         assert result is not None
         return result
-    check_reduction(config.horovod)
     attempt, before, lost = 0, config.num_workers, False
     while True:
         ranks = ranks_to_start(spark, config, lost=lost)
@@ -139,7 +138,6 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     import horovod.spark
     from horovod.runner import gloo_run
 
-    mpi = task.training.horovod.reduction == "adasum"
     context = spark.sparkContext
     local = is_local(str(context.master))
     environment = driver_environment(os.environ, local, context._python_includes or ())
@@ -173,8 +171,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
                 args=(task, receiver.address, work),
                 num_proc=ranks,
                 start_timeout=START_SECONDS,
-                use_gloo=not mpi,
-                use_mpi=mpi,
+                use_gloo=True,
                 nics={_loopback_interface()} if local else None,
                 stdout=output,
                 stderr=output,
