@@ -15,8 +15,7 @@ from convoy.runs import columns
 from convoy.runs.difference import Environment, difference, differing
 from convoy.runs.formats import Table, formatted, shown
 from convoy.runs.weights import differing_layers
-from convoy.tracking.listing import lower_is_better
-from convoy.tracking.run_record import RunRecord
+from convoy.tracking.run_record import RunRecord, lower_is_better
 
 cells = st.one_of(st.none(), st.integers(), st.floats(allow_nan=False), st.text(st.characters(exclude_characters="\r")))
 

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 
 from convoy.errors import ConfigError, did_you_mean
 from convoy.runs.formats import Cell, Table
-from convoy.tracking.listing import BEST, lower_is_better
-from convoy.tracking.run_record import RunRecord
+from convoy.tracking.run_record import BEST, RunRecord, lower_is_better
 
 METRICS = ("val_accuracy", "best_val_accuracy", "val_loss", "best_val_loss", "test_accuracy")
 """Default columns of a table, as far as any run has them."""

@@ -8,8 +8,7 @@ from convoy.console import say
 from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns
 from convoy.runs.formats import Format, finite, formatted
-from convoy.tracking import listing
-from convoy.tracking.run_record import RunRecord
+from convoy.tracking.run_record import BEST, RunRecord
 from convoy.tracking.sqlite import sqlite_file
 
 _PICTURES = (".png", ".svg", ".pdf")
@@ -60,7 +59,7 @@ def list_runs(
     """
     where = place(config, uri)
     experiment = experiment or (where.experiment if config else None)
-    runs = listing.all_runs(where.uri, experiment, filter)
+    runs = _all_runs(where.uri, experiment, filter)
     known = columns.metric_names(runs)
     by = (
         columns.chosen(sort, {"name", *known, *(name for run in runs for name in run.params)}, "--sort") if sort else []
@@ -68,7 +67,7 @@ def list_runs(
     if len(by) > 1:
         raise ConfigError(f"--sort is {sort!r}; expected one name")
     shown = columns.usual_metrics(runs) if metrics is None else columns.chosen(metrics, known, "--metrics")
-    best = _best(where.uri, runs, [*shown, *by])
+    best = _best(runs, [*shown, *by])
     for name in by:
         if name == "name":
             runs = sorted(runs, key=lambda run: run.name)
@@ -88,9 +87,17 @@ def list_runs(
     return {"runs": len(runs)}
 
 
-def _best(uri: str, runs: list[RunRecord], metrics: list[str]) -> dict[str, dict[str, float]]:
-    wanted = columns.wanted_best(metrics)
-    return {listing.BEST + name: listing.best_values(uri, runs, name) for name in wanted}
+def _all_runs(uri: str, experiment: str | None, filter: str | None) -> list[RunRecord]:
+    from convoy.tracking import connection, search  # import MLflow, which --help does not need
+
+    connection.connect(uri, read_only=True)
+    return search.all_runs(experiment, filter)
+
+
+def _best(runs: list[RunRecord], metrics: list[str]) -> dict[str, dict[str, float]]:
+    from convoy.tracking import search
+
+    return {BEST + name: search.best_values(runs, name) for name in columns.wanted_best(metrics)}
 
 
 def best_run(
@@ -112,11 +119,11 @@ def best_run(
     """
     where = place(config, uri)
     experiment = experiment or (where.experiment if config else None)
-    runs = [run for run in listing.all_runs(where.uri, experiment, filter) if run.status == "FINISHED"]
+    runs = [run for run in _all_runs(where.uri, experiment, filter) if run.status == "FINISHED"]
     if not runs:
         raise TrackingError(f"no run has finished in {where.uri}" + (" that matches the filter" if filter else ""))
     (name,) = columns.chosen(metric.replace(",", " "), columns.metric_names(runs), "--metric")
-    best = _best(where.uri, runs, [name])
+    best = _best(runs, [name])
     first = columns.by_metric(runs, name, best)[0]
     value = columns.value_of(first, name, best)
     if value is None:
@@ -134,7 +141,7 @@ def show_run(run: str, config: str | None = None, uri: str | None = None) -> dic
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
     """
     where = place(config, uri)
-    from convoy.runs import details  # imports MLflow, which listing a SQLite store does not need
+    from convoy.runs import details  # imports MLflow
 
     return details.show(where.uri, run)
 

@@ -16,9 +16,8 @@ from convoy.runs.difference import Environment, difference
 from convoy.runs.formats import Format, finite, formatted, shown
 from convoy.tracking import connection, provenance, search
 from convoy.tracking.child_runs import OF_EPOCHS, trial_of
-from convoy.tracking.listing import BEST, best_values
 from convoy.tracking.presentation import flatten, parameters
-from convoy.tracking.run_record import RunRecord
+from convoy.tracking.run_record import BEST, RunRecord
 
 _OF_EPOCHS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _MOST_RUNS = 20  # most runs in a picture
@@ -26,10 +25,10 @@ _MOST_RUNS = 20  # most runs in a picture
 
 def show(uri: str, reference: str) -> dict[str, Any]:
     """Show a run; see ``commands.show_run``."""
-    connection.connect(uri)
+    connection.connect(uri, read_only=True)
     run = search.find(reference)
     values = {name: value for name, value in sorted(run.metrics.items()) if "/" not in name}
-    best = {name: best_values(uri, [run], name).get(run.run_id) for name in _OF_EPOCHS if name in values}
+    best = {name: search.best_values([run], name).get(run.run_id) for name in _OF_EPOCHS if name in values}
     others = changed_settings(run)
     say(table(_facts(run)))
     if others:
@@ -95,7 +94,7 @@ def environment(run: RunRecord) -> Environment:
 
 def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | str:
     """Compare two runs; see ``commands.diff_runs``."""
-    connection.connect(uri)
+    connection.connect(uri, read_only=True)
     first, second = search.find(before), search.find(after)
     found = difference(first, second, environment(first), environment(second))
     ids = columns.short_ids([first, second])
@@ -113,7 +112,7 @@ def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | 
 
 def compare(uri: str, references: Sequence[str], output: str) -> dict[str, Any]:
     """Draw runs together; see ``commands.compare_runs``."""
-    connection.connect(uri)
+    connection.connect(uri, read_only=True)
     runs = list({run.run_id: run for run in map(search.find, references)}.values())
     if len(runs) > _MOST_RUNS:
         raise ConfigError(f"compare takes at most {_MOST_RUNS} runs, but got {len(runs)}; leave some out")

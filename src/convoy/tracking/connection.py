@@ -3,8 +3,9 @@
 import fcntl
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,13 +25,14 @@ _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRI
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
 
 
-def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> None:
+def connect(uri: str, registry_uri: str | None = None, create: bool = False, read_only: bool = False) -> None:
     """Point MLflow at a tracking store, after checking that it answers.
 
     Args:
         uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
         registry_uri: URI of the model registry, if it is a different one.
-        create: Create a SQLite file that does not exist.
+        create: Create a SQLite file that does not exist, or the tables in one that has none.
+        read_only: The store is only read, so its file does not have to be writable.
 
     Raises:
         TrackingError: The store does not answer, rejects the credentials, or is of an unsupported kind.
@@ -56,25 +58,44 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False) -> 
             else f"tracking.uri {uri!r} is a folder, which MLflow 3 does not take; use sqlite:///mlflow.db"
         )
     elif file := sqlite_file(uri):
-        if not create and not file.exists():
-            raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or correct the path")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with open(file, "ab"):
-                pass
-        except OSError as error:
-            raise TrackingError(
-                f"tracking.uri {uri!r} cannot be written to: {error.strerror}; fix it or choose another"
-            ) from None
+        if not create:
+            _check_is_store(uri, file)
+        if not read_only:
+            _check_writable(uri, file)
     mlflow.set_tracking_uri(absolute(uri))
     mlflow.set_registry_uri(absolute(registry_uri or uri))
     try:
-        with _alone(sqlite_file(uri)), _quiet():
+        with _alone(None if read_only else sqlite_file(uri)), _quiet():
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         if refused := refusal(error, uri):
             raise refused from None
         raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {first_line(error)}") from None
+
+
+def _check_is_store(uri: str, file: Path) -> None:
+    """Raise an error unless a SQLite file is an MLflow store: MLflow would create its tables in any database."""
+    if not file.exists():
+        raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or correct the path")
+    try:
+        opened = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_SECONDS)
+        with closing(opened) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {error}") from None
+    if "runs" not in tables:
+        raise TrackingError(f"tracking.uri {uri!r} is not an MLflow store (it has no table runs); correct the path")
+
+
+def _check_writable(uri: str, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "ab"):
+            pass
+    except OSError as error:
+        raise TrackingError(
+            f"tracking.uri {uri!r} cannot be written to: {error.strerror}; fix it or choose another"
+        ) from None
 
 
 def look(uri: str) -> str:

@@ -1,9 +1,19 @@
-"""A store's record of a run."""
+"""A store's record of a run, and the direction of its metrics."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from convoy.errors import TrackingError, did_you_mean
+
+BEST = "best_"
+"""``best_<metric>`` is the best value of a metric over the epochs."""
+
+_LOWER_IS_BETTER = ("loss", "error", "seconds", "_ms", "_mb", "_share", "dead_units", "gradient_norm")
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether a metric's best value is its lowest: for losses, errors, times and sizes."""
+    return any(part in metric for part in _LOWER_IS_BETTER)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class RunRecord:
         tags: Name -> value.
         user: The user who ran it.
         artifact_uri: Location of its files.
-        rows: Samples of each split of its dataset, if the run has them; ``all_runs`` leaves it empty.
+        rows: Samples of each split of its dataset, if the run has them.
     """
 
     run_id: str
