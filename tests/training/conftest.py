@@ -35,6 +35,9 @@ class Rank:
         for variable, value in zip(variables, self._all([v.numpy() for v in variables])[0], strict=True):
             variable.assign(value)
 
+    def broadcast_bytes(self, content):
+        return self._all(content)[0]
+
     def _all(self, value):
         self.group.values[self.rank] = value
         self.group.barrier.wait()

@@ -10,7 +10,6 @@ from convoy.dataset.reading.epoch_plan import (
     epoch_order,
     gradient_weight,
     mixing_partners,
-    rank_batches,
     rank_shares,
     rank_slice,
     steps_per_epoch,
@@ -23,9 +22,14 @@ window_sizes = st.none() | st.integers(1, 200)
 seeds, epochs = st.integers(0, 2**32), st.integers(0, 1000)
 
 
+def batches_of(order, batch, rank, ranks):
+    """[step] -> samples of a rank."""
+    return [order[share.own] for share in rank_shares(len(order), batch, rank, ranks)]
+
+
 def batches_of_all(order, batch, ranks):
     """[step][rank] -> samples."""
-    return list(zip(*(rank_batches(order, batch, rank, ranks) for rank in range(ranks)), strict=True))
+    return list(zip(*(batches_of(order, batch, rank, ranks) for rank in range(ranks)), strict=True))
 
 
 @given(row_counts, batch_sizes, world_sizes, seeds, epochs)
@@ -39,7 +43,7 @@ def test_each_sample_is_used_exactly_once_an_epoch(rows, batch, ranks, seed, epo
 def test_any_number_of_ranks_sees_the_same_global_batches_in_the_same_order(rows, batch, ranks, seed):
     order = epoch_order([rows], seed, 0).order
     together = [np.concatenate(step) for step in batches_of_all(order, batch, ranks)]
-    alone = rank_batches(order, batch, 0, 1)
+    alone = batches_of(order, batch, 0, 1)
     assert len(together) == len(alone) == steps_per_epoch(rows, batch)
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
     assert [len(b) for b in alone[:-1]] == [batch] * (len(alone) - 1)

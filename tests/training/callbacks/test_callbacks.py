@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from convoy.config import ModelConfig, OptimizerConfig
-from convoy.dataset.reading.epoch_plan import epoch_order, rank_batches, steps_per_epoch
+from convoy.dataset.reading.epoch_plan import epoch_order, rank_shares, steps_per_epoch
 from convoy.dataset.reading.examples import SplitArrays
 from convoy.dataset.reading.split_reader import Batch
 from convoy.dataset.reading.tf_data import to_tf
@@ -40,7 +40,11 @@ def batches_of(data, orders, batch, collective):
     def part(rows):
         return Batch(data.images[rows], data.labels[rows], None, rows)
 
-    parts = [part(r) for order in orders for r in rank_batches(order, batch, collective.rank, collective.size)]
+    parts = [
+        part(order[share.own])
+        for order in orders
+        for share in rank_shares(len(order), batch, collective.rank, collective.size)
+    ]
     dataset = to_tf(lambda: iter(parts), part(np.zeros(1, np.int64)), len(parts))
     return dataset.map(lambda batch: (batch["images"], batch["labels"]))
 

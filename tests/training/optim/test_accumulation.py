@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.config import OptimizerConfig
-from convoy.dataset.reading.epoch_plan import rank_batches, steps_per_epoch
+from convoy.dataset.reading.epoch_plan import rank_shares, steps_per_epoch
 from convoy.training.optim.accumulation import accumulated_weight, ends_update, updates_per_epoch
 from convoy.training.optim.optimizer import build_optimizer, distribute
 
@@ -16,11 +16,11 @@ from convoy.training.optim.optimizer import build_optimizer, distribute
 @given(st.integers(1, 200), st.integers(1, 40), st.integers(1, 6), st.integers(1, 5))
 def test_an_epochs_updates_are_the_means_over_their_samples(rows, batch, steps, ranks):
     values = np.random.default_rng(0).normal(size=rows)
-    slices = [rank_batches(np.arange(rows), batch, rank, ranks) for rank in range(ranks)]
+    shares = [list(rank_shares(rows, batch, rank, ranks)) for rank in range(ranks)]
     updates, total = [], 0.0
     for step in range(steps_per_epoch(rows, batch)):
         for rank in range(ranks):
-            own = values[slices[rank][step]]
+            own = values[shares[rank][step].own]
             weight = accumulated_weight(rows, batch, steps, step, rank, ranks)
             total += weight * (own.mean() if len(own) else 0) / ranks
         if ends_update(rows, batch, steps, step):
@@ -49,11 +49,11 @@ def test_two_ranks_in_small_steps_update_as_one_with_the_large_batch(on_ranks, c
         optimizer.build([variable])
         apply = tf.function(lambda gradient: optimizer.apply([gradient * optimizer.scale_loss(1.0)], [variable]))
         for _ in range(epochs):
-            for step, own in enumerate(rank_batches(np.arange(rows), batch, rank.rank, rank.size)):
+            for step, share in enumerate(rank_shares(rows, batch, rank.rank, rank.size)):
                 optimizer.gradient_weight.assign(accumulated_weight(rows, batch, steps, step, rank.rank, rank.size))
                 optimizer.updates.assign(ends_update(rows, batch, steps, step))
                 # A borrowed sample's gradient may be anything.
-                gradient = samples[own].mean(axis=0) if len(own) else np.full(5, np.nan, np.float32)
+                gradient = samples[share.own].mean(axis=0) if len(share.own) else np.full(5, np.nan, np.float32)
                 apply(tf.constant(gradient))
         return [variable.numpy(), *(v.numpy() for v in getattr(optimizer, "inner_optimizer", optimizer).variables)]
 

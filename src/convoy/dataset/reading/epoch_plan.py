@@ -175,14 +175,6 @@ def rank_slice(batch: int, rank: int, world_size: int) -> slice:
     return slice(batch * rank // world_size, batch * (rank + 1) // world_size)
 
 
-def rank_batches(order: np.ndarray, global_batch: int, rank: int, world_size: int) -> list[np.ndarray]:
-    """Return, for each step of an epoch, the samples of one rank (possibly none in the last step)."""
-    return [
-        order[start : start + global_batch][rank_slice(min(global_batch, len(order) - start), rank, world_size)]
-        for start in range(0, len(order), global_batch)
-    ]
-
-
 def gradient_weight(rows: int, global_batch: int, step: int, rank: int, world_size: int) -> float:
     """Return the weight of a rank's mean gradient with which the average over ranks is the mean over samples.
 

@@ -141,17 +141,7 @@ def read_checkpoint(store: CheckpointStore, collective: Collective) -> tuple[dic
     """
     checkpoint = store.latest() if collective.rank == 0 else None
     text = json.dumps(None if checkpoint is None else checkpoint.state).encode()
-    return json.loads(broadcast_bytes(text, collective)), checkpoint
-
-
-def broadcast_bytes(content: bytes, collective: Collective) -> bytes:
-    """Broadcast rank 0's bytes to all ranks, and return them."""
-    if collective.size == 1:
-        return content
-    own = collective.rank == 0
-    length = int(collective.sum(np.array([float(len(content) if own else 0)]))[0])
-    values = np.frombuffer(content, np.uint8).astype(np.float64) if own else np.zeros(length)
-    return bytes(collective.sum(values).astype(np.uint8))
+    return json.loads(collective.broadcast_bytes(text)), checkpoint
 
 
 def restore_weights(model: keras.Model, checkpoint: Checkpoint) -> None:

@@ -24,6 +24,9 @@ class Collective(Protocol):
     def broadcast(self, variables: Sequence[Any]) -> None:
         """Assign rank 0's values to the variables on all ranks."""
 
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """Return rank 0's bytes on all ranks."""
+
 
 class SingleProcess:
     """A group of one rank, whose operations change nothing."""
@@ -41,6 +44,10 @@ class SingleProcess:
 
     def broadcast(self, variables: Sequence[Any]) -> None:
         """Do nothing."""
+
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """Return the bytes unchanged."""
+        return content
 
 
 class HorovodRanks:
@@ -79,3 +86,15 @@ class HorovodRanks:
         """Broadcast the variables from rank 0, in the given order."""
         for i, variable in enumerate(variables):
             variable.assign(self._hvd.broadcast(variable.value, root_rank=0, name=f"broadcast.{i}"))
+
+    def broadcast_bytes(self, content: bytes) -> bytes:
+        """Broadcast rank 0's bytes as a tensor; Horovod's ``broadcast_object`` would pickle and unpickle them.
+
+        Args:
+            content: The bytes; only those of rank 0 are used.
+        """
+        import tensorflow as tf
+
+        (length,) = self._hvd.broadcast(tf.constant([len(content)], tf.int64), root_rank=0, name="bytes.length").numpy()
+        own = np.frombuffer(content, np.uint8) if self.rank == 0 else np.zeros(length, np.uint8)
+        return bytes(self._hvd.broadcast(tf.constant(own), root_rank=0, name="bytes.content").numpy())
