@@ -33,7 +33,7 @@ def run(config: Config, arguments: DescribeArguments) -> dict[str, Any]:
     model = without_weights(lambda: build(config.model, shape, classes, *statistics, dtype))
     network = describe(model, config.training)
     if arguments.picture:
-        write_picture(network, arguments.picture)
+        write_picture(model, arguments.picture)
     if arguments.json:
         return network.as_dict()
     say(full_text(network))

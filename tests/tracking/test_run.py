@@ -2,7 +2,6 @@
 
 import mlflow
 import pytest
-from matplotlib.figure import Figure
 
 from convoy.tracking import connection
 from convoy.tracking.redaction import without_secrets
@@ -73,7 +72,11 @@ def test_what_the_network_is_becomes_two_artifacts(tmp_path):
     client = mlflow.MlflowClient()
     experiment = client.create_experiment("network", f"{tmp_path}/artifacts")
     run = TrainingRun(client.create_run(experiment).info.run_id, experiment)
-    run.log_network("32x32x3 -> 10", Figure(figsize=(1, 1)))
+    run.log_network("32x32x3 -> 10", None)
     found = {path.name: path for path in tmp_path.glob("artifacts/*/artifacts/model/*")}
-    assert found["description.txt"].read_text() == "32x32x3 -> 10"
-    assert found["network.png"].read_bytes().startswith(b"\x89PNG")
+    assert {name: path.read_text() for name, path in found.items()} == {"description.txt": "32x32x3 -> 10"}
+    (tmp_path / "network.png").write_bytes(b"picture")
+    run.log_network("32x32x3 -> 10", tmp_path / "network.png")
+    found = {path.name: path for path in tmp_path.glob("artifacts/*/artifacts/model/*")}
+    assert found.keys() == {"description.txt", "network.png"}
+    assert found["network.png"].read_bytes() == b"picture"

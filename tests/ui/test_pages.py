@@ -81,7 +81,6 @@ def loaded(image):
     [
         ("adam", ["training_curves.png"]),
         ("adam", ["evaluation", "test", "confusion_matrix.png"]),
-        ("adam", ["model", "network.png"]),
         ("adam", ["dataset", "samples.png"]),
         ("score", ["scoring", "histograms.png"]),
     ],

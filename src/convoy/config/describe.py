@@ -18,7 +18,7 @@ class DescribeArguments:
     json: bool = False
     """Print all layers in the JSON line on stdout, instead of a table on stderr."""
     picture: str | None = None
-    """File for a picture of the network: .png, .svg or .pdf."""
+    """File for a picture of the network: .png, .svg or .pdf. It needs Graphviz and pydot."""
 
     def __post_init__(self) -> None:
         require(self.num_classes is None or self.num_classes >= 1, "num_classes", self.num_classes, "at least 1")

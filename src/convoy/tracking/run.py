@@ -164,10 +164,11 @@ class TrainingRun:
         """Log a picture as an artifact."""
         self._client.log_figure(self.run_id, figure, name)
 
-    def log_network(self, text: str, picture: Figure) -> None:
-        """Log a description and a picture of the network."""
+    def log_network(self, text: str, picture: Path | None) -> None:
+        """Log a description of the network and, if there is one, the file of its picture."""
         self._client.log_text(self.run_id, text, "model/description.txt")
-        self.log_figure(picture, "model/network.png")
+        if picture is not None:
+            self._client.log_artifact(self.run_id, str(picture), "model")
 
     def log_folder(self, folder: Path) -> None:
         """Log all files of a folder, under their names in it."""

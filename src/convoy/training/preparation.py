@@ -3,16 +3,17 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import keras
+
 from convoy.config import Config
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
-from convoy.models.summary.describe import NetworkDescription, describe
 from convoy.training.checkpoint.resume import check_resumable
 from convoy.training.network import Build, check_network
 
 
-def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescription]:
+def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
     """Find the dataset version, and check everything that needs neither Spark nor MLflow.
 
     Args:
@@ -20,7 +21,7 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescri
         build: Builds the network.
 
     Returns:
-        (Folder of the dataset version, its manifest, the description of the network).
+        (Folder of the dataset version, its manifest, the network, whose weights have no values).
 
     Raises:
         ConvoyError: Something is missing, or does not fit.
@@ -32,7 +33,7 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, NetworkDescri
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
-    return path, manifest, describe(model, config.training)
+    return path, manifest, model
 
 
 def check_networks(build: Build, named: Iterable[tuple[str, Config]], manifest: Manifest) -> None:

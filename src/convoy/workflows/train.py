@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 from pyspark.sql import SparkSession
 
 from convoy.cluster.preflight import check_executors
@@ -18,11 +19,12 @@ from convoy.dataset.reading.examples import read_examples
 from convoy.dataset.reading.split_reader import samples_per_epoch
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
+from convoy.errors import ConfigError
 from convoy.insight.report import explainer
 from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
 from convoy.models.registry import build
-from convoy.models.summary.describe import NetworkDescription
-from convoy.models.summary.picture import network_picture
+from convoy.models.summary.describe import describe
+from convoy.models.summary.picture import can_draw, write_picture
 from convoy.models.summary.text import full_text, short_text
 from convoy.plots.lr_finder import rate_curve
 from convoy.tracking import connection, lr_sweep, stages
@@ -90,7 +92,7 @@ class Hooks:
         opened: Takes the run, once it is open.
         watch: Takes each epoch's metrics, once they are logged; what it raises ends the training.
         progress: Shows the progress; None shows it on the console.
-        network: Description of the network to print and log; None logs none.
+        network: Network to describe on the console and in the run; None describes none.
         checkpoints: Whether checkpoints are written.
     """
 
@@ -98,7 +100,7 @@ class Hooks:
     opened: Callable[[TrainingRun], None] | None = None
     watch: Reporter | None = None
     progress: Progress | None = None
-    network: NetworkDescription | None = None
+    network: keras.Model | None = None
     checkpoints: bool = True
 
 
@@ -134,12 +136,25 @@ def train_in_run(
         if hooks.opened:
             hooks.opened(run)
         if hooks.network:
-            say(short_text(hooks.network))
-            run.log_network(full_text(hooks.network), network_picture(hooks.network))
+            _describe_network(hooks.network, config, run)
         task = task_of(spark, config, path, build, run.run_id, readable, checkpoints=hooks.checkpoints)
         if config.training.find_learning_rate:
             return run, _find_learning_rate(spark, task, manifest, run)
         return run, _train_and_log(spark, config, task, path, manifest, run, hooks)
+
+
+def _describe_network(model: keras.Model, config: Config, run: TrainingRun) -> None:
+    """Print the network's totals, and log the table of its layers, and its picture where Graphviz exists."""
+    network = describe(model, config.training)
+    say(short_text(network))
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        picture = Path(folder) / "network.png"
+        if can_draw():
+            try:
+                write_picture(model, str(picture))
+            except ConfigError as error:
+                say(f"warning: {error}")
+        run.log_network(full_text(network), picture if picture.exists() else None)
 
 
 def _train_and_log(

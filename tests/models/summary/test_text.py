@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from keras import layers
 
+from convoy.models.summary.describe import describe
 from convoy.models.summary.text import WIDTH, amount, full_text, memory, short_text
+from tests.models.networks import ONE, chain
 
 
 @pytest.mark.parametrize("name", ["lenet5", "vgg16", "resnet50", "inception_v3"])
@@ -17,6 +20,21 @@ def test_text_fits_into_100_columns_and_the_start_of_a_training_into_40_lines(na
         assert any(layer.name[-8:] in line and (f"{layer.parameters:,}" in line) for line in text.splitlines()) or (
             layer.parameters == 0
         )
+
+
+@pytest.mark.parametrize(
+    ("shape", "network"),
+    [
+        ((500, 2), [layers.Conv1D(4, 7), layers.MaxPooling1D(2), layers.GlobalAveragePooling1D()]),
+        ((9, 9, 9, 1), [layers.Conv3D(4, 3), layers.Flatten(), layers.Dense(2)]),
+        ((7,), [layers.Dense(4), layers.Dense(2)]),
+    ],
+    ids=["signal", "volume", "vector"],
+)
+def test_text_of_networks_of_every_rank_fits(shape, network):
+    text = full_text(describe(chain(shape, *network), ONE))
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert all(layer.name[-8:] in text for layer in network)
 
 
 def test_line_of_a_layer(lenet5, resnet50):

@@ -1,34 +1,59 @@
-"""Picture of a network: a row of volumes if it is a chain, otherwise its graph. Drawn without a display."""
+"""Picture of a network by ``keras.utils.plot_model``, which needs Graphviz and the package pydot."""
 
-from matplotlib.figure import Figure
+import shutil
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
 
 from convoy.errors import ConfigError
-from convoy.models.summary.boxes import boxes_of, is_chain
-from convoy.models.summary.describe import NetworkDescription
-from convoy.models.summary.picture_graph import graph_picture
-from convoy.models.summary.picture_volumes import volumes_picture
 
-_MANY = 33  # boxes; volumes of more would be too small to read
+_DPI = 72  # ResNet-50 is 24,000 pixels high
 
 
-def network_picture(network: NetworkDescription) -> Figure:
-    """Return the picture of a network."""
-    boxes = boxes_of(network)
-    draw = volumes_picture if is_chain(boxes) and len(boxes) <= _MANY else graph_picture
-    return draw(network, boxes)
+def can_draw() -> bool:
+    """Return whether Graphviz's program ``dot`` and the package pydot are installed."""
+    return shutil.which("dot") is not None and find_spec("pydot") is not None
 
 
-def write_picture(network: NetworkDescription, path: str) -> None:
-    """Write the picture of a network to a file.
+def write_picture(model: keras.Model, path: str) -> None:
+    """Write the graph of a network's layers, with their output shapes and activations, to a file.
 
     Args:
-        network: The network.
+        model: The network.
         path: Path of the file; its extension determines the format: ``.png``, ``.svg``, ``.pdf``.
 
     Raises:
-        ConfigError: The file cannot be written.
+        ConfigError: Graphviz or pydot is missing or fails, or the file cannot be written.
     """
+    if not can_draw():
+        raise ConfigError(
+            f"picture {path!r} needs Graphviz and pydot; install both (apt-get install graphviz, pip install pydot), or"
+            " omit picture: the table of layers does not need them"
+        )
     try:
-        network_picture(network).savefig(path)
+        Path(path).write_bytes(_drawn(model, Path(path).suffix.lower()))
     except OSError as error:
         raise ConfigError(f"picture {path!r} cannot be written: {error.strerror}") from None
+
+
+def _drawn(model: keras.Model, suffix: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder, redirect_stdout(sys.stderr):  # pydot prints errors
+        file = Path(folder) / f"network{suffix}"
+        try:
+            keras.utils.plot_model(
+                model,
+                str(file),
+                show_shapes=True,
+                show_layer_names=True,
+                show_layer_activations=True,
+                expand_nested=True,
+                dpi=_DPI,
+            )
+            return file.read_bytes()
+        except Exception as error:  # pydot raises AssertionError if dot fails
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"the network {model.name} cannot be drawn by Graphviz: {reason}") from None
