@@ -1,4 +1,4 @@
-"""Comparison of two models on the same samples. Pure NumPy."""
+"""Comparison of two models on the same samples. Pure."""
 
 from dataclasses import dataclass
 
@@ -38,12 +38,9 @@ def mcnemar(new_right: np.ndarray, other_right: np.ndarray) -> McNemar:
         new_right: bool (N,), whether the new model is right.
         other_right: bool (N,), whether the other one is, on the same samples in the same order.
     """
+    from scipy.stats import binomtest  # takes a second to import
+
     lost, won = int((other_right & ~new_right).sum()), int((new_right & ~other_right).sum())
-    return McNemar(lost, won, _upper_tail(lost, lost + won))
-
-
-def _upper_tail(least: int, trials: int) -> float:
-    """Return P(X >= least) for X binomial with probability 1/2."""
-    k = np.arange(1, trials + 1, dtype=np.float64)
-    log_choices = np.concatenate([[0.0], np.cumsum(np.log((trials - k + 1) / k))])
-    return float(min(1.0, np.exp(log_choices[least:] - trials * np.log(2)).sum()))
+    if not lost + won:  # which binomtest does not take
+        return McNemar(0, 0, 1.0)
+    return McNemar(lost, won, float(binomtest(lost, lost + won, alternative="greater").pvalue))

@@ -12,10 +12,11 @@ import mlflow
 from mlflow.entities import Metric
 from mlflow.models import Model
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+from packaging.version import Version
 
 _NOTE = "mlflow.note.content"  # the same as for runs
 _VERSIONS = "mlflow.modelVersions"
-HAVE_IDS = int(mlflow.__version__.split(".")[0]) >= 3
+HAVE_IDS = Version(mlflow.__version__).major >= 3
 
 
 def log(flavor: ModuleType, name: str, **options: Any) -> str:

@@ -2,6 +2,10 @@
 
 A schedule is a function of the number of updates only (``optimizer.iterations``): every rank computes the same rate,
 and a resumed run continues the schedule without further state.
+
+Keras' ``CosineDecay`` and ``ExponentialDecay`` are not used: they compute in float32, so most rates differ in their
+last digits from those of existing runs, which ``reproduce`` could then not repeat, and steps above 2**24 are rounded.
+Keras has no one-cycle schedule.
 """
 
 import dataclasses
