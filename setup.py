@@ -19,12 +19,13 @@ setup(
     # The jobs are installed as convoy.jobs: `python jobs/train.py` and `convoy train` run the same files.
     packages=[*find_packages("src"), "convoy.jobs"],
     package_dir={"": "src", "convoy.jobs": "jobs"},
-    package_data={"convoy": ["cluster/*.properties", "constraints.txt", "insight/*.css"]},
+    package_data={"convoy": ["cluster/*.properties", "constraints.txt", "insight/templates/*"]},
     entry_points={"console_scripts": ["convoy = convoy.cli.main:main"]},
     install_requires=[
         "cmaes>=0.12,<1",  # Optuna's sampler of that name
         "fsspec>=2023.1",  # images at URLs; s3fs, gcsfs and the like come with whoever needs them
         "horovod>=0.28.1,<0.29",  # is compiled: TensorFlow has to be there first (see tools/setup.sh)
+        "jinja2>=3.1,<4",
         "jsonargparse[signatures]>=4.30,<5",
         "keras>=3.2,<4",
         "matplotlib>=3.7,<4",
