@@ -42,6 +42,7 @@ setup(
         "pyspark>=3.5,<5",
         "pyyaml>=6",
         "requests>=2.31,<3",
+        "rich>=13.3,<16",  # 13.3.5 is what Databricks Runtime 16.4 LTS ML has
         "scikit-learn>=1.3,<2",
         "scipy>=1.9,<2",
         "simplejpeg>=1.7,<2",

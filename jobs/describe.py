@@ -15,7 +15,7 @@ from convoy.models.registry import build
 from convoy.models.summary.describe import describe
 from convoy.models.summary.graph import without_weights
 from convoy.models.summary.picture import write_picture
-from convoy.models.summary.text import full_text
+from convoy.models.summary.text import summary_of
 
 
 def run(config: Config, arguments: DescribeArguments) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def run(config: Config, arguments: DescribeArguments) -> dict[str, Any]:
         write_picture(model, arguments.picture)
     if arguments.json:
         return network.as_dict()
-    say(full_text(network))
+    say(*summary_of(network))
     return network.totals()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from convoy.cli.job import run_job
 from convoy.config import Config
-from convoy.console import say
+from convoy.console import Table, say
 from convoy.doctor import pins
 from convoy.doctor.checks import Finding, examine
 
@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         counts = {"ok": levels["ok"], "warnings": levels["warning"], "errors": levels["error"]}
         if arguments.json:
             return {**counts, "findings": [finding.to_json() for finding in findings]}
-        for finding in findings:
-            say(finding.line())
+        say(Table([finding.cells() for finding in findings]))
         return counts
 
     status = run_job("doctor", run, "Would a job run here? One line each, with what to do.", argv, Arguments)

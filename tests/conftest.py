@@ -1,7 +1,6 @@
 """What several test modules share."""
 
 import gc
-import io
 
 import numpy as np
 import pytest
@@ -59,23 +58,6 @@ def yaml(tmp_path):
     return write
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and shows what one would: ``\\r`` goes back to the line's start."""
-
-    def isatty(self):
-        return True
-
-    def screen(self):
-        """The lines that a user sees."""
-        lines = []
-        for text in self.getvalue().split("\n"):
-            line = ""
-            for piece in text.split("\r"):
-                line = piece + line[len(piece) :]
-            lines.append(line.rstrip())
-        return lines
-
-
 @pytest.fixture
 def clock(monkeypatch):
     """The console's clock, in the test's hands: ``clock.now += 1``."""
@@ -87,5 +69,5 @@ def clock(monkeypatch):
             return self.now
 
     fake = Clock()
-    monkeypatch.setattr("convoy.console.time", fake)
+    monkeypatch.setattr("convoy.console.progress.time", fake)
     return fake

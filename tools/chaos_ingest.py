@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from convoy.console import say, table
+from convoy.console import Table, say
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.verify import verify
 
@@ -194,7 +194,7 @@ def main() -> int:
             ["leftover folders after the last run", str(len(chaos.hidden()))],
             ["problems", str(len(problems))],
         ]
-    say("\n" + table(facts))
+    say("", Table(facts))
     for problem in problems:
         say(problem)
     if arguments.output:

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from convoy.console import say, table
+from convoy.console import Table, say
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = ["jobs/pipeline.py", "--config", "conf/digits.yaml"]
@@ -29,7 +29,7 @@ def main() -> None:
         ["scores", f"{score['rows']:,} rows in {Path(score['output']).relative_to(ROOT)} (Parquet)"],
         ["time", f"{time.monotonic() - started:.0f} s"],
     ]
-    say("\n" + table(rows))
+    say("", Table(rows))
     say(
         "\nNext:\n"
         "  make ui                                     the run, its metrics and figures, in the browser\n"

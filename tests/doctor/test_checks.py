@@ -47,8 +47,8 @@ def one(facts, check, level, config=None):
     (finding,) = found(facts, check, config)
     assert finding.level == level, finding
     assert bool(finding.fix) == (level != "ok")
-    assert "\n" not in finding.line()
-    return finding.line()
+    assert "\n" not in finding.cells()[-1]
+    return finding.cells()[-1]
 
 
 def elsewhere(facts, **changed):
@@ -233,7 +233,6 @@ def test_executors_of_one_host_are_told_of_once():
     one(facts, "executors", "error")
 
 
-def test_a_line_begins_with_the_level_and_ends_with_the_mend():
-    assert Finding("java", "error", "there is none", "install it").line() == (
-        "error    java         there is none; install it"
-    )
+def test_a_row_begins_with_the_level_and_ends_with_the_fix():
+    row = Finding("java", "error", "there is none", "install it").cells()
+    assert row == ("error", "java", "there is none; install it")

@@ -257,7 +257,8 @@ def test_a_training_that_diverges_fails_with_one_line_and_its_reason_in_mlflow(p
     done = place.start("train", *arguments, "--tracking.experiment", "diverging")
     assert done.returncode == 2
     assert done.stdout == ""
-    lines = done.stderr[done.stderr.index("activations ") :].splitlines()[1:]  # after the network's description
+    network, *lines = done.stderr[done.stderr.index("lenet5: input ") :].splitlines()
+    assert "parameters" in network
     lines = [line for line in lines if not line.startswith(("epoch", "train "))]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: the loss is nan in epoch 1; lower training.optimizer.learning_rate")

@@ -1,13 +1,11 @@
 """What the driver makes of the ranks' events."""
 
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convoy.training.progress import TrainingProgress
-from tests.conftest import Terminal
+from tests.console.terminal import Terminal, stderr_terminal
 
 METRICS = {
     "loss": 0.5,
@@ -77,7 +75,7 @@ def test_what_ranks_measured_is_logged_together_and_apart_once_all_have_told():
 def test_no_epoch_is_logged_twice_whatever_is_repeated(events):
     epochs, ranks = [], []
     progress = TrainingProgress(1000, 3, lambda n, _: epochs.append(n), lambda n, _: ranks.append(n))
-    progress._progress.stream = Terminal()
+    progress._progress._stream = Terminal()
     for number, rank in events:
         progress.handle(epoch(number) if rank < 0 else told(number, rank, ranks=3))
     assert sorted(epochs) == sorted({number for number, rank in events if rank < 0})
@@ -111,7 +109,7 @@ def test_samples_of_machines_are_numbered_by_rank():
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=10), st.integers(1, 10**6))
 def test_summary_has_the_last_metrics_and_the_rate_over_all_epochs(rates, rows):
     progress = TrainingProgress(rows, len(rates), lambda *_: None)
-    progress._progress.stream = Terminal()
+    progress._progress._stream = Terminal()
     for number, rate in enumerate(rates):
         progress.handle(epoch(number, images_per_second=rate, val_accuracy=number / 10, val_loss=float(number)))
     summary = progress.summary()
@@ -141,8 +139,7 @@ def test_summary_is_that_of_the_epoch_whose_weights_are_kept(capsys, best, stopp
 
 
 def test_live_line_says_where_training_is_and_how_long_it_takes(monkeypatch, clock):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    terminal = stderr_terminal(monkeypatch)
     with TrainingProgress(1000, 3, lambda *_: None) as progress:
         clock.now += 1
         progress.handle(step(5, epoch=1, loss=0.25))
@@ -150,12 +147,11 @@ def test_live_line_says_where_training_is_and_how_long_it_takes(monkeypatch, clo
             assert text in terminal.screen()[-1]
         progress.handle(epoch(1))
         assert terminal.screen()[0].startswith("epoch 2/3")
-    assert terminal.screen()[-1] == ""
+    assert terminal.screen()[1:] == [""]
 
 
 def test_live_line_is_erased_when_training_fails(monkeypatch, clock):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    terminal = stderr_terminal(monkeypatch)
 
     def fail():
         with TrainingProgress(1000, 3, lambda *_: None) as progress:

@@ -40,7 +40,7 @@ def show_version(root: str = _ROOT, name: str | None = None, version: str = "lat
     """
     path = catalog.find(root, _only(root, name), version)
     manifest = Manifest.load(path)
-    say(describe.manifest_text(path, manifest))
+    say(*describe.manifest_summary(path, manifest))
     return {"dataset": manifest.name, "version": manifest.version, "path": str(path), "rows": manifest.rows()}
 
 
@@ -58,7 +58,7 @@ def diff_versions(before: str, after: str, root: str = _ROOT, name: str | None =
     dataset = _only(root, name)
     first, second = catalog.find(root, dataset, before), catalog.find(root, dataset, after)
     difference = diff(first, second)
-    say(describe.diff_text(difference))
+    say(*describe.diff_summary(difference))
     return {"dataset": dataset, "before": first.name, "after": second.name, **dataclasses.asdict(difference)}
 
 

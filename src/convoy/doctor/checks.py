@@ -42,9 +42,9 @@ class Finding:
         """Return the fields as ``convoy doctor --json`` prints them."""
         return {"check": self.check, "level": self.level, "text": self.text, "mend": self.fix}
 
-    def line(self) -> str:
-        """Return the finding as one line of text."""
-        return f"{self.level:<7}  {self.check:<11}  {self.text}{'; ' if self.fix else ''}{self.fix}"
+    def cells(self) -> tuple[str, str, str]:
+        """Return the row of the finding in a table."""
+        return self.level, self.check, f"{self.text}; {self.fix}" if self.fix else self.text
 
 
 def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:

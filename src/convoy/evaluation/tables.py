@@ -1,9 +1,9 @@
-"""An evaluation as text and as JSON."""
+"""An evaluation as tables and as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from convoy.console import table
+from convoy.console import Table
 from convoy.evaluation.bootstrap import LEVEL, Intervals
 from convoy.evaluation.gates import Finding
 from convoy.evaluation.metrics import PER_CLASS, Evaluation
@@ -11,16 +11,16 @@ from convoy.evaluation.metrics import PER_CLASS, Evaluation
 _MOST_CLASSES = 50
 
 
-def as_text(found: Evaluation, intervals: Intervals | None, classes: Sequence[str], findings: Sequence[Finding]) -> str:
-    """Format tables for people: of the classes, of the whole split, of the gates."""
-    return "\n".join(
-        [
-            table(_class_rows(found, intervals, classes), ["class", *PER_CLASS, "support"]),
-            "",
-            table(_overall_rows(found, intervals), ["metric", "value", *([f"{LEVEL:.0%} interval"] * bool(intervals))]),
-            *(f"gate {'passed' if each.passed else 'failed'}: {each.gate}: {each.found}" for each in findings),
-        ]
+def summary_of(
+    found: Evaluation, intervals: Intervals | None, classes: Sequence[str], findings: Sequence[Finding]
+) -> list[str | Table]:
+    """Return tables for people, of the classes and of the whole split, and a line for each gate."""
+    per_class = Table(
+        _class_rows(found, intervals, classes), ["class", *PER_CLASS, "support"], align="<" + ">" * len(PER_CLASS) + ">"
     )
+    header = ["metric", "value", *([f"{LEVEL:.0%} interval"] * bool(intervals))]
+    gates = [f"gate {'passed' if each.passed else 'failed'}: {each.gate}: {each.found}" for each in findings]
+    return [per_class, "", Table(_overall_rows(found, intervals), header), *gates]
 
 
 def _overall_rows(found: Evaluation, intervals: Intervals | None) -> list[list[str]]:

@@ -83,7 +83,7 @@ def list_runs(
     table = columns.table(runs, shown, fields, best, short=format in ("text", "markdown"))
     if format != "text":
         return formatted(table, format, "runs")
-    say(table.text() if runs else "no runs")
+    say(table.shown() if runs else "no runs")
     return {"runs": len(runs)}
 
 

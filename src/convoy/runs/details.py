@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from convoy.config import Config
-from convoy.console import say, table
+from convoy.console import Table, say
 from convoy.errors import ConfigError, TrackingError
 from convoy.experiments.comparison import rows_of
 from convoy.experiments.figures import comparison_picture
@@ -30,14 +30,12 @@ def show(uri: str, reference: str) -> dict[str, Any]:
     values = {name: value for name, value in sorted(run.metrics.items()) if "/" not in name}
     best = {name: search.best_values([run], name).get(run.run_id) for name in _OF_EPOCHS if name in values}
     others = changed_settings(run)
-    say(table(_facts(run)))
+    say(Table(_facts(run)))
     if others:
-        say("\nsettings that are not the default")
-        say(table([[name, value] for name, value in others.items()]))
+        say("\nsettings that are not the default", Table([[name, value] for name, value in others.items()]))
     if values:
-        say("\nmetrics")
         lines = [[n, shown(v), shown(best.get(n))] for n, v in values.items() if not n.startswith(BEST)]
-        say(table(lines, ["", "last", "best"]))
+        say("\nmetrics", Table(lines, ["", "last", "best"], align="<>>"))
     if left := len(run.metrics) - len(values):
         say(f"and {left:,} of single ranks, layers and machines, shown on MLflow's page of the run")
     return {
@@ -104,7 +102,7 @@ def diff(uri: str, before: str, after: str, format: Format) -> dict[str, Any] | 
     if format in ("markdown", "csv"):
         return formatted(differences, format, "differences")
     if format == "text":
-        say(differences.text() if found.sections else "they do not differ")
+        say(differences.shown() if found.sections else "they do not differ")
         for name in found.unknown:
             say(f"{name}: not recorded by both runs")
     return {"before": first.run_id, "after": second.run_id, **found.plain(), "unknown": list(found.unknown)}

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,9 +28,10 @@ class Table:
     header: list[str]
     rows: list[list[Cell]]
 
-    def text(self) -> str:
-        """Format for a terminal: numbers to four digits, run ids and checksums shortened."""
-        return console.table([[shown(cell) for cell in row] for row in self.rows], self.header)
+    def shown(self) -> console.Table:
+        """Return the table for the console: numbers to four digits, in right-aligned columns."""
+        align = "".join(">" if _is_numeric(column) else "<" for column in zip(*self.rows, strict=True))
+        return console.Table([[shown(cell) for cell in row] for row in self.rows], self.header, align)
 
     def markdown(self) -> str:
         """Format as a Markdown table."""
@@ -73,6 +75,11 @@ def shown(cell: Cell) -> str:
     if cell == 0 or _PLAIN[0] <= abs(cell) < _PLAIN[1]:
         return f"{cell:,.4f}" if abs(cell) < 1000 else f"{cell:,.1f}"
     return f"{cell:.4g}"
+
+
+def _is_numeric(cells: Sequence[Cell]) -> bool:
+    present = [cell for cell in cells if cell is not None]
+    return bool(present) and not any(isinstance(cell, str) for cell in present)
 
 
 def finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from convoy.console import Progress, clock, say
+from convoy.console import Progress, Table, clock, say
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import in_sections
 from convoy.tuning.trials import TrialResult
@@ -105,14 +105,15 @@ class TrialLine(Progress):
         super().__init__("trial", 0)
         self._board, self._number = board, number
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, done: float | None = None) -> None:
         """Show a live line."""
         self._board.note(self._number, text.partition("  step")[0])
 
-    def line(self, text: str) -> None:
+    def line(self, *parts: str | Table) -> None:
         """Show a warning; metrics of epochs are in the table."""
-        if text.startswith("warning"):
-            self._board.warn(self._number, text)
+        for text in map(str, parts):
+            if text.startswith("warning"):
+                self._board.warn(self._number, text)
 
     def close(self) -> None:
         """Do nothing."""

@@ -20,7 +20,7 @@ from convoy.evaluation.bootstrap import bootstrap
 from convoy.evaluation.gates import Finding, Gate, NotWorse, judge, parse_gates
 from convoy.evaluation.metrics import Evaluation, Outcomes
 from convoy.evaluation.metrics import evaluate as compute_metrics
-from convoy.evaluation.tables import as_documents, as_fields, as_text
+from convoy.evaluation.tables import as_documents, as_fields, summary_of
 from convoy.inference.arrow_udf import measure_columns, measure_row_groups
 from convoy.inference.dataframe import check_dataset, row_groups_of, score_task
 from convoy.models.package import ModelPackage
@@ -66,7 +66,7 @@ def evaluate(config: Config, spark: SparkSession | None = None) -> EvaluationRes
     measured = section.split, found.overall(), found.per_class(), found.confusion, manifest
     documents = as_documents(found, intervals, findings)
     run_id = log_evaluation(package, config.tracking.experiment, *measured, documents)
-    say(as_text(found, intervals, manifest.classes, findings))
+    say(*summary_of(found, intervals, manifest.classes, findings))
     say(f"evaluate: {package.uri} on {found.rows:,} {section.split} images: accuracy {found.accuracy:.4f}")
     result = EvaluationResult(
         run_id=run_id,

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 from convoy.cluster.spark import session
 from convoy.config import Config
-from convoy.console import say, table
+from convoy.console import Table, say
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError
@@ -58,7 +58,7 @@ def experiment(config: Config, spark: SparkSession | None = None) -> ExperimentR
         connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         with parent_run(config, path, manifest, running.sparkContext.applicationId) as parent:
             rows = run_variants(running, variants, parent, path, manifest)
-    say(table(*cells(rows)))
+    say(Table(*cells(rows)))
     return ExperimentResult(
         run_id=parent.run_id,
         experiment_id=parent.experiment_id,

@@ -29,18 +29,16 @@ def ingest(config: Config, spark: SparkSession | None = None) -> IngestResult:
     """
     source = source_of(config.source)
     started = time.monotonic()
-    progress = Progress("ingest", 1)
 
     def show(phase: str, fraction: float, total: int) -> None:
-        progress.total = total
+        progress.total = total or 1
         if total:
             progress.update(round(fraction * total), phase)
         else:
-            progress.note(f"{phase} {fraction:.0%}")
+            progress.note(f"{phase} {fraction:.0%}", fraction)
 
-    with session("ingest", config.spark, spark) as running:
+    with Progress("ingest", 1) as progress, session("ingest", config.spark, spark) as running:
         written = write_version(running, source, config.dataset, show)
-    progress.close()
     seconds = time.monotonic() - started
     manifest, rows = written.manifest, written.manifest.rows()
     result = IngestResult(

@@ -50,12 +50,13 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
     connection.connect(config.tracking.uri, config.tracking.registry_uri)
     package = load_package(uri)
     inputs = signatures.input_states(config)
-    progress = Progress("score", 100, "%")
     with session("score", config.spark, spark) as running:
         gauge = image_stats_for(running, package)
-        with stage_progress(running, lambda fraction: progress.note(f"{fraction:.0%} of the tasks")):
+        with (
+            Progress("score", 1) as progress,
+            stage_progress(running, lambda fraction: progress.note(f"{fraction:.0%} of the tasks", fraction)),
+        ):
             written = score_to_output(running, config, package, gauge)
-        progress.close()
         seconds = time.monotonic() - started
         rows, errors = written.rows, written.errors
         say(f"score: {rows:,} rows, {errors:,} with an error, by {package.uri} -> {section.output}  [{seconds:.1f} s]")

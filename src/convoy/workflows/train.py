@@ -25,7 +25,7 @@ from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, w
 from convoy.models.registry import build
 from convoy.models.summary.describe import describe
 from convoy.models.summary.picture import can_draw, write_picture
-from convoy.models.summary.text import full_text, short_text
+from convoy.models.summary.text import full_text, totals_line
 from convoy.plots.lr_finder import rate_curve
 from convoy.tracking import connection, lr_sweep, stages
 from convoy.tracking.descriptions import training_note
@@ -92,7 +92,7 @@ class Hooks:
         opened: Takes the run, once it is open.
         watch: Takes each epoch's metrics, once they are logged; what it raises ends the training.
         progress: Shows the progress; None shows it on the console.
-        network: Network to describe on the console and in the run; None describes none.
+        network: Network whose totals are printed and whose layers are logged; None logs none.
         checkpoints: Whether checkpoints are written.
     """
 
@@ -146,7 +146,7 @@ def train_in_run(
 def _describe_network(model: keras.Model, config: Config, run: TrainingRun) -> None:
     """Print the network's totals, and log the table of its layers, and its picture where Graphviz exists."""
     network = describe(model, config.training)
-    say(short_text(network))
+    say(totals_line(network))
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
         picture = Path(folder) / "network.png"
         if can_draw():

@@ -14,7 +14,7 @@ from convoy.dataset.reading.examples import read_examples, read_split
 from convoy.dataset.reading.split_reader import ReadSettings, open_split
 from convoy.dataset.reading.tf_data import to_tf
 from convoy.dataset.sources import source_of
-from convoy.dataset.storage.describe import manifest_text
+from convoy.dataset.storage.describe import manifest_summary
 from convoy.dataset.storage.manifest import NAME, Manifest
 from convoy.dataset.storage.verify import verify
 from convoy.errors import ConfigError
@@ -122,11 +122,13 @@ def test_codecs_of_images_are_refused_before_any_work(spark, tmp_path, codec):
 
 def test_show_tells_shape_and_type(spark, tmp_path):
     result = run_ingest(spark, tmp_path / "a.npz", tmp_path / "data", CASES["signals"][0])
-    text = manifest_text(result.path, result.manifest)
-    assert "samples      50x2 float32 arrays, codec raw" in text
-    assert "(stretch)" not in text
+    facts = dict(manifest_summary(result.path, result.manifest)[0].rows)
+    assert facts["samples"] == "50x2 float32 arrays, codec raw"
+    assert "images" not in facts
     many = run_ingest(spark, tmp_path / "a.npz", tmp_path / "data", 1e-13 * normal(2, 30))
-    assert "e-13, ... (30 channels)" in manifest_text(many.path, many.manifest)
+    facts = dict(manifest_summary(many.path, many.manifest)[0].rows)
+    assert facts["pixel mean"].endswith("... (30 channels)")
+    assert "e-13" in facts["pixel mean"]
 
 
 def test_verify_compares_petastorms_schema_with_the_manifest(spark, tmp_path):

@@ -13,7 +13,7 @@ from convoy.config import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfi
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.sources import source_of
-from convoy.dataset.storage.describe import manifest_text
+from convoy.dataset.storage.describe import manifest_summary
 from convoy.dataset.storage.manifest import Manifest
 from convoy.dataset.storage.verify import verify
 from convoy.errors import SourceError
@@ -114,7 +114,7 @@ def test_ingest_stores_weights_as_a_column_that_petastorm_and_our_reader_read(sp
     manifest = Manifest.load(result.path)
     assert manifest.weighted
     assert verify(result.path) == []
-    assert "weights      column weight" in manifest_text(result.path, manifest)
+    assert ["weights", "column weight"] in manifest_summary(result.path, manifest)[0].rows
     for split in manifest.splits:
         data, rows = read_split(result.path, manifest, split), petastorm_rows(result.path, split)
         assert data.weights is not None
@@ -125,7 +125,7 @@ def test_ingest_stores_weights_as_a_column_that_petastorm_and_our_reader_read(sp
     assert not plain.manifest.weighted
     assert plain.manifest.splits["train"].rows == manifest.splits["train"].rows
     assert read_split(plain.path, plain.manifest, "train").weights is None
-    assert "column weight" not in manifest_text(plain.path, plain.manifest)
+    assert "weights" not in [row[0] for row in manifest_summary(plain.path, plain.manifest)[0].rows]
     assert len({version.manifest.fingerprint for version in (result, plain, ones)}) == 3
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from convoy.console import table
+from convoy.console import Table
 from convoy.dataset.storage.diff import Diff
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
@@ -28,8 +28,8 @@ def describe_version(path: Path, latest: bool) -> dict[str, Any]:
     }
 
 
-def version_table(entries: list[dict[str, Any]]) -> str:
-    """Format versions as a table, one per line; ``*`` marks the one that ``latest`` refers to."""
+def version_table(entries: list[dict[str, Any]]) -> Table:
+    """Return a table of versions, one per row; ``*`` marks the one that ``latest`` refers to."""
     header = ["dataset", "version", "", "created", "rows", "classes", "quarantined", "size"]
     rows = []
     for entry in entries:
@@ -40,10 +40,10 @@ def version_table(entries: list[dict[str, Any]]) -> str:
             splits = ", ".join(f"{count:,} {split}" for split, count in entry["rows"].items())
             numbers = [f"{entry['classes']:,}", f"{entry['quarantined']:,}", size(entry["bytes"])]
             rows.append([*cells, entry["created"], splits, *numbers])
-    return table(rows, header)
+    return Table(rows, header, align="<<<<<>>>")
 
 
-def manifest_text(path: Path, manifest: Manifest) -> str:
+def manifest_summary(path: Path, manifest: Manifest) -> list[str | Table]:
     """Summarise a manifest: geometry, origin, tools, and a table of classes by split."""
     shape = "x".join(map(str, manifest.shape))
     images = f"{shape} ({manifest.image.resize})" if manifest.image else f"{shape} {manifest.dtype} arrays"
@@ -67,11 +67,11 @@ def manifest_text(path: Path, manifest: Manifest) -> str:
         [name, *(f"{split.per_class.get(name, 0):,}" for split in manifest.splits.values())]
         for name in manifest.classes
     ]
-    return table(facts) + "\n\n" + table(counts, ["class", *manifest.splits])
+    return [Table(facts), "", Table(counts, ["class", *manifest.splits], align="<" + ">" * len(manifest.splits))]
 
 
-def diff_text(difference: Diff) -> str:
-    """Format counts of samples, then the settings that differ."""
+def diff_summary(difference: Diff) -> list[str | Table]:
+    """Return tables of the counts of samples, and of the settings that differ."""
     counts = [
         ["unchanged", f"{difference.unchanged:,}", ""],
         ["added", f"{difference.added:,}", ""],
@@ -82,11 +82,11 @@ def diff_text(difference: Diff) -> str:
         ["changed label", f"{difference.changed_label:,}", "same path"],
         ["changed weight", f"{difference.changed_weight:,}", "same path"],
     ]
-    text = table(counts, ["samples", "", ""])
+    found: list[str | Table] = [Table(counts, ["samples", "", ""], align="<>")]
     if difference.settings:
         rows = [[name, _value(before), _value(after)] for name, (before, after) in difference.settings.items()]
-        text += "\n\n" + table(rows, ["setting", "before", "after"])
-    return text
+        found += ["", Table(rows, ["setting", "before", "after"])]
+    return found
 
 
 def size(number: int) -> str:

@@ -1,15 +1,16 @@
-"""Description of a network as text, at most 100 columns wide."""
+"""Description of a network as tables and text."""
 
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
+from convoy.console import Table
 from convoy.models.summary.arithmetic import number, times
 from convoy.models.summary.describe import LayerDescription, NetworkDescription
 
-WIDTH = 100
-_FEW = 30  # layers that are listed individually at the start of a training
+_WIDTH = 100  # of notes
+_FEW = 30  # layers without sums
 _SHORT = (
     ("BatchNormalization", "BatchNorm"),
     ("Normalization", "Normalize"),
@@ -27,19 +28,27 @@ _SHORT = (
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def full_text(network: NetworkDescription) -> str:
+def summary_of(network: NetworkDescription) -> list[str | Table]:
     """Return a table of all layers, then the totals; for long networks, also sums per size of the volumes."""
-    parts = [_layer_table(network.layers), *_legend(network.layers)]
+    parts: list[str | Table] = [_layer_table(network.layers), *_legend(network.layers)]
     if len(network.layers) > _FEW:
         parts += ["", _stage_table(network.layers)]
-    return "\n".join([*parts, "", *_totals(network)])
+    return [*parts, "", *_totals(network)]
 
 
-def short_text(network: NetworkDescription) -> str:
-    """Return at most about 40 lines: only the sums for networks with more than 30 layers."""
-    if len(network.layers) <= _FEW:
-        return full_text(network)
-    return "\n".join([_stage_table(network.layers), "", *_totals(network)])
+def full_text(network: NetworkDescription) -> str:
+    """Return ``summary_of`` as plain text."""
+    return "\n".join(map(str, summary_of(network)))
+
+
+def totals_line(network: NetworkDescription) -> str:
+    """Return one line: layers, parameters, floating-point operations of one sample, input size."""
+    first, last = network.layers[0], network.layers[-1]
+    without = f" (without {cut(', '.join(network.uncounted), 60)})" if network.uncounted else ""
+    return (
+        f"{network.name}: input {times(first.output)}, output {times(last.output)}, {len(network.layers)} layers,"
+        f" {network.parameters:,} parameters, {amount(2 * network.multiply_adds)} FLOPs per sample{without}"
+    )
 
 
 def short_kind(kind: str) -> str:
@@ -70,7 +79,7 @@ def side(sides: Sequence[int] | Sequence[str] | str | None) -> str:
     return str(sides[0]) if len(set(sides)) == 1 else times(sides)
 
 
-def _layer_table(layers: Sequence[LayerDescription]) -> str:
+def _layer_table(layers: Sequence[LayerDescription]) -> Table:
     header = ("layer", "kind", "output", "(N - F + 2P)/S + 1", "weights", "MACs", "sees", "jump", "bytes")
     rows = []
     for layer in layers:
@@ -80,7 +89,7 @@ def _layer_table(layers: Sequence[LayerDescription]) -> str:
         cells += [side(layer.sees), side([number(Fraction(jump)) for jump in layer.jump]) if layer.jump else ""]
         cells += [amount(layer.activation_bytes) if layer.activation_bytes else ""]
         rows.append(cells)
-    return _table(header, rows, "<<<<>>>>>")
+    return Table(rows, header, "<<<<>>>>>")
 
 
 def _formula(layer: LayerDescription) -> str:
@@ -93,8 +102,8 @@ def _formula(layer: LayerDescription) -> str:
     return f"{left.replace(' ', '')} = {right}{star}"
 
 
-def _legend(layers: Sequence[LayerDescription]) -> list[str]:
-    lines = [
+def _legend(layers: Sequence[LayerDescription]) -> list[str | Table]:
+    lines: list[str | Table] = [
         "N: input side, F: filter, P: zeros on a side, S: stride. MACs: multiply-adds for one sample.",
         "sees: side of the receptive field in the input; jump: to the next. bytes: of one sample's output.",
     ]
@@ -102,11 +111,11 @@ def _legend(layers: Sequence[LayerDescription]) -> list[str]:
     if left:
         note = "* not a whole number, rounded down. Rows and columns left out: "
         shown = ", ".join(f"{layer.name} {side(layer.left_out)}" for layer in left)
-        lines += textwrap.wrap(note + shown, WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
+        lines += textwrap.wrap(note + shown, _WIDTH, subsequent_indent="  ", max_lines=4, placeholder=" ...")
     return lines
 
 
-def _stage_table(layers: Sequence[LayerDescription]) -> str:
+def _stage_table(layers: Sequence[LayerDescription]) -> Table:
     """Return a table with one line for all layers whose outputs have the same sides."""
     stages: dict[str, list[LayerDescription]] = {}
     for layer in layers:
@@ -129,7 +138,7 @@ def _stage_table(layers: Sequence[LayerDescription]) -> str:
             ]
         )
     header = ("sides", "layers", "of which", "channels", "weights", "MACs", "sees", "bytes")
-    return _table(header, rows, "<><>>>>>")
+    return Table(rows, header, "<><>>>>>")
 
 
 def _totals(network: NetworkDescription) -> list[str]:
@@ -148,21 +157,9 @@ def _totals(network: NetworkDescription) -> list[str]:
         f"activations    {memory(network.activation_bytes)} for {batch}",
     ]
     if network.uncounted:
-        lines.append(cut(f"not counted    multiply-adds of {', '.join(network.uncounted)}", WIDTH))
+        lines.append(cut(f"not counted    multiply-adds of {', '.join(network.uncounted)}", _WIDTH))
     first, last = network.layers[0], network.layers[-1]
     return [f"{network.name}: {times(first.output)} -> {times(last.output)}, {len(network.layers)} layers", *lines]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], aligned: str) -> str:
-    """Return rows as aligned columns; the first column is shortened, to at least 10, so that lines fit the width."""
-    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
-    gap = 2 if sum(widths) + 2 * len(widths) - 2 <= WIDTH else 1
-    widths[0] = max(10, min(widths[0], WIDTH - sum(widths[1:]) - gap * (len(widths) - 1)))
-    lines = []
-    for line in [header, ["-" * width for width in widths], *rows]:
-        cells = [f"{cut(cell, width):{sign}{width}}" for cell, width, sign in zip(line, widths, aligned, strict=True)]
-        lines.append((" " * gap).join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def cut(text: str, width: int) -> str:
