@@ -157,7 +157,7 @@ def test_the_model_is_registered_with_signature_and_example_and_loads_as_plain_k
     result, _ = trained
     assert client.get_model_version("digits", "1").run_id == result["run_id"]
     info = mlflow.models.get_model_info(result["model_uri"])
-    assert [(column.name, column.type.name) for column in info.signature.inputs] == [("image", "binary")]
+    assert [(column.name, column.type.name) for column in info.signature.inputs] == [("image", "string")]
     assert info.saved_input_example_info is not None
     network = mlflow.keras.load_model(result["model_uri"])
     assert network.count_params() == 61_706

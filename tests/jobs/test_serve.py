@@ -96,6 +96,17 @@ def test_a_broken_file_has_an_error_and_the_others_an_answer(address):
     assert second["prediction"] in CLASSES
 
 
+def test_texts_and_nulls_are_rows_as_any_others(address):
+    file = base64.urlsafe_b64encode(encoded(noise(8, 6, 3))).decode().rstrip("=")
+    uri = f"data:image/png;base64,{base64.b64encode(encoded(noise(8, 6, 3))).decode()}"
+    rows = [{"image": file}, {"image": None}, {"image": uri}]
+    for request in ({"dataframe_records": rows}, {"instances": rows}, {"inputs": {"image": [file, None, uri]}}):
+        first, null, third = post(address, request)
+        assert first["error"] is third["error"] is None
+        assert first["prediction"] == third["prediction"] == CLASSES[truth(noise(1, 8, 6, 3)).argmax()]
+        assert null["error"].startswith("empty")
+
+
 def test_a_request_without_images_is_refused(address):
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(address, {"dataframe_records": [{"photo": "x"}]})

@@ -47,7 +47,7 @@ def test_keras_own_flavour_opens_it_too(connected):
 
 def test_signature_and_example_say_what_goes_in_and_what_comes_out(connected):
     info = mlflow.models.get_model_info(connected.uri)
-    assert [(column.name, column.type.name) for column in info.signature.inputs] == [("image", "binary")]
+    assert [(column.name, column.type.name) for column in info.signature.inputs] == [("image", "string")]
     assert info.signature.outputs.input_names() == ["prediction", "prediction_index", "probability", "error"]
     assert set(info.flavors) == {"keras", "python_function"}
     model = mlflow.pyfunc.load_model(str(connected.folder))

@@ -10,6 +10,7 @@ from convoy.images.prepare import prepare, prepare_measured
 from convoy.images.profile import Bins, ImageProfile, brightness, quantile_bins
 from convoy.images.propose import propose
 from convoy.images.stored import decode_stored
+from convoy.images.text import decode_text, is_base64, is_image_text
 
 __all__ = [
     "REASONS",
@@ -23,10 +24,13 @@ __all__ = [
     "check_array",
     "decode",
     "decode_stored",
+    "decode_text",
     "encode_jpeg",
     "encode_png",
     "fits",
     "identify",
+    "is_base64",
+    "is_image_text",
     "prepare",
     "prepare_measured",
     "propose",

@@ -6,12 +6,13 @@ consecutive rows, and the worker joins them. In Arrow's memory consecutive piece
 unless a batch ends between two pieces.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 PIECE = "__convoy_piece"
 _BATCH_BYTES = 16 << 20
@@ -28,14 +29,15 @@ def split(rows: DataFrame, name: str, size: int) -> DataFrame:
 
     Args:
         rows: Any DataFrame.
-        name: A binary column, or a struct with a binary field ``data``.
+        name: A binary column, or a struct with a binary field ``data`` or ``bytes``.
         size: Bytes of a piece.
 
     Returns:
         The same columns and ``PIECE``, the piece's number from 0; other columns are null in further pieces.
     """
-    struct = rows.schema[name].dataType.typeName() == "struct"
-    whole = quoted(name)["data"] if struct else quoted(name)
+    kind = rows.schema[name].dataType
+    struct = _field(kind.names) if isinstance(kind, StructType) else None
+    whole = quoted(name)[struct] if struct else quoted(name)
     large = F.length(whole) > size
     numbers = F.when(large, F.sequence(F.lit(0), ((F.length(whole) - 1) / size).cast("int"))).otherwise(
         F.array(F.lit(0))
@@ -44,12 +46,17 @@ def split(rows: DataFrame, name: str, size: int) -> DataFrame:
     piece = F.when(large, whole.substr(F.col(PIECE) * size + 1, F.lit(size))).otherwise(whole)
     first = F.col(PIECE) == 0
     columns = [
-        (quoted(name).withField("data", piece) if struct else piece).alias(name)
+        (quoted(name).withField(struct, piece) if struct else piece).alias(name)
         if column == name
         else F.when(first, quoted(column)).alias(column)
         for column in rows.columns
     ]
     return exploded.select(*columns, PIECE)
+
+
+def _field(names: Collection[str]) -> str:
+    """Return the field with the bytes of a struct: ``data`` of Spark's images, ``bytes`` of Hugging Face's."""
+    return "data" if "data" in names else "bytes"
 
 
 def quoted(name: str) -> Column:
@@ -86,7 +93,8 @@ def _data(batch: pa.RecordBatch, name: str) -> pa.Array:
     """Return the binary values that were cut."""
     column = batch.column(batch.schema.get_field_index(name))
     if pa.types.is_struct(column.type):
-        column = column.flatten()[column.type.get_field_index("data")]
+        names = [field.name for field in column.type]
+        column = column.flatten()[names.index(_field(names))]
     return column.cast(pa.binary()) if pa.types.is_large_binary(column.type) else column
 
 
@@ -120,8 +128,9 @@ def _with_data(batch: pa.RecordBatch, name: str, data: pa.Array) -> pa.RecordBat
     index = batch.schema.get_field_index(name)
     column = batch.column(index)
     if pa.types.is_struct(column.type):
+        cut = _field([field.name for field in column.type])
         fields = [
-            data if field.name == "data" else part for field, part in zip(column.type, column.flatten(), strict=True)
+            data if field.name == cut else part for field, part in zip(column.type, column.flatten(), strict=True)
         ]
         data = pa.StructArray.from_arrays(fields, [field.name for field in column.type], mask=column.is_null())
     columns = [data if i == index else other for i, other in enumerate(batch.columns)]

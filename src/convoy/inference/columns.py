@@ -34,7 +34,10 @@ _NUMBER_BYTES: dict[type[DataType], int] = {
 }
 _MOST_BATCH_BYTES = 256 << 20
 _RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
-_EXPECTED = "expected image files (binary), their paths (string), Spark's image struct, or arrays of numbers"
+_EXPECTED = (
+    "expected image files (binary, or a struct with binary bytes), their paths or base64 (string), Spark's image"
+    " struct, or arrays of numbers"
+)
 
 
 def image_column(rows: DataFrame, given: str | None) -> tuple[str, Kind]:
@@ -69,6 +72,8 @@ def _kind(found: DataType) -> Kind | None:
         return "path"
     if isinstance(found, StructType) and set(found.names) >= _IMAGE_STRUCT:
         return "struct"
+    if isinstance(found, StructType) and "bytes" in found.names and isinstance(found["bytes"].dataType, BinaryType):
+        return "file"
     return "array" if isinstance(found, ArrayType) and type(_elements(found)[1]) in _NUMBER_BYTES else None
 
 

@@ -39,8 +39,9 @@ def score_images(
     Every row of the input is a row of the result; for a row that cannot be scored, ``error`` gives the reason.
 
     Args:
-        df: DataFrame with a column of image files (binary; the codec ``raw`` of datasets too), of their paths (string),
-            of Spark's image structs, or of arrays of numbers that have the model's shape, flat or nested.
+        df: DataFrame with a column of image files (binary; the codec ``raw`` of datasets too), of their paths, base64
+            or data URIs (string), of Hugging Face's structs of ``bytes`` and ``path``, of Spark's image structs, or of
+            arrays of numbers that have the model's shape, flat or nested.
         model: MLflow model URI, e.g. ``models:/digits@champion``, resolved at MLflow's current tracking URI.
         image_column: The column; None is the first of ``content``, ``image`` and ``path`` that exists.
         columns: Columns of ``df`` to keep; None keeps all of them, including the images.
@@ -71,7 +72,7 @@ def score_images(
     task = score_task(spark, package, batch_size, outputs, half_precision)
     task = replace(task, column=name, kind=kind, kept=kept, gauge=gauge)
     schema = StructType([*(df.schema[column] for column in kept), *outputs.fields])
-    if kind in ("bytes", "struct"):
+    if kind in ("bytes", "file", "struct"):
         size = arrow_chunks.piece_bytes(int(str(spark.conf.get(_RECORDS))))
         cut = arrow_chunks.split(needed, name, size)
         return cut.mapInArrow(functools.partial(score_pieces, task=task, size=size), schema)

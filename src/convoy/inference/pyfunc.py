@@ -3,8 +3,6 @@
 MLflow imports this module from the model's own copy of the source. It needs no Spark, MLflow or training code.
 """
 
-import base64
-import binascii
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,11 +12,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from convoy.images import BadImage, check_array, prepare
+from convoy.images import BadImage, check_array, decode_text, prepare
 from convoy.inference.predictor import Predictor, most_probable
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
 
 _BATCH = 256
+_NULL_AS_TEXT = "None"  # what MLflow's server makes of a null in "instances" and "inputs"
 
 
 class Classifier:
@@ -37,7 +36,8 @@ class Classifier:
 
         Args:
             data: For a model of images: a DataFrame, or a dictionary, whose column ``image`` (or only column) has image
-                files, as bytes or as base64 text. For a model of arrays: (N, ...) of the model's shape and dtype.
+                files, as bytes, base64 text or data URIs. For a model of arrays: (N, ...) of the model's shape and
+                dtype.
 
         Returns:
             A row per sample: ``prediction`` (class name), ``prediction_index``, ``probability``, ``error``. If there is
@@ -92,7 +92,10 @@ def _column(data: Any) -> list[Any]:
     frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     if "image" not in frame.columns and len(frame.columns) != 1:
         raise ValueError(f"the columns are {list(frame.columns)}; expected one with image files, 'image'")
-    return list(frame["image"] if "image" in frame.columns else frame.iloc[:, 0])
+    values = list(frame["image"] if "image" in frame.columns else frame.iloc[:, 0])
+    if len(values) == 1 and isinstance(values[0], list):  # MLflow's form of a dictionary of one list of texts
+        return list(values[0])
+    return values
 
 
 def _arrays(data: Any) -> np.ndarray:
@@ -103,10 +106,9 @@ def _arrays(data: Any) -> np.ndarray:
 
 def _content(value: Any) -> bytes:
     if isinstance(value, str):
-        try:
-            return base64.b64decode("".join(value.split()), validate=True)
-        except (binascii.Error, ValueError):
-            raise BadImage("not_an_image", "the text is not base64") from None
+        if value == _NULL_AS_TEXT:
+            raise BadImage("empty", "the image is null")
+        return decode_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):

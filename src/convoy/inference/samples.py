@@ -15,10 +15,20 @@ from convoy.dataset.reading.buffers import Buffers
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.table import encoded_struct
 from convoy.dataset.storage import raw
-from convoy.images import ArraySpec, BadImage, Geometry, check_array, prepare_measured
+from convoy.images import (
+    ArraySpec,
+    BadImage,
+    Geometry,
+    check_array,
+    decode_text,
+    is_base64,
+    is_image_text,
+    prepare_measured,
+)
 
-Kind = Literal["bytes", "path", "struct", "array"]
-"""Kinds of columns: encoded files, their paths, Spark's image structs, or arrays of numbers."""
+Kind = Literal["bytes", "path", "file", "struct", "array"]
+"""Kinds of columns: encoded files, their paths or their text in base64, Hugging Face's structs of bytes and path,
+Spark's image structs, or arrays of numbers."""
 
 _READERS = 4
 """Minimum of threads that read files: they wait for a disk or a network more than they compute."""
@@ -60,7 +70,7 @@ class Sampler:
 
     def __init__(self, kind: Kind, geometry: Geometry | None, spec: ArraySpec, threads: int) -> None:
         self._kind, self._geometry, self._spec = kind, geometry, spec
-        self._threads = max(threads, _READERS) if kind == "path" else threads
+        self._threads = max(threads, _READERS) if kind in ("path", "file") else threads
         self._pool = ThreadPoolExecutor(self._threads, "decode")
         self._buffers = Buffers()
 
@@ -72,7 +82,7 @@ class Sampler:
             samples = Samples(images)
             _refuse_not_finite(samples, self._spec)
             return samples
-        payload: Callable[[pa.Scalar], bytes] = {"bytes": _content, "path": _file, "struct": _pixels}[self._kind]
+        payload = _PAYLOADS[self._kind]
         samples = Samples(self._buffers.empty((len(column), *self._spec.shape), self._spec.dtype))
         if self._geometry is not None:
             samples.sizes = np.zeros((len(column), 2), np.int32)
@@ -125,18 +135,47 @@ def _content(value: pa.Scalar) -> bytes:
 
 
 def _file(value: pa.Scalar) -> bytes:
+    """Return the bytes of the file that a text names or, as base64 or a data URI, contains."""
     if not value.is_valid:
         raise BadImage("empty", "the path is null")
     try:
-        return read_file(os.path.expanduser(value.as_py()))
+        text = value.as_py()
     except UnicodeDecodeError:
         raise OSError("the path is not UTF-8") from None
+    if is_image_text(text):
+        return decode_text(text)
+    try:
+        return read_file(os.path.expanduser(text))
+    except OSError:
+        if is_base64(text) and "/" not in text:  # with it, it may well be a path
+            raise BadImage(
+                "not_an_image", f"no file has this name; as base64 it is not an image: {text[:40]!r}"
+            ) from None
+        raise
+
+
+def _file_struct(value: pa.Scalar) -> bytes:
+    """Return the ``bytes`` of a struct, or those of the file at its ``path`` if they are null."""
+    if not value.is_valid:
+        raise BadImage("empty", "the image is null")
+    fields = dict(value.items())
+    if fields["bytes"].is_valid or "path" not in fields:
+        return _content(fields["bytes"])
+    return _file(fields["path"])
 
 
 def _pixels(value: pa.Scalar) -> bytes:
     if not value.is_valid:
         raise BadImage("empty", "the image is null")
     return encoded_struct(dict(value.items()))
+
+
+_PAYLOADS: dict[Kind, Callable[[pa.Scalar], bytes]] = {
+    "bytes": _content,
+    "path": _file,
+    "file": _file_struct,
+    "struct": _pixels,
+}
 
 
 def _views(column: pa.Array, spec: ArraySpec) -> np.ndarray | None:

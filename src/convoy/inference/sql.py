@@ -87,7 +87,7 @@ def score_series(columns: Iterable[pd.Series | pd.DataFrame], task: ScoreTask) -
 
 def _batch(column: pd.Series | pd.DataFrame) -> pa.RecordBatch:
     if isinstance(column, pd.DataFrame):  # a struct's fields; integers beside nulls have become floats
-        types = {"height": pa.int32(), "width": pa.int32(), "nChannels": pa.int32(), "mode": pa.int32()}
+        types = {name: pa.int32() for name in ("height", "width", "nChannels", "mode")} | {"bytes": pa.binary()}
         fields = {
             name: pa.Array.from_pandas(values).cast(types[name]) if name in types else pa.Array.from_pandas(values)
             for name, values in column.items()
@@ -106,7 +106,9 @@ def _kind(found: pa.DataType) -> Kind:
     if pa.types.is_string(found):
         return "path"
     if pa.types.is_struct(found):
-        return "struct"
+        return "file" if found.get_field_index("bytes") >= 0 else "struct"
     if pa.types.is_list(found):
         return "array"
-    raise ConfigError(f"a column of {found} holds no images; give image files, their paths, or arrays of numbers")
+    raise ConfigError(
+        f"a column of {found} holds no images; give image files, their paths or base64, or arrays of numbers"
+    )

@@ -6,6 +6,7 @@ that takes image files (``convoy.inference.pyfunc``), logged as code: this packa
 mode; there is no pickle.
 """
 
+import base64
 import contextlib
 import importlib.resources
 import math
@@ -77,8 +78,9 @@ def log_model(
     example = example[: _EXAMPLE_VALUES // math.prod(manifest.shape)]
     inputs, given = tensors, example
     if manifest.image:
-        inputs = Schema([ColSpec(DataType.binary, "image")])
-        given = pd.DataFrame({"image": [encode_png(image) for image in example]})
+        # Not binary: MLflow's server would decode the base64 itself, and one bad row would fail the whole request.
+        inputs = Schema([ColSpec(DataType.string, "image")])
+        given = pd.DataFrame({"image": [base64.b64encode(encode_png(image)).decode() for image in example]})
     with contextlib.ExitStack() as stack:
         # Has to be the last step of a run: leaving this block marks it as finished, until the caller sets its status.
         stack.enter_context(mlflow.start_run(run_id=run_id))
