@@ -49,9 +49,11 @@ class ModelConfig:
     strict_geometry: bool = True
     """Custom networks: raise an error if a filter and stride do not tile the input exactly (Keras silently drops the
     remainder)."""
-    preprocessing: Literal["dataset", "imagenet"] = "dataset"
-    """Preprocessing of pixels in the network: `dataset` normalises each channel with the dataset's mean and standard
-    deviation, `imagenet` does what `keras.applications` does for this architecture, as its published weights expect."""
+    preprocessing: Literal["auto", "dataset", "imagenet", "none"] = "auto"
+    """Preprocessing of samples in the network: `dataset` normalises each channel with the dataset's mean and standard
+    deviation, `imagenet` does what `keras.applications` does for this architecture, as its published weights expect,
+    `none` does nothing; `auto` is `none` for a custom network whose first layers normalise, e.g. with Rescaling, else
+    `dataset`, and for a resumed run what that run did."""
     initial_weights: str | None = None
     """Weights to start from: a model URI (`runs:/<id>/model`, `models:/name/3`, `models:/name@champion`), or a `.keras`
     or `.weights.h5` file, including those of `keras.applications`. Layers with other shapes are an error, except for

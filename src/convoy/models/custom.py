@@ -13,9 +13,10 @@ import keras
 from keras.src.utils.naming import to_snake_case
 
 from convoy.errors import ModelError, did_you_mean
+from convoy.models.input_scale import InputScale, keeps_scale, normalises
 from convoy.models.layers.blocks import KerasTensor, known_layers
 from convoy.models.layers.custom import LocalResponseNormalization, Maxout
-from convoy.models.rewiring import Operation, is_softmax, replay
+from convoy.models.rewiring import Operation, finalize_normalisation, is_softmax, replay
 from convoy.models.summary.shape_checks import named_failures
 
 # Layers that take one tensor, load in safe mode and run on any device. Layers that merge tensors need a function.
@@ -146,22 +147,34 @@ def _of(known: Sequence[str]) -> str:
     return f"; expected one of {', '.join(known)}"
 
 
-def from_function(x: KerasTensor, name: str, num_classes: int) -> KerasTensor:
-    """Call the user's function and apply its network layer by layer, so that each layer can be inspected and rewritten.
+def scale_of_layers(layers: Sequence[dict[str, Any] | str]) -> InputScale:
+    """Return what the first of ``model.layers`` do to the scale of the samples; errors are left to ``from_layers``."""
+    for number, (kind, arguments) in enumerate(map(_entry, layers), 1):
+        cls = _LAYERS.get(_plain(kind))
+        name = arguments.get("name", kind)
+        if cls is None or not keeps_scale(cls):
+            return InputScale((), (name,))
+        if issubclass(cls, (keras.layers.Rescaling, keras.layers.Normalization)) and normalises(
+            _layer(cls, arguments, f"layer {number} of model.layers ({kind})")
+        ):
+            return InputScale((name,), ())
+        if arguments.get("activation") not in (None, "linear"):
+            return InputScale((), (name,))
+    return InputScale((), ())
+
+
+def called_function(name: str, shape: tuple[int, ...], num_classes: int) -> keras.Model:
+    """Call the user's function and return its network, checked.
 
     Args:
-        x: The normalised samples.
         name: ``package.module:function``, a function of the shape of a sample and the number of classes.
+        shape: Shape of a sample.
         num_classes: Number of classes.
-
-    Returns:
-        The class probabilities, from copies of the network's layers with its weights.
 
     Raises:
         ModelError: There is no such function, it fails, or its result is not a network from such samples to a softmax
             over the classes.
     """
-    shape = tuple(x.shape[1:])
     model = _called(_function(name), name, shape, num_classes)
     where = f"model.name {name!r}"
     if not isinstance(model, keras.Model):
@@ -178,7 +191,24 @@ def from_function(x: KerasTensor, name: str, num_classes: int) -> KerasTensor:
             f"{where} returns a network that takes {takes}; expected one for the dataset's samples, {shape}"
         )
     _check_output(model.outputs[0], num_classes, where, 'keras.layers.Dense(num_classes, activation="softmax")')
-    return _inlined(model, x, where)
+    return model
+
+
+def from_function(model: keras.Model, x: KerasTensor, name: str) -> KerasTensor:
+    """Apply the network of a function layer by layer, so that each layer can be inspected and rewritten.
+
+    Args:
+        model: The result of ``called_function``.
+        x: The samples.
+        name: Name of the function.
+
+    Returns:
+        The class probabilities, from copies of the network's layers with its weights.
+
+    Raises:
+        ModelError: Scoring could not load one of the layers.
+    """
+    return _inlined(model, x, f"model.name {name!r}")
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -255,6 +285,7 @@ def _inlined(model: keras.Model, x: KerasTensor, where: str) -> KerasTensor:
     for original, copied in copies.values():
         if isinstance(original, keras.layers.Layer):
             copied.set_weights(original.get_weights())
+    finalize_normalisation(copied for _, copied in copies.values())
     return x
 
 

@@ -2,8 +2,8 @@
 
 import collections
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import keras
@@ -143,6 +143,17 @@ def replay(
     return model._run_through_graph(
         inputs, lambda operation: functools.partial(call, once(operation)) if call else once(operation)
     )
+
+
+def finalize_normalisation(layers: Iterable[Operation]) -> None:
+    """Apply the mean and variance of adapted ``Normalization`` layers: Keras does so only when it loads a file.
+
+    Without this, a copy whose weights were set would not normalise at all.
+    """
+    for layer in layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None and layer.built:
+            with suppress(Exception):  # its weights have no values: the network is built for inspection
+                layer.finalize_state()
 
 
 @contextmanager

@@ -15,7 +15,16 @@ from convoy.errors import ModelError, did_you_mean
 from convoy.models.custom import identifiers
 from convoy.models.layers.blocks import KerasTensor
 from convoy.models.layers.maxout import Maxout
-from convoy.models.rewiring import KERNELS, NORMS, Graph, Operation, has_weights, is_activation, replay
+from convoy.models.rewiring import (
+    KERNELS,
+    NORMS,
+    Graph,
+    Operation,
+    finalize_normalisation,
+    has_weights,
+    is_activation,
+    replay,
+)
 
 _DROPOUTS = (
     keras.layers.Dropout,
@@ -225,6 +234,7 @@ def _rewritten(model: keras.Model, plan: _Plan) -> keras.Model:
         original, change = originals.get(layer.name), changes.get(layer.name)
         if original is not None and change is not None and change.instead is None:
             _keep_weights(original, layer, change)
+    finalize_normalisation(rewritten.layers)
     return rewritten
 
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError
 from convoy.insight.report import explainer
+from convoy.models.input_scale import listed
 from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
-from convoy.models.registry import build
+from convoy.models.registry import build, custom_network
+from convoy.models.rewiring import fresh_names
 from convoy.models.summary.describe import describe
 from convoy.models.summary.picture import can_draw, write_picture
 from convoy.models.summary.text import full_text, totals_line
@@ -34,7 +36,7 @@ from convoy.tracking.lifecycle import training_run
 from convoy.tracking.model_io import log_model
 from convoy.tracking.provenance import WEIGHTS_SHA256, tags_of_weights
 from convoy.tracking.run import TrainingRun
-from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root
+from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root, resumed_preprocessing
 from convoy.training.distributed.elastic import ranks_to_start
 from convoy.training.distributed.launch import Handle, launch, run_on_ranks, task_of
 from convoy.training.loop import TrainedModel, TrainTask, load_trained
@@ -127,6 +129,7 @@ def train_in_run(
     Returns:
         (the run, ended; fields of the result).
     """
+    config = with_preprocessing(config, manifest)
     application = str(spark.sparkContext.applicationId)
     tags = {**tags_of_weights(weights.file if weights else None), **tags}
     with (
@@ -155,6 +158,35 @@ def _describe_network(model: keras.Model, config: Config, run: TrainingRun) -> N
             except ConfigError as error:
                 say(f"warning: {error}")
         run.log_network(full_text(network), picture if picture.exists() else None)
+
+
+def with_preprocessing(config: Config, manifest: Manifest) -> Config:
+    """Return the configuration with the ``model.preprocessing`` that ``auto`` stands for, and print the decision.
+
+    A custom network is built once for it, with the values of its weights. The result is what the run records, its
+    checkpoints contain and its ranks build.
+
+    Raises:
+        ModelError: As ``build``.
+    """
+    model = config.model
+    if config.training.resume and model.preprocessing == "auto":
+        return replace(config, model=resumed_preprocessing(config))
+    decision = model.preprocessing if model.preprocessing != "auto" else "dataset"
+    if model.layers is not None or ":" in model.name:
+        with fresh_names():
+            scale = custom_network(model, manifest.shape, len(manifest.classes)).scale
+        first = listed(scale.normalising)
+        if model.preprocessing == "auto" and scale.is_normalised:
+            decision = "none"
+            say(f"train: {model.name} normalises its samples itself (layer {first}): model.preprocessing is none")
+        elif model.preprocessing != "none" and scale.normalising:
+            say(
+                f"warning: {model.name} normalises its samples itself (layer {first})"
+                + (f", but not those that layer {listed(scale.unchanged)} takes" if scale.is_mixed else "")
+                + f"; model.preprocessing {decision} normalises them too: set it to none if that is not intended"
+            )
+    return replace(config, model=replace(model, preprocessing=decision))
 
 
 def _train_and_log(

@@ -87,7 +87,7 @@ def choose(config: ModelConfig, shape: Sequence[int]) -> tuple[Architecture, Mod
     if architecture.rank is not None and len(shape) != architecture.rank + 1:
         raise ModelError(f"model {name} takes {SAMPLES[architecture.rank]}; the dataset's samples are {tuple(shape)}")
     if config.preprocessing == "imagenet":
-        _check_imagenet(name, shape)
+        check_imagenet(name, shape)
     variant = resolve_variant(name, config.variant, shape)
     _check_size(name, variant, shape)
     return architecture, replace(config, variant=variant)
@@ -133,12 +133,13 @@ def _check_size(name: str, variant: Literal["paper", "small"], shape: Sequence[i
     )
 
 
-def _check_imagenet(name: str, shape: Sequence[int]) -> None:
-    if ARCHITECTURES[name].imagenet is None:
+def check_imagenet(name: str, shape: Sequence[int]) -> None:
+    """Raise ``ModelError`` unless ``model.preprocessing: imagenet`` is defined for an architecture and its samples."""
+    if name not in ARCHITECTURES or ARCHITECTURES[name].imagenet is None:
         having = ", ".join(known for known, other in ARCHITECTURES.items() if other.imagenet)
         raise ModelError(
             f"model.preprocessing is 'imagenet', which keras.applications does not define for {name}; expected"
-            f" 'dataset', or a model.name of {having}"
+            f" 'dataset', 'none', or a model.name of {having}"
         )
     if shape[-1] != 3:
         raise ModelError(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from convoy.training.checkpoint.snapshots import (
     restore_weights,
 )
 from convoy.training.checkpoint.step_counter import StepCounter
-from convoy.training.checkpoint.store import CheckpointStore
+from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
 from convoy.training.events import Emit
 
@@ -168,6 +168,28 @@ def check_resumable(config: Config, fingerprint: str) -> None:
         TrainingError: There is no checkpoint, it has other data or settings, or all epochs are done.
     """
     training = config.training
+    newest = _newest(training)
+    model = config.model if config.model.preprocessing != "auto" else resumed_preprocessing(config)
+    identity = resume_signature(training, model, fingerprint)
+    check_identity(newest.state["identity"], identity, f"run {training.resume}")
+    if newest.state["epoch"] >= training.epochs:
+        raise TrainingError(
+            f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
+            f" {training.epochs}, to resume"
+        )
+
+
+def resumed_preprocessing(config: Config) -> ModelConfig:
+    """Return section ``model`` with the ``preprocessing`` of the run that is resumed.
+
+    Raises:
+        TrainingError: There is no checkpoint.
+    """
+    known = _newest(config.training).state["identity"].get("model.preprocessing", config.model.preprocessing)
+    return replace(config.model, preprocessing=known)
+
+
+def _newest(training: TrainingConfig) -> Checkpoint:
     assert training.resume is not None
     if "/" in training.resume or training.resume.startswith("."):
         raise TrainingError(f"training.resume is {training.resume!r}; expected the id of an MLflow run")
@@ -177,13 +199,7 @@ def check_resumable(config: Config, fingerprint: str) -> None:
         raise TrainingError(
             f"run {training.resume!r} has no checkpoint in {folder}; fix training.resume or training.checkpoint.folder"
         )
-    identity = resume_signature(training, config.model, fingerprint)
-    check_identity(newest.state["identity"], identity, f"run {training.resume}")
-    if newest.state["epoch"] >= training.epochs:
-        raise TrainingError(
-            f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
-            f" {training.epochs}, to resume"
-        )
+    return newest
 
 
 def resume_signature(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:

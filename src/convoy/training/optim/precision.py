@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from convoy.config.training import Precision
-from convoy.models.rewiring import is_softmax
+from convoy.models.rewiring import finalize_normalisation, is_softmax
 
 
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
@@ -14,8 +14,8 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
 
     Weights stay float32 (P. Micikevicius et al., "Mixed Precision Training", 2018, section 3.1) and are listed in the
     same order, so ``set_weights`` copies them to the float32 network. Two kinds of layers still compute in float32:
-    those that return the output or probabilities, since 16 bits cannot distinguish small ones, and the normalisation of
-    the pixels. No global policy is set: the process may later build other networks.
+    those that return the output or probabilities, since 16 bits cannot distinguish small ones, and those that normalise
+    or rescale the samples. No global policy is set: the process may later build other networks.
     """
     if precision == "float32":
         return model
@@ -24,7 +24,7 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     def clone(layer: Any) -> Any:
         config = layer.get_config()
         computes = isinstance(layer, keras.layers.Layer) and not isinstance(
-            layer, keras.layers.Normalization | keras.Model
+            layer, keras.layers.Normalization | keras.layers.Rescaling | keras.Model
         )
         if (
             computes and id(layer) not in outputs and not is_softmax(layer)
@@ -37,4 +37,5 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     recursive = {"recursive": True} if "recursive" in known else {}
     cloned = keras.models.clone_model(model, clone_function=clone, **recursive)
     cloned.set_weights(model.get_weights())
+    finalize_normalisation(cloned._flatten_layers())
     return cloned
