@@ -122,7 +122,7 @@ def assert_pixels_or_bad_image(content, channels):
         pixels = decode(content, channels)
     except BadImage as refused:
         reason = refused.reason
-    assert reason in {None, "empty", "not_an_image", "too_large", "truncated", "corrupt"}
+    assert reason in {None, "empty", "not_an_image", "too_large", "truncated", "corrupt", "unsupported"}
     if pixels is not None:
         assert pixels.dtype == np.uint8
         assert pixels.ndim == 3
@@ -155,7 +155,7 @@ def test_damaged_files_raise_nothing_but_bad_image(file, damage, channels):
     assert_pixels_or_bad_image(bytes(content), channels)
 
 
-@pytest.mark.parametrize("kind", ["EPS", "PPM", "ICO"])
+@pytest.mark.parametrize("kind", ["EPS"])
 def test_other_types_are_refused_whatever_pillow_would_do_with_them(kind):
     """EPS above all: it is a program, which Pillow would hand to Ghostscript."""
     buffer = io.BytesIO()

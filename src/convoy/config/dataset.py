@@ -1,11 +1,13 @@
 """Section ``dataset``."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from convoy.config.validation import require
 
 ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
+ValueRange = Literal["auto", "dtype"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "area"]
 Codec = Literal["raw", "png", "jpeg", "keep"]
 
@@ -29,12 +31,20 @@ class ImageConfig:
     and policy from a sample of the images, and prints the reason."""
     interpolation: Interpolation = "bilinear"
     """Interpolation of pixels; all methods except `nearest` use antialiasing when images are reduced in size."""
+    value_range: ValueRange | list[float] = "auto"
+    """Which values of images with more than 8 bits become black and white: `auto` uses the range that each file states,
+    else one range for the dataset, derived from its values and printed; `dtype` the range of the type (of floats 0 to
+    1); `[low, high]` these values, e.g. `[0, 4095]`. Values of 8 bits are not changed."""
 
     def __post_init__(self) -> None:
         expected = f"a number of pixels from 1 to {MAX_SIDE:,}"
         require(0 < self.height <= MAX_SIDE, "dataset.image.height", self.height, expected)
         require(0 < self.width <= MAX_SIDE, "dataset.image.width", self.width, expected)
         require(self.channels in (1, 3), "dataset.image.channels", self.channels, "1 (grey) or 3 (RGB)")
+        given = self.value_range
+        numbers = not isinstance(given, str) and len(given) == 2 and -math.inf < given[0] < given[1] < math.inf
+        right = given in ("auto", "dtype") or numbers
+        require(right, "dataset.image.value_range", given, "auto, dtype, or [low, high] with low below high")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 from convoy.images import header
 from convoy.images.bad_image import BadImage
 from convoy.images.geometry import ArraySpec
+from convoy.images.recognise import kind_of
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -17,7 +18,7 @@ def read_array(content: bytes) -> np.ndarray:
     Raises:
         BadImage: ``empty``, ``not_an_image``, ``corrupt``, ``truncated``, or ``unsupported`` for pickled objects.
     """
-    if header.kind_of(content) != "npy":
+    if kind_of(content) != "npy":
         raise BadImage("not_an_image", "not a .npy file")
     shape, fortran, dtype, start = header.npy_layout(content)
     if dtype.hasobject:
@@ -40,7 +41,9 @@ def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
             of float32, in which networks compute.
     """
     if sample.shape != spec.shape or sample.dtype != np.dtype(spec.dtype):
-        raise BadImage("size", f"{ArraySpec(sample.shape, sample.dtype.name)}, {spec} expected")
+        first = sample.shape[:1] == spec.shape[-1:] and sample.shape[1:] == spec.shape[:-1]
+        hint = f"; the channels are first: transpose{(*range(1, sample.ndim), 0)}" if first and sample.ndim > 2 else ""
+        raise BadImage("size", f"{ArraySpec(sample.shape, sample.dtype.name)}, {spec} expected{hint}")
     if sample.dtype.kind == "f":
         bad = ~np.isfinite(sample)
         if sample.dtype.itemsize > 4:

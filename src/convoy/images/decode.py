@@ -7,7 +7,7 @@ of a colour JPEG is the luminance that the file stores; of any other colour imag
 differ by rounding, and where a colour was out of range.
 """
 
-import struct
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +15,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
-from convoy.images import header
+from convoy.images import deep, dicom, header, jpeg, png, tiff
 from convoy.images.bad_image import BadImage
+from convoy.images.geometry import channels_last
+from convoy.images.orientation import upright
+from convoy.images.recognise import jpeg_from_start, kind_of
+from convoy.images.value_range import DeepPixels, ValueRange, eight_bits
 
 # Operations that turn an image upright: transpose, then flip up-down, then flip left-right.
 _UPRIGHT = {
@@ -42,48 +46,51 @@ class Picture:
         height: Height of the image at full scale.
         width: Width of the image at full scale.
         box: (left, top, right, bottom) of the image within ``pixels``. At a reduced scale it may end within a pixel.
+        notes: Keys of ``REPAIRS`` and ``OBSERVATIONS``.
     """
 
     pixels: np.ndarray
     height: int
     width: int
     box: tuple[float, float, float, float]
+    notes: tuple[str, ...] = ()
 
 
-def decode(content: bytes, channels: int) -> np.ndarray:
-    """Decode an image (JPEG, PNG, WebP, BMP, GIF's first frame, TIFF's first page, ``.npy``) to 8-bit grey or RGB.
+def decode(content: bytes, channels: int, value_range: ValueRange | None = None) -> np.ndarray:
+    """Decode an image (the first frame or page) to 8-bit grey or RGB.
 
     Args:
-        content: The encoded file.
-        channels: 1 for grey, 3 for RGB. Other kinds are converted: alpha is composited on black, and of 16 bits the
-            upper 8 are kept.
+        content: The encoded file, of a kind that ``recognise.kind_of`` returns.
+        channels: 1 for grey, 3 for RGB. Other kinds are converted: alpha is composited on black.
+        value_range: How values of more than 8 bits become 0 to 255; by default those that the file states, else of
+            unsigned 16 bits the upper 8 are kept, and others are refused.
 
     Returns:
         uint8 array of shape (height, width, channels), upright (EXIF orientation is applied).
 
     Raises:
-        BadImage: ``empty``, ``not_an_image``, ``too_large``, ``truncated``, ``corrupt``, ``unsupported`` or
-            ``channels``.
+        BadImage: ``empty``, ``not_an_image``, ``too_large``, ``truncated``, ``corrupt``, ``unsupported``, ``channels``
+            or ``not_finite``.
     """
-    return read(content, channels, lambda height, width: 8).pixels
+    return read(content, channels, lambda height, width: 8, value_range or ValueRange()).pixels
 
 
-def read(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> Picture:
+def read(content: bytes, channels: int, eighths: Callable[[int, int], int], value_range: ValueRange) -> Picture:
     """Decode as ``decode`` does, but a JPEG at a reduced scale if that is sufficient.
 
     Args:
         content: The encoded file.
         channels: 1 or 3.
         eighths: (height, width) of the upright image -> the sufficient scale, 1 to 8 eighths.
+        value_range: How values of more than 8 bits become 0 to 255.
     """
-    kind = header.kind_of(content)
+    kind = kind_of(content)
     try:
         if kind == "jpeg":
             return _jpeg(content, channels, eighths)
-        if kind == "npy":
-            return _whole(_npy(content, channels))
-        pixels, orientation = _png(content, channels) if kind == "png" else _other(kind, content, channels)
-        return _whole(_turn(pixels, orientation) if orientation > 1 else pixels)
+        if kind == "png":
+            return _png(content, channels, value_range)
+        return _other(kind, content, channels, value_range)
     except BadImage:
         raise
     except MemoryError:
@@ -94,20 +101,64 @@ def read(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> P
         raise BadImage("truncated" if early else "corrupt", f"the {kind}: {text.splitlines()[0]}") from None
 
 
-def _whole(pixels: np.ndarray) -> Picture:
+def _whole(pixels: np.ndarray, notes: tuple[str, ...] = ()) -> Picture:
     height, width = pixels.shape[:2]
-    return Picture(pixels, height, width, (0, 0, width, height))
+    return Picture(pixels, height, width, (0, 0, width, height), notes)
 
 
 def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> Picture:
     try:
+        return _jpeg_strictly(content, channels, eighths, header_of=content)
+    except _Damage as damage:
+        text = str(damage)
+    except BadImage as bad:
+        if bad.reason != "corrupt" or content.startswith(b"\xff\xd8\xff"):
+            raise
+        text = bad.detail
+    # A decoder reports stray bytes and damaged profiles in the same way as damaged pixels: decode without the former.
+    try:
+        clean, repair = jpeg.cleaned(content)
+    except IndexError:
+        raise BadImage("truncated", f"the jpeg ends after {len(content)} bytes, before its pixels") from None
+    try:
+        picture = _jpeg_strictly(clean, channels, eighths, header_of=content)
+    except _Damage as damage:
+        padding = _PADDING.search(str(damage))
+        clean = (padding and jpeg.without_padding(clean, int(padding[1]))) or b""
+        if not clean:
+            raise BadImage("corrupt", f"the jpeg: {text}") from None
+        repair = "stray_bytes"
+        try:
+            picture = _jpeg_strictly(clean, channels, eighths, header_of=content)
+        except _Damage:
+            raise BadImage("corrupt", f"the jpeg: {text}") from None
+    return Picture(picture.pixels, picture.height, picture.width, picture.box, (repair,))
+
+
+class _Damage(Exception):
+    """What libjpeg reports of a JPEG that it decodes nevertheless."""
+
+
+_PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+
+
+def _jpeg_strictly(content: bytes, channels: int, eighths: Callable[[int, int], int], header_of: bytes) -> Picture:
+    """Decode a JPEG; raise ``_Damage`` if libjpeg reports any.
+
+    Args:
+        content: The file.
+        channels: 1 or 3.
+        eighths: As for ``read``.
+        header_of: The file that has its metadata.
+    """
+    try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(content)
         header.check_size(width, height)
+        orientation = jpeg.jpeg_orientation(header_of)
         if space in ("CMYK", "YCCK"):
             simplejpeg.decode_jpeg(content, "CMYK", min_height=1, min_width=1)  # a fast check for damage
-            return _jpeg_by_pillow(content, channels)
-        orientation = header.jpeg_orientation(content)
-        upright_width, upright_height = header.upright(width, height, orientation)
+            return _jpeg_by_pillow(content, channels, orientation)
+        upright_width, upright_height = upright(width, height, orientation)
         scale = eighths(upright_height, upright_width) if min(height, width) >= 8 else 8
         # simplejpeg takes a size: pass the one that only this scale has (8 rows or more differ at every scale).
         least = (-(-height * scale // 8), -(-width * scale // 8)) if scale < 8 else (0, 0)
@@ -119,55 +170,61 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
         if text.startswith("Premature end"):
             raise BadImage("truncated", f"the jpeg: {text}") from None
         if text.startswith("Corrupt JPEG data"):
-            raise BadImage("corrupt", f"the jpeg: {text}") from None
-        if _jpeg_header_is_cut(content):  # Pillow reports "corrupt" at the end of a segment
+            raise _Damage(text) from None
+        if jpeg.is_cut_before_its_pixels(content):  # Pillow reports "corrupt" at the end of a segment
             raise BadImage("truncated", f"the jpeg ends after {len(content)} bytes, before its pixels") from None
-        return _jpeg_by_pillow(content, channels)  # a harmless anomaly, or damage that Pillow finds too
+        # A harmless anomaly, or damage that Pillow finds too.
+        return _jpeg_by_pillow(content, channels, jpeg.jpeg_orientation(header_of))
     box = (0.0, 0.0, width * scale / 8, height * scale / 8)
     if orientation == 1:
         return Picture(pixels, height, width, box)
     return Picture(_turn(pixels, orientation), upright_height, upright_width, _turn_box(box, pixels, orientation))
 
 
-def _jpeg_header_is_cut(content: bytes) -> bool:
-    """Return whether the JPEG ends before its pixels begin."""
-    try:
-        for _ in header.jpeg_segments(content):
-            pass
-    except (struct.error, IndexError):
-        return True
-    except BadImage:
-        pass  # damaged earlier
-    return False
-
-
-def _jpeg_by_pillow(content: bytes, channels: int) -> Picture:
-    image = header.open_with(JpegImagePlugin.JpegImageFile, content)
-    header.check_size(*image.size)
+def _jpeg_by_pillow(content: bytes, channels: int, orientation: int) -> Picture:
+    _check_jpeg_frame(content)
+    image = _opened(JpegImagePlugin.JpegImageFile, content)
     if channels == 1:
         image.draft("L", image.size)  # the stored luminance
     image.load()
-    return _whole(_turn(_converted(image, channels), header.jpeg_orientation(content)))
+    return _whole(_turn(_converted(image, channels), orientation))
 
 
-def _png(content: bytes, channels: int) -> tuple[np.ndarray, int]:
-    width, height, bits, colour = header.png_size(content)
+def _check_jpeg_frame(content: bytes) -> None:
+    """Raise ``BadImage`` (``unsupported``) for JPEGs that no decoder here reads: 12 bits, lossless."""
+    marker, bits, *_ = jpeg.frame_of(jpeg_from_start(content))
+    if bits not in (0, 8):
+        raise BadImage("unsupported", f"a JPEG of {bits} bits, a kind that is not supported; save it as 16-bit PNG")
+    if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+        raise BadImage("unsupported", "a lossless JPEG, a kind that is not supported; save it as PNG")
+
+
+def _opened(plugin: type[ImageFile.ImageFile], content: bytes) -> ImageFile.ImageFile:
+    return header.open_by(plugin, "jpeg" if plugin is JpegImagePlugin.JpegImageFile else "png", content)
+
+
+def _png(content: bytes, channels: int, value_range: ValueRange) -> Picture:
+    width, height, bits, colour = png.size_of(content)
     header.check_size(width, height)
-    orientation, names = 1, set()
-    for name, payload in header.png_chunks(content):
-        names.add(name)
-        if name == b"eXIf":
-            orientation = header.exif_orientation(bytes(payload))
-    if bits == 8 and colour in (0, 2) and not names & {b"tRNS", b"acTL"}:
+    found = png.read_chunks(content)
+    notes = ("bad_chunk",) if found.damaged else ()
+    if bits == 8 and colour in (0, 2) and not found.names & {b"tRNS", b"acTL"}:
         # Most PNGs are of this kind, and OpenCV decodes small ones twice as fast as Pillow.
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
-            raise BadImage("corrupt", "the PNG's pixels cannot be decoded")
-        return convert(pixels if colour == 0 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), channels), orientation
-    image = header.open_with(PngImageFile, content)
+        pixels = None
+        if not png.is_padded(content):  # libpng would print a warning
+            plain = content if found.names <= png.PLAIN and not found.damaged else png.only_pixels(content)
+            pixels = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_UNCHANGED)
+            if pixels is None:
+                raise BadImage("corrupt", "the PNG's pixels cannot be decoded")
+            pixels = convert(pixels if colour == 0 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), channels)
+            return _whole(_turn(pixels, found.orientation), notes)
+    elif bits == 16 and (colour == 0 or found.significant or not value_range.keeps_high_byte()):
+        deeper = convert(eight_bits(deep.png_pixels(content, found), value_range), channels)
+        return _whole(_turn(deeper, found.orientation), notes)
+    image = _opened(PngImageFile, png.only_pixels(content) if found.damaged else content)
     image.load()
     _scale_transparency(image, bits)
-    return _converted(image, channels), orientation
+    return _whole(_turn(_converted(image, channels), found.orientation), (*notes, *_alpha_notes(image)))
 
 
 def _scale_transparency(image: Image.Image, bits: int) -> None:
@@ -179,28 +236,41 @@ def _scale_transparency(image: Image.Image, bits: int) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in transparent)  # Pillow drops the pixels' low bytes
 
 
-def _other(kind: str, content: bytes, channels: int) -> tuple[np.ndarray, int]:
-    if kind == "webp":
-        width, height, _ = header.webp_size(content)
-        header.check_size(width, height)  # libwebp reserves memory when a file is opened
-    image = header.open_with(header.PLUGINS[kind], content)
-    header.check_size(*image.size)
+def _alpha_notes(image: Image.Image) -> tuple[str, ...]:
+    """Return a note if an image has alpha, but no opaque pixel: the band may be no opacity."""
+    if image.mode not in ("LA", "La", "RGBA", "RGBa"):
+        return ()
+    return ("alpha_not_opaque",) if image.getextrema()[-1][1] < 255 else ()  # type: ignore[index]
+
+
+def _other(kind: str, content: bytes, channels: int, value_range: ValueRange) -> Picture:
+    if kind in ("npy", "dicom"):
+        pixels = deep.npy_pixels(content) if kind == "npy" else _dicom(content)
+        if isinstance(pixels, DeepPixels):
+            pixels = eight_bits(pixels, value_range)
+        return _whole(convert(pixels, channels))
+    image = header.open_with(kind, content)
+    orientation = header.opened_orientation(kind, image, content)
+    size = header.upright_size(kind, image, orientation)
+    notes = tuple(tiff.notes_of(image)) if kind == "tiff" else ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about damaged metadata
-        image.load()  # turns a TIFF upright
-    if image.mode == "F":
-        raise BadImage("unsupported", f"the {kind} has floating-point pixels, whose range is unknown")
-    return _converted(image, channels), header.webp_orientation(content) if kind == "webp" else 1
+        if deep.is_deep(kind, image, value_range):
+            found = deep.pillow_pixels(kind, image, content)
+            pixels = convert(eight_bits(found, value_range), channels)
+        else:
+            image.load()  # turns a TIFF upright
+            notes = (*notes, *_alpha_notes(image))
+            pixels = _converted(image, channels)
+    if kind == "tiff" and (orientation < 5 or size == pixels.shape[1::-1]) and "exif" not in image.info:
+        return _whole(pixels, notes)
+    return _whole(_turn(pixels, orientation), notes)
 
 
-def _npy(content: bytes, channels: int) -> np.ndarray:
-    shape, fortran, dtype, start = header.npy_header(content)
-    header.check_size(shape[1], shape[0])
-    count = shape[0] * shape[1] * (shape[2] if len(shape) == 3 else 1)
-    if len(content) < start + count:
-        raise BadImage("truncated", f"the npy has {len(content) - start} bytes of pixels, {count} expected")
-    values = np.frombuffer(content, dtype, count, start).reshape(shape, order="F" if fortran else "C")
-    return convert(np.ascontiguousarray(values.reshape(shape[0], shape[1], -1)), channels)
+def _dicom(content: bytes) -> np.ndarray | DeepPixels:
+    found = dicom.open_dicom(content)
+    header.check_size(int(found.Columns), int(found.Rows))
+    return dicom.dicom_pixels(found)
 
 
 def convert(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -208,7 +278,12 @@ def convert(pixels: np.ndarray, channels: int) -> np.ndarray:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
-        raise BadImage("channels", f"pixels of shape {pixels.shape}, (H, W), (H, W, 1) or (H, W, 3) expected")
+        last = channels_last(pixels.shape)
+        raise BadImage(
+            "channels",
+            f"pixels of shape {pixels.shape}, (H, W), (H, W, 1) or (H, W, 3) expected"
+            + (f"; the channels are first: give them last by {last}" if last else ""),
+        )
     if pixels.shape[2] == channels:
         return pixels
     if channels == 3:
@@ -217,16 +292,11 @@ def convert(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _converted(image: Image.Image, channels: int) -> np.ndarray:
-    """Return the pixels of an image in any of Pillow's modes, (H, W, channels)."""
+    """Return the pixels of an image in any of Pillow's modes of 8 bits, (H, W, channels)."""
     mode = "L" if channels == 1 else "RGB"
-    transparent = image.info.get("transparency")
-    if image.mode.startswith("I"):  # 16- and 32-bit grey: keep the high byte instead of clipping
-        values = np.asarray(image)
-        high = np.clip(values.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-        if isinstance(transparent, int):
-            high[values == transparent] = 0
-        return convert(high, channels)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or transparent is not None:
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # Pillow cannot convert it to grey
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or image.info.get("transparency") is not None:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
     if image.mode != mode:

@@ -46,15 +46,27 @@ def prepare(payload: bytes | np.ndarray, geometry: Geometry) -> np.ndarray:
     return prepare_measured(payload, geometry)[0]
 
 
-def prepare_measured(payload: bytes | np.ndarray, geometry: Geometry) -> tuple[np.ndarray, tuple[int, int]]:
-    """Convert an image as ``prepare`` does; return it and its original (height, width), upright."""
+def prepare_measured(
+    payload: bytes | np.ndarray, geometry: Geometry, notes: list[str] | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Convert an image as ``prepare`` does; return it and its original (height, width), upright.
+
+    Args:
+        payload: As for ``prepare``.
+        geometry: The target.
+        notes: If given, keys of ``REPAIRS`` and ``OBSERVATIONS`` are appended.
+    """
     if isinstance(payload, np.ndarray):
         pixels = convert(payload, geometry.channels)
         height, width = pixels.shape[:2]
         if not pixels.size:
             raise BadImage("empty", f"{width}x{height} pixels")
         return _fit(Picture(pixels, height, width, (0, 0, width, height)), geometry), (height, width)
-    picture = read(payload, geometry.channels, lambda height, width: _eighths(height, width, geometry))
+    picture = read(
+        payload, geometry.channels, lambda height, width: _eighths(height, width, geometry), geometry.value_range
+    )
+    if notes is not None and picture.notes:
+        notes.extend(picture.notes)
     return _fit(picture, geometry), (picture.height, picture.width)
 
 

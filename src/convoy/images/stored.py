@@ -3,9 +3,9 @@
 import numpy as np
 import simplejpeg
 
-from convoy.images import header
 from convoy.images.bad_image import BadImage
 from convoy.images.decode import decode
+from convoy.images.recognise import kind_of
 
 _MAGIC = 12  # bytes that identify the type of a file
 
@@ -20,7 +20,7 @@ def decode_stored(content: bytes | memoryview, out: np.ndarray) -> None:
     Raises:
         BadImage: As ``decode``, and ``corrupt`` if the image has another size.
     """
-    if header.kind_of(bytes(content[:_MAGIC])) == "jpeg":
+    if kind_of(bytes(content[:_MAGIC])) == "jpeg":
         try:
             height, width, space, _ = simplejpeg.decode_jpeg_header(content)
             if (height, width) == out.shape[:2] and space not in ("CMYK", "YCCK"):

@@ -69,7 +69,7 @@ def log_model(
     probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(manifest.classes)))])
     metadata = {
         "classes": manifest.classes,
-        "geometry": manifest.image and asdict(manifest.image),
+        "geometry": manifest.image and manifest.image.to_dict(),
         "shape": list(manifest.shape),
         "dtype": manifest.dtype,
         "training": _training(manifest),

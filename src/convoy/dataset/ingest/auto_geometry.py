@@ -39,7 +39,8 @@ def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> 
         ImageInfo(kind=r.kind, width=r.width, height=r.height, channels=r.channels, bits=8, plain=True) for r in rows
     ]
     geometry, reason = propose(infos)
-    image = replace(config.image, **{k: v for k, v in asdict(geometry).items() if k != "interpolation"})
+    kept = ("interpolation", "value_range")
+    image = replace(config.image, **{k: v for k, v in asdict(geometry).items() if k not in kept})
     return replace(config, image=image), reason
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from itertools import accumulate
@@ -25,7 +25,7 @@ from convoy.cluster.spark import stage_progress
 from convoy.config import DatasetConfig
 from convoy.console import say
 from convoy.dataset.ingest.auto_geometry import propose_image
-from convoy.dataset.ingest.checks import check_reports, check_scan
+from convoy.dataset.ingest.checks import check_channels, check_reports, check_scan, report_notes
 from convoy.dataset.ingest.layout import Layout, lay_out, partition_keys
 from convoy.dataset.ingest.preview import draw_pictures
 from convoy.dataset.ingest.scan import Scan, scan_source
@@ -37,6 +37,7 @@ from convoy.dataset.ingest.statistics import (
     size_statistics,
     split_entries,
 )
+from convoy.dataset.ingest.values import chosen_range
 from convoy.dataset.ingest.write import REPORT, FileReport, WriteTask, write_files
 from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.sources import Source
@@ -46,7 +47,7 @@ from convoy.dataset.storage.manifest import FORMAT, Manifest
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.verify import is_whole
 from convoy.errors import ConfigError, did_you_mean
-from convoy.images import ArraySpec, Geometry
+from convoy.images import ArraySpec, Geometry, ValueRange
 
 _TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
 QUARANTINE = "quarantine"
@@ -129,15 +130,17 @@ def _ingest(
         if array is None and config.image.resize == "auto":
             config, reason = propose_image(_with_content(spark, scan.samples, source), source, config)
             say(f"ingest: images become {config.image.shape} by {config.image.resize}: {reason}")
-        version = version_id(scan.fingerprint, config, array)
+        geometry = None if array else _geometry(config, scan)
+        version = version_id(scan.fingerprint, config, array, geometry)
         if version in catalog.versions(config.root, config.name):
             path = catalog.find(config.root, config.name, version)
             if is_whole(path):
                 catalog.set_latest(path)
-                return Ingested(path, Manifest.load(path), existed=True)
+                manifest = Manifest.load(path)
+                check_channels(manifest)
+                return Ingested(path, manifest, existed=True)
             say(f"warning: version {version} exists, but is damaged; it is written again")
-        geometry = None if array else _geometry(config)
-        spec = array or _geometry(config).spec
+        spec = array or geometry.spec  # type: ignore[union-attr]
         with catalog.staging(config.root, config.name) as staged:
             layouts = _layouts(scan, spec, config.storage.row_group_mb)
             rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
@@ -147,7 +150,9 @@ def _ingest(
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, scan.total)):
                 reports = _write(spark, scan.samples, layouts, task)
             bad = check_reports(reports, classes, scan, config.max_bad_fraction)
-            manifest = _manifest(reports, bad, classes, geometry, spec, version, scan, source, config)
+            notes = report_notes(reports)
+            manifest = _manifest(reports, bad, notes, classes, geometry, spec, version, scan, source, config)
+            check_channels(manifest)
             for split, entry in manifest.splits.items():
                 row_groups = {file.name: len(file.row_groups) for file in entry.files}
                 add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups, scan.weighted)
@@ -162,17 +167,29 @@ def _ingest(
         scan.samples.unpersist()
 
 
-def _geometry(config: DatasetConfig) -> Geometry:
+def _geometry(config: DatasetConfig, scan: Scan) -> Geometry:
     image = config.image
-    return Geometry(image.height, image.width, image.channels, image.resize, image.interpolation)
+    value_range = chosen_range(image.value_range, scan.extremes)
+    return Geometry(image.height, image.width, image.channels, image.resize, image.interpolation, value_range)
 
 
-def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[str, Any]:
-    """Return the settings that shape a version's content, beside the source's own; of arrays, their shape and type."""
+def settings_of(
+    config: DatasetConfig, array: ArraySpec | None = None, geometry: Geometry | None = None
+) -> dict[str, Any]:
+    """Return the settings that shape a version's content, beside the source's own; of arrays, their shape and type.
+
+    Args:
+        config: The settings.
+        array: Shape and type of samples that are arrays.
+        geometry: Geometry of images, for the range of their values. The default range is left out: images of 8 bits
+            keep the versions that they had before there was a choice.
+    """
     storage = config.storage
     image = [*config.image.shape, config.image.resize, config.image.interpolation]
+    scaled = geometry is not None and geometry.value_range != ValueRange()
     return {
         **({"array": [list(array.shape), array.dtype]} if array else {"image": image}),
+        **({"value_range": asdict(geometry.value_range)} if geometry and scaled else {}),
         "codec": [storage.codec, storage.jpeg_quality] if storage.codec == "jpeg" else [storage.codec],
         "row_group_mb": storage.row_group_mb,
         "validation_fraction": config.validation_fraction,
@@ -182,9 +199,11 @@ def settings_of(config: DatasetConfig, array: ArraySpec | None = None) -> dict[s
     }
 
 
-def version_id(fingerprint: str, config: DatasetConfig, array: ArraySpec | None = None) -> str:
+def version_id(
+    fingerprint: str, config: DatasetConfig, array: ArraySpec | None = None, geometry: Geometry | None = None
+) -> str:
     """Return the id of a version, a hash of its content and of the settings that shape it: 12 hex digits."""
-    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config, array)}
+    named = {"format": FORMAT, "fingerprint": fingerprint, **settings_of(config, array, geometry)}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -227,6 +246,7 @@ def _of_split(splits: Iterable[str], values: Iterable[int]) -> Column:
 def _manifest(
     reports: list[FileReport],
     bad: list[dict[str, Any]],
+    notes: dict[str, int],
     classes: list[str],
     geometry: Geometry | None,
     spec: ArraySpec,
@@ -250,8 +270,9 @@ def _manifest(
         splits=splits,
         sizes=size_statistics(reports),
         duplicates=scan.duplicates,
-        settings=settings_of(config, None if geometry else spec),
+        settings=settings_of(config, None if geometry else spec, geometry),
         quarantined=len(bad),
+        notes=notes,
         source=source.describe(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tools={"convoy": __version__, **{tool: installed(tool) for tool in _TOOLS}},

@@ -1,13 +1,22 @@
 """Checks whether the contents of a source, and the samples that could be read, are enough for a dataset."""
 
+import math
+from collections import Counter
 from typing import Any
 
 from convoy.console import say
 from convoy.dataset.ingest.scan import Scan
 from convoy.dataset.ingest.statistics import reasons
+from convoy.dataset.ingest.values import FIELD
 from convoy.dataset.ingest.write import FileReport
 from convoy.dataset.sources.listing import lookalikes
+from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import SourceError
+from convoy.images import OBSERVATIONS, REPAIRS
+
+_SMALL_SHARE = 0.1
+_UNIFORM = math.sqrt(12)
+"""Range of evenly spread values, in standard deviations."""
 
 
 def check_scan(scan: Scan, classes: list[str]) -> None:
@@ -38,6 +47,41 @@ def check_scan(scan: Scan, classes: list[str]) -> None:
         say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
 
 
+def check_channels(manifest: Manifest) -> None:
+    """Raise ``SourceError`` if a channel of the training samples is constant; warn if it uses little of the range."""
+    colours = ("red", "green", "blue") if manifest.image and len(manifest.pixel_std) == 3 else ()
+    names = colours or [f"channel {i}" for i in range(len(manifest.pixel_std))]
+    what = "images" if manifest.image else "arrays"
+    for name, mean, std in zip(names, manifest.pixel_mean, manifest.pixel_std, strict=True):
+        if std == 0:
+            raise SourceError(
+                f"{name} has one value, {mean:g}, in all training {what}, from which nothing can be learned; check the"
+                f" {what}" + (f", and {FIELD} if they have more than 8 bits" if manifest.image else "")
+            )
+        if manifest.image and (used := std * _UNIFORM) < _SMALL_SHARE * 255:
+            low, high = (round(max(0.0, min(255.0, mean + side * used / 2))) for side in (-1, 1))
+            say(
+                f"warning: {name} uses under a tenth of the range 0 to 255 in the training images, about {low} to"
+                f" {high}; if they have more than 8 bits, set {FIELD} to the range of their values, e.g. '[0, 4095]'"
+            )
+
+
+def report_notes(reports: list[FileReport]) -> dict[str, int]:
+    """Print how many images were repaired, or look as if their pixels were not as intended; return the counts."""
+    counts = Counter[str]()
+    examples: dict[str, str] = {}
+    for report in reports:
+        for note, (count, example) in sorted(report.notes.items()):
+            counts[note] += count
+            examples.setdefault(note, example)
+    for note, count in sorted(counts.items()):
+        if note in REPAIRS:
+            say(f"ingest: repaired {count:,} images: {REPAIRS[note]}; for example {examples[note]!r}")
+        else:
+            say(f"warning: {count:,} images, for example {examples[note]!r}: {OBSERVATIONS[note]}")
+    return dict(sorted(counts.items()))
+
+
 def check_reports(
     reports: list[FileReport], classes: list[str], scan: Scan, max_bad_fraction: float
 ) -> list[dict[str, Any]]:
@@ -50,13 +94,24 @@ def check_reports(
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
             why = reasons([row for row in bad if row["class_name"] == name])
-            raise SourceError(f"class {name!r} has no readable image ({why}); fix the files or leave the class out")
+            raise SourceError(
+                f"class {name!r} has no readable image ({why}); fix the files or leave the class out."
+                f" {_example([row for row in bad if row['class_name'] == name])}"
+            )
     if not any(report.row_groups for report in reports if report.split == "train"):
-        raise SourceError(f"no training image can be read ({reasons(bad)}); fix the files")
+        raise SourceError(f"no training image can be read ({reasons(bad)}); fix the files. {_example(bad)}")
     if len(bad) > max_bad_fraction * scan.total:
         raise SourceError(
             f"{len(bad):,} of {scan.total:,} files cannot be used ({reasons(bad)}), more than"
-            f" dataset.max_bad_fraction {max_bad_fraction:g}; nothing was published. For example"
-            f" {bad[0]['path']!r}: {bad[0]['detail']}"
+            f" dataset.max_bad_fraction {max_bad_fraction:g}; nothing was published. {_example(bad)}"
         )
     return bad
+
+
+def _example(bad: list[dict[str, Any]]) -> str:
+    """Return one path of the most frequent reason, with its detail."""
+    if not bad:
+        return ""
+    reason, _ = Counter(row["reason"] for row in bad).most_common(1)[0]
+    row = next(row for row in bad if row["reason"] == reason)
+    return f"For example {row['path']!r}: {row['detail']}"

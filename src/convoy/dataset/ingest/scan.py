@@ -18,12 +18,20 @@ from convoy.dataset.ingest.splits import assign_split, fractions_for, kept
 from convoy.dataset.sources import Source
 from convoy.dataset.storage.manifest import Duplicates
 from convoy.errors import SourceError
+from convoy.images import extremes
 
 _TEXTS = ("path", "name", "class_name", "split", "digest", "error", "key")
 SCHEMA = ", ".join(f"{name} string" for name in _TEXTS) + ", size long, weight float"
-_ARROW = pa.schema([*((name, pa.string()) for name in _TEXTS), ("size", pa.int64()), ("weight", pa.float32())])
-_HASHED = ("split", "digest", "error", "key", "size")
-_TALLIED = ("digest", "class_name", "split", "size", "key")
+SCHEMA += ", value_kind string, low double, high double"
+_ARROW = pa.schema(
+    [
+        *((name, pa.string()) for name in _TEXTS),
+        *(("size", pa.int64()), ("weight", pa.float32())),
+        *(("value_kind", pa.string()), ("low", pa.float64()), ("high", pa.float64())),
+    ]
+)
+_HASHED = ("split", "digest", "error", "key", "size", "value_kind", "low", "high")
+_TALLIED = ("digest", "class_name", "split", "size", "key", "value_kind", "low", "high")
 _KEY_BYTES = 16
 _BATCH = 4096
 
@@ -35,12 +43,14 @@ class Scan:
     Attributes:
         samples: One row per sample, cached: ``SCHEMA``. ``key``, a hash of everything that identifies a sample, sorts
             them into a random but fixed order; ``digest`` is empty where there are no bytes, and ``error`` is set where
-            they could not be read.
+            they could not be read. ``value_kind``, ``low`` and ``high`` are what ``images.extremes`` returns.
         counts: (split, class) -> samples.
         source_bytes: Split -> size of its samples in the source.
         fingerprint: Hex hash of the content: the sum of the samples' keys, which is the same in any order.
         duplicates: How often the same bytes occur in the source more than once.
         weighted: Whether the source gives weights; if not, the column is null.
+        extremes: ``integers`` | ``floats`` -> (smallest value, largest value, images), of the images with more than 8
+            bits that do not state the range of their values.
     """
 
     samples: DataFrame
@@ -49,6 +59,7 @@ class Scan:
     fingerprint: str
     duplicates: Duplicates
     weighted: bool
+    extremes: dict[str, tuple[float, float, int]]
 
     @property
     def total(self) -> int:
@@ -71,7 +82,10 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
     listing = source.listing(spark)
     if "content" not in listing.columns:  # a listing of names alone is cheap to repartition
         listing = listing.repartition(4 * spark.sparkContext.defaultParallelism, "name")
-    hashing = functools.partial(hash_samples, source=source, shares=shares, class_fractions=config.class_fractions)
+    survey = config.image.value_range == "auto" and source.array_spec() is None
+    hashing = functools.partial(
+        hash_samples, source=source, shares=shares, class_fractions=config.class_fractions, survey=survey
+    )
     samples = listing.mapInArrow(hashing, SCHEMA).cache()
     tally = _tally(samples)
     duplicates = tally.duplicates
@@ -87,30 +101,39 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
         samples = kept
     fingerprint = f"{tally.total % 256**_KEY_BYTES:032x}"
     weighted = "weight" in listing.columns
-    return Scan(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted)
+    return Scan(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted, tally.extremes)
 
 
 @dataclass(frozen=True)
 class _Tally:
-    """Totals over all samples: counts and sizes as in ``Scan``, the sum of their keys, copies."""
+    """Totals over all samples: counts, sizes and extremes as in ``Scan``, the sum of their keys, copies."""
 
     counts: dict[tuple[str, str], int]
     source_bytes: dict[str, int]
     total: int
     duplicates: Duplicates
+    extremes: dict[str, tuple[float, float, int]]
 
 
 def _tally(samples: DataFrame) -> _Tally:
     """Compute the totals in one Spark job, which brings the copies of an image to one partition, side by side."""
     by_image = samples.select(*_TALLIED).repartition("digest").sortWithinPartitions("digest")
     counts, sizes, total, copies = Counter[tuple[str, str]](), Counter[str](), 0, np.zeros(3, np.int64)
+    extremes: dict[str, tuple[float, float, int]] = {}
     for row in by_image.mapInArrow(tally_samples, "tally string").collect():
         tally = json.loads(row.tally)
         total += tally["total"]
         copies += tally["duplicates"]
         counts.update({(split, name): count for split, name, count in tally["counts"]})
         sizes.update(tally["sizes"])
-    return _Tally(dict(counts), dict(sizes), total, Duplicates(*copies.tolist()))
+        for kind, found in tally["extremes"].items():
+            extremes[kind] = _wider(extremes.get(kind), *found)
+    return _Tally(dict(counts), dict(sizes), total, Duplicates(*copies.tolist()), extremes)
+
+
+def _wider(known: tuple[float, float, int] | None, low: float, high: float, count: int) -> tuple[float, float, int]:
+    """Return extremes that include those already known."""
+    return (low, high, count) if known is None else (min(known[0], low), max(known[1], high), known[2] + count)
 
 
 def _example_of_leakage(samples: DataFrame) -> str:
@@ -137,19 +160,21 @@ def hash_samples(
     source: Source,
     shares: tuple[float, float],
     class_fractions: Mapping[str, float] | None = None,
+    survey: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """Read every sample once to get its digest, size, split and key. Runs on a worker.
+    """Read every sample once to get its digest, size, split, key and extremes. Runs on a worker.
 
     Args:
         batches: Batches of the source's listing.
         source: The source.
         shares: Shares of validation and test, for ``assign_split``.
         class_fractions: Class -> share of its training samples that are kept.
+        survey: Whether to find the extremes of images with more than 8 bits, which are decoded for it.
     """
     for batch in batches:
         for start in range(0, batch.num_rows, _BATCH):
             part = batch.slice(start, _BATCH)
-            hashed = zip(*(_hashed(row, source, shares) for row in part.to_pylist()), strict=True)
+            hashed = zip(*(_hashed(row, source, shares, survey) for row in part.to_pylist()), strict=True)
             columns = {name: part.column(name) for name in part.schema.names if name in _ARROW.names}
             columns |= {
                 name: pa.array(values, _ARROW.field(name).type) for name, values in zip(_HASHED, hashed, strict=True)
@@ -168,12 +193,16 @@ def _thinned(samples: pa.RecordBatch, class_fractions: Mapping[str, float]) -> p
     return samples.filter(pa.array(chosen, pa.bool_()))
 
 
-def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) -> tuple[str, str, str | None, str, int]:
+def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float], survey: bool) -> tuple[Any, ...]:
     """Return the columns ``_HASHED`` of a row of the listing."""
     name = row["name"]
     digest, size, error = "", 0, None
+    found: tuple[str, float, float] | None = None
     try:
-        content = as_bytes(payload_of(row, source))
+        payload = payload_of(row, source)
+        if survey and isinstance(payload, bytes):
+            found = extremes(payload)
+        content = as_bytes(payload)
         size = len(content)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest() if content else ""  # empty files do not count
     except OSError as problem:
@@ -184,7 +213,8 @@ def _hashed(row: dict[str, Any], source: Source, shares: tuple[float, float]) ->
     everything = f"{digest}\0{name}\0{row['class_name']}\0{split}"
     if row.get("weight") is not None:
         everything += f"\0{row['weight']!r}"
-    return split, digest, error, hashlib.blake2b(everything.encode(), digest_size=_KEY_BYTES).hexdigest(), size
+    key = hashlib.blake2b(everything.encode(), digest_size=_KEY_BYTES).hexdigest()
+    return split, digest, error, key, size, *(found or (None, None, None))
 
 
 def payload_of(row: Mapping[str, Any], source: Source) -> bytes | np.ndarray:
@@ -216,9 +246,15 @@ def tally_samples(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     counts, sizes, total = Counter[tuple[str, str]](), Counter[str](), 0
     copies = across_splits = across_classes = 0
     last = first_split = first_class = ""
+    extremes_of: dict[str, tuple[float, float, int]] = {}
     other_split = other_class = False  # of the previous images with the same digest
     for batch in batches:
-        digests, classes, splits, file_sizes, keys = (batch.column(name).to_pylist() for name in _TALLIED)
+        digests, classes, splits, file_sizes, keys = (batch.column(name).to_pylist() for name in _TALLIED[:5])
+        if batch.column("low").null_count < batch.num_rows:
+            rows = zip(*(batch.column(name).to_pylist() for name in ("value_kind", "low", "high")), strict=True)
+            for kind, low, high in rows:
+                if kind is not None:
+                    extremes_of[kind] = _wider(extremes_of.get(kind), low, high, 1)
         total += _sum_of_keys(keys)
         counts.update(zip(splits, classes, strict=True))
         for digest, class_name, split, size in zip(digests, classes, splits, file_sizes, strict=True):
@@ -233,7 +269,7 @@ def tally_samples(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
                 across_classes, other_class = across_classes + 1, True
     found = [[split, name, count] for (split, name), count in counts.items()]
     duplicates = [copies, across_splits, across_classes]
-    tally = {"total": total, "counts": found, "sizes": sizes, "duplicates": duplicates}
+    tally = {"total": total, "counts": found, "sizes": sizes, "duplicates": duplicates, "extremes": extremes_of}
     yield pa.RecordBatch.from_pydict({"tally": [json.dumps(tally)]})
 
 

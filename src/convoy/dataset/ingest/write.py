@@ -25,7 +25,16 @@ from convoy.dataset.ingest.moments import Moments, exact_sums, merged, moments_o
 from convoy.dataset.sources import Source
 from convoy.dataset.storage.codec import encode_column
 from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
-from convoy.images import ArraySpec, BadImage, Geometry, brightness, check_array, prepare_measured, read_array
+from convoy.images import (
+    REPAIRS,
+    ArraySpec,
+    BadImage,
+    Geometry,
+    brightness,
+    check_array,
+    prepare_measured,
+    read_array,
+)
 
 REPORT = "report string"
 _BATCH_BYTES = 1 << 20  # of Parquet's writer: its default of 1,024 values takes twice as long
@@ -78,6 +87,7 @@ class FileReport:
         heights: Height before resizing -> samples of it, as [height, samples].
         widths: Width before resizing -> samples of it, as [width, samples].
         brightness: For images, as ``brightness`` measures it: [brightness, samples].
+        notes: Key of ``images.REPAIRS`` or ``images.OBSERVATIONS`` -> [samples, one path].
     """
 
     split: str
@@ -94,6 +104,7 @@ class FileReport:
     heights: list[list[int]] = field(default_factory=list)
     widths: list[list[int]] = field(default_factory=list)
     brightness: list[list[int]] = field(default_factory=list)
+    notes: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class _Row(NamedTuple):
@@ -195,13 +206,18 @@ def _row_groups(
     payloads: list[bytes | np.ndarray] = []
     sizes = Counter[tuple[int, int]]()
     for row in samples:
+        repaired = False
         try:
             if row.error:
                 raise BadImage("unreadable", row.error)
             payload = task.source.read(row.path) if row.content is None else row.content
             if task.geometry:
-                images[len(kept)], size = prepare_measured(payload, task.geometry)
+                notes: list[str] = []
+                images[len(kept)], size = prepare_measured(payload, task.geometry, notes)
                 sizes[size] += 1
+                repaired = any(note in REPAIRS for note in notes)
+                for note in notes:
+                    report.notes.setdefault(note, [0, row.name])[0] += 1
             else:
                 array = read_array(payload) if isinstance(payload, bytes) else payload
                 images[len(kept)] = check_array(array, task.spec)
@@ -212,7 +228,7 @@ def _row_groups(
             report.bad.append({**bad, "class_name": row.class_name})
             continue
         kept.append(row._replace(content=None) if row.content is not None else row)
-        payloads.append(payload if task.storage.codec == "keep" else b"")
+        payloads.append(payload if task.storage.codec == "keep" and not repaired else b"")
         if len(kept) == rows_per_group:
             yield images, kept, payloads
             kept, payloads = [], []

@@ -12,7 +12,7 @@ from convoy.dataset.sources.indexed import IndexedSource, Part, texts
 from convoy.dataset.sources.npy import StoredArray, load, stored_arrays
 from convoy.dataset.sources.paths import absolute
 from convoy.errors import SourceError
-from convoy.images import ArraySpec
+from convoy.images import ArraySpec, channels_last
 
 _WHOLE = (("images", "labels"), ("x", "y"))
 _OF_SPLIT = (("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("images_{}", "labels_{}"))
@@ -123,6 +123,11 @@ class ArraysSource(IndexedSource):
                 f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}; expected uint8 images (N, H, W) or"
                 " (N, H, W, C) with 1 or 3 channels, or arrays (N, ..., C) of booleans, integers or floats of up to 64"
                 " bits"
+            )
+        if (last := channels_last(shape[1:], batch=True)) is not None:
+            raise SourceError(
+                f"source.path {self.path!r}: {name!r} is {dtype} of shape {shape}, with its channels first; expected"
+                f" channels last, {(shape[0], *shape[2:], shape[1])}: save {name}.{last}"
             )
         if (size := math.prod(shape[1:]) * dtype.itemsize) > LARGEST:
             raise SourceError(

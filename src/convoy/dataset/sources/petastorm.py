@@ -17,7 +17,7 @@ from convoy.dataset.sources.paths import absolute, is_url
 from convoy.dataset.sources.rows import glob_escaped, spark_errors
 from convoy.dataset.sources.table import TableSource
 from convoy.errors import SourceError, did_you_mean
-from convoy.images import ArraySpec
+from convoy.images import ArraySpec, channels_last
 
 _METADATA = ("_common_metadata", "_metadata")
 
@@ -130,6 +130,8 @@ class PetastormSource(TableSource):
             return None
         if codec != "NdarrayCodec" or not shape:
             raise SourceError(f"{wrong} images or arrays, of CompressedImageCodec or NdarrayCodec")
+        if (last := channels_last(shape)) is not None:
+            raise SourceError(f"{wrong} channels last: write the dataset again with {field.name}.{last}")
         dtype = np.dtype(field.numpy_dtype)
         if dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, None))):
             return None

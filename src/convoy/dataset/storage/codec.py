@@ -22,7 +22,7 @@ def encode_column(
 
     Args:
         images: uint8 (N, H, W, C), prepared; or, with ``raw``, arrays (N, ...) of any numeric dtype.
-        payloads: What each was prepared from; codec ``keep`` stores it if possible.
+        payloads: What each was prepared from; codec ``keep`` stores it if possible. Empty bytes are not stored.
         storage: Codec and quality.
         geometry: Geometry of the images; None for arrays.
     """
@@ -33,7 +33,9 @@ def encode_column(
     if storage.codec == "png":
         return pa.array([encode_png(image) for image in images], pa.binary())
     values = [
-        payload if isinstance(payload, bytes) and geometry and fits(identify(payload), geometry) else encode_png(image)
+        payload
+        if isinstance(payload, bytes) and payload and geometry and fits(identify(payload), geometry)
+        else encode_png(image)
         for image, payload in zip(images, payloads, strict=True)
     ]
     return pa.array(values, pa.binary())

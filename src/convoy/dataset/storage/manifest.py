@@ -104,6 +104,7 @@ class Manifest:
         duplicates: Copies in the source, before ``dataset.on_leakage`` took effect.
         settings: The settings of the configuration that shaped the content.
         quarantined: Number of source files that could not be used.
+        notes: Key of ``images.REPAIRS`` or ``images.OBSERVATIONS`` -> images; left out of the file if there are none.
         source: Where the images came from.
         created: UTC time, ISO 8601.
         tools: Versions of the software that wrote it.
@@ -136,6 +137,7 @@ class Manifest:
     dtype: str = "uint8"
     weighted: bool = False
     profile: ImageProfile | None = None
+    notes: dict[str, int] = field(default_factory=dict)
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -167,7 +169,10 @@ class Manifest:
 
     def dumps(self) -> str:
         """Return the manifest as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        values = {**dataclasses.asdict(self), "image": self.image and self.image.to_dict()}
+        if not self.notes:
+            del values["notes"]
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def load(cls, version_path: str | Path) -> "Manifest":
