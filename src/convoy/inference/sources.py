@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import AnalysisException
 
 from convoy.config import Config, ScoringConfig
-from convoy.dataset.sources.folder import files_below
+from convoy.dataset.sources.files import files_below, files_matching, find_ignored
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
@@ -46,7 +46,7 @@ def check_input(config: Config) -> None:
         if not given.removeprefix(_TABLE):
             raise ConfigError("scoring.input is 'table:'; expected table:<name>, e.g. table:default.images")
     elif is_glob(given):
-        if next(glob.iglob(given, recursive=True), None) is None:
+        if next(files_matching(given), None) is None:
             raise SourceError(f"scoring.input {given!r} matches nothing; {_EXPECTED}")
     elif _is_parquet(given):
         if not os.path.exists(given):
@@ -73,7 +73,7 @@ def list_input(config: Config, most: int) -> list[str] | None:
     if given.startswith(_TABLE):
         return None
     if is_glob(given):
-        found: Iterable[str] = (path for path in glob.iglob(given, recursive=True) if os.path.isfile(path))
+        found: Iterable[str] = filter(os.path.isfile, files_matching(given))
     elif os.path.isfile(given):
         found = [given]
     elif os.path.isdir(given):
@@ -82,6 +82,16 @@ def list_input(config: Config, most: int) -> list[str] | None:
         return None
     listed = list(itertools.islice(found, most + 1))
     return None if len(listed) > most else listed
+
+
+def input_notes(spark: SparkSession, config: Config) -> list[str]:
+    """Return lines about files and links to folders that scoring ignores; those of a stream are counted by batch."""
+    given = os.path.expanduser(str(config.scoring.input))
+    if config.scoring.stream or split_named(given) or given.startswith(_TABLE) or _is_parquet(given):
+        return []
+    path = os.path.abspath(given)
+    found = find_ignored(spark, pattern=path) if is_glob(given) else find_ignored(spark, [path])
+    return found.lines("score")
 
 
 def score_input(
@@ -192,18 +202,14 @@ def is_glob(given: str) -> bool:
 
 
 def files(spark: SparkSession, given: str) -> DataFrame:
-    """Return one row ``path`` for every file below a folder, except hidden ones, or every file that a glob matches."""
+    """Return one row ``path`` for every file below a folder, or that a glob matches, except side files."""
     return spark.range(1).mapInArrow(functools.partial(list_files, given=os.path.abspath(given)), "path string")
 
 
 def list_files(batches: Iterable[pa.RecordBatch], given: str) -> Iterator[pa.RecordBatch]:
     """Convert the single row to one row per file. Runs on a worker."""
     for _ in batches:
-        if is_glob(given):
-            found = (path for path in glob.iglob(given, recursive=True) if not os.path.isdir(path))
-            paths = sorted(os.fsencode(path).decode("utf-8", "replace") for path in found)
-        else:
-            paths = sorted(files_below(given))
+        paths = sorted(files_matching(given) if is_glob(given) else files_below(given))
         yield from pa.table({"path": pa.array(paths, pa.string())}).to_batches(max_chunksize=10_000)
 
 

@@ -11,7 +11,7 @@ from convoy.cluster.spark import session, stage_progress
 from convoy.config import Config
 from convoy.console import Progress, say
 from convoy.inference.sinks.write import check_output, score_to_output
-from convoy.inference.sources import check_input
+from convoy.inference.sources import check_input, input_notes
 from convoy.models.package import ModelPackage
 from convoy.monitoring.drift import Drift, compare, text_of, warnings_of
 from convoy.monitoring.image_stats import ImageStatsAccumulator, image_stats_for
@@ -51,6 +51,8 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
     package = load_package(uri)
     inputs = signatures.input_states(config)
     with session("score", config.spark, spark) as running:
+        for line in input_notes(running, config):
+            say(line)
         gauge = image_stats_for(running, package)
         with (
             Progress("score", 1) as progress,

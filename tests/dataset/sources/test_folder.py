@@ -54,7 +54,7 @@ def test_classes_are_those_of_all_splits(tmp_path):
     assert source.classes() == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("names", [("train", "car"), ("test", "validation"), ("trains", "test")])
+@pytest.mark.parametrize("names", [("train", "car"), ("invalid", "valid"), ("trains", "tests"), ("steam train", "dog")])
 def test_classes_that_are_called_like_splits_are_classes(tmp_path, names):
     assert write(tmp_path, *(f"{name}/1.png" for name in names)).classes() == sorted(names)
     assert FolderSource(str(tmp_path)).splits() == set()

@@ -98,6 +98,8 @@ def ingest(
             f"dataset.class_fractions has {unknown[0]!r}, which is not a class of the source"
             f"{did_you_mean(unknown[0], classes) or '; there are ' + ', '.join(classes[:10])}"
         )
+    for line in source.notes(spark):
+        say(line)
     with _few_at_a_time(spark, source):
         return _ingest(spark, source, classes, config, on_progress)
 

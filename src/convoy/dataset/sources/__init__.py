@@ -38,6 +38,9 @@ class Source(Protocol):
     def splits(self, spark: SparkSession) -> set[str]:
         """Return the splits that the source itself gives; empty if it has none."""
 
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return lines for the user: what is ignored, or unusual. Called after ``classes``; may run a Spark job."""
+
     def array_spec(self) -> ArraySpec | None:
         """Return shape and type of samples that are arrays, which are stored unchanged; None for images."""
 

@@ -53,6 +53,10 @@ class DigitsSource:
         """Return an empty set."""
         return set()
 
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return no lines: nothing is ignored."""
+        return []
+
     def array_spec(self) -> None:
         """Return None: these are images."""
 

@@ -1,4 +1,4 @@
-"""``<path>/<class>/<image>`` or ``<path>/<split>/<class>/<image>``; the layout is detected."""
+"""``<path>/<class>/<image>`` or ``<path>/<split>/<class>/<image>``; ``folder_layout`` detects the layout."""
 
 import functools
 import os
@@ -10,9 +10,12 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from convoy.dataset.ingest.splits import SPLIT_ALIASES
+from convoy.dataset.sources.files import files_below, find_ignored
+from convoy.dataset.sources.folder_layout import ClassFolder, FolderLayout, read_layout
 from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
 from convoy.dataset.sources.paths import read_local_file
+from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of
+from convoy.dataset.sources.split_names import splits_among
 from convoy.errors import SourceError
 
 
@@ -45,25 +48,21 @@ class FolderSource:
                 name.encode()
             except UnicodeEncodeError:
                 raise SourceError(f"{self.path!r} has a folder {os.fsencode(name)!r}, not UTF-8; rename it") from None
-        for parent in {self.path, *(os.path.dirname(where) for _, _, where in self._class_folders())}:
+        _check_links(self.path)
+        for name in splits_among(_folders(folder)):
+            _check_links(os.path.join(self.path, name))
+        class_folders = self._class_folders()
+        for parent in {os.path.dirname(where) for _, _, where in class_folders}:
             _check_links(parent)
-        splits = {SPLIT_ALIASES[name.lower()] for name in _folders(folder) if name.lower() in SPLIT_ALIASES}
-        odd = sorted(name for name in _folders(folder) if name.lower() not in SPLIT_ALIASES)
-        if "train" in splits and len(splits) > 1 and odd:
-            raise SourceError(
-                f"source.path {self.path!r} has folders of splits and, beside them, {odd[0]!r}; expected only splits or"
-                " only classes: move the others away"
-            )
-        if not self._class_folders():
-            raise SourceError(
-                f"source.path {self.path!r} has no class folders; expected <path>/<class>/<image> or"
-                " <path>/<split>/<class>/<image>"
-            )
-        for _, name, where in self._class_folders():
+        for _, name, where in class_folders:
             if not is_label(name):
                 raise SourceError(f"{os.path.dirname(where)!r} has a class folder {name!r}; {LABEL_EXPECTED}")
             if not any(files_below(where)):
                 raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
+        if len(classes := self.classes()) == 1:
+            raise SourceError(
+                f"source.path {self.path!r}: there is one class, {classes[0]!r}; a classifier needs two or more"
+            )
 
     def classes(self, spark: SparkSession | None = None) -> list[str]:
         """Return the names of the class folders over all splits, in sorted order."""
@@ -72,6 +71,19 @@ class FolderSource:
     def splits(self, spark: SparkSession | None = None) -> set[str]:
         """Return the splits that have a folder."""
         return {split for split, _, _ in self._class_folders() if split}
+
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return what was taken for what, and lines about files and links to folders that are ignored."""
+        folders = [where for _, _, where in self._class_folders()]
+        ignored = find_ignored(spark, folders)
+        above = {os.path.abspath(self.path), *(os.path.dirname(where) for where in folders)}
+        for parent in above - set(folders):
+            with os.scandir(parent) as entries:
+                names = [(entry.name, entry.is_dir()) for entry in entries]
+            ignored.side.update(
+                kind_of(*name) for name in names if (is_side_folder if name[1] else is_side_file)(name[0])
+            )
+        return [*self._layout.notes, *ignored.lines("ingest")]
 
     def array_spec(self) -> None:
         """Return None: these are images."""
@@ -91,18 +103,17 @@ class FolderSource:
         """Return kind and absolute path."""
         return {"kind": "folder", "path": os.path.abspath(self.path)}
 
-    def _class_folders(self) -> list[tuple[str | None, str, str]]:
+    def _class_folders(self) -> list[ClassFolder]:
         """Return (split or None, class, folder) for every class folder."""
-        top = _folders(self.path)
-        splits = {name: SPLIT_ALIASES[name.lower()] for name in top if name.lower() in SPLIT_ALIASES}
-        root = os.path.abspath(self.path)
-        if top and len(splits) == len(top) and "train" in splits.values():
-            return [
-                (split, name, os.path.join(root, folder, name))
-                for folder, split in sorted(splits.items())
-                for name in sorted(_folders(os.path.join(root, folder)))
-            ]
-        return [(None, name, os.path.join(root, name)) for name in sorted(top)]
+        return self._layout.class_folders
+
+    @functools.cached_property
+    def _layout(self) -> FolderLayout:
+        return read_layout(self.path)
+
+    def __reduce__(self) -> tuple[type["FolderSource"], tuple[str]]:
+        """Leave the layout out of what is sent to the workers."""
+        return FolderSource, (self.path,)
 
 
 def list_folders(
@@ -123,8 +134,8 @@ def list_folders(
 
 
 def _folders(path: str | Path) -> list[str]:
-    """Return the names of the folders, and of links to folders, that are not hidden."""
-    names = (name for name in os.listdir(path) if not name.startswith("."))
+    """Return the names of the folders, and of links to folders, that are not side folders."""
+    names = (name for name in os.listdir(path) if not is_side_folder(name))
     return [name for name in names if os.path.isdir(os.path.join(path, name))]
 
 
@@ -133,25 +144,9 @@ def _check_links(path: str) -> None:
     here = os.path.realpath(path)
     for name in os.listdir(path):
         link = os.path.join(path, name)
-        if name.startswith(".") or not os.path.islink(link):
+        if is_side_file(name) or is_side_folder(name) or not os.path.islink(link):
             continue
         if not os.path.exists(link):
             raise SourceError(f"{link!r} is a broken link (to {os.readlink(link)!r}); fix or remove it")
         if f"{here}/".startswith(os.path.join(os.path.realpath(link), "")):
             raise SourceError(f"{link!r} is a link back to {os.path.realpath(link)!r}, which contains it; remove it")
-
-
-def files_below(folder: str) -> Iterator[str]:
-    """Yield every file below the folder except hidden ones; links to folders are not followed, so there are no loops.
-
-    A folder that cannot be listed is yielded as a file: reading it fails, so it is reported and not left out.
-    """
-    unlisted: list[OSError] = []
-    for parent, folders, files in os.walk(folder, onerror=unlisted.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith("."):
-                # A name that is not UTF-8 cannot be stored; its replacement is not found, and so is reported.
-                yield os.fsencode(os.path.join(parent, name)).decode("utf-8", "replace")
-    for error in unlisted:
-        yield os.fsencode(error.filename).decode("utf-8", "replace")

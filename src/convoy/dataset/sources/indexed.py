@@ -90,6 +90,10 @@ class IndexedSource(ABC):
         """Return the splits of the parts."""
         return {part.split for part in self.parts() if part.split}
 
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return no lines: nothing is ignored."""
+        return []
+
     def array_spec(self) -> ArraySpec | None:
         """Return None, for images; subclasses with arrays override this."""
         return None

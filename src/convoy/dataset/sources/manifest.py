@@ -98,6 +98,10 @@ class ManifestSource:
         with self._spark_errors():
             return splits_of(self._rows(spark), self._what)
 
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return no lines: nothing is ignored."""
+        return []
+
     def array_spec(self) -> None:
         """Return None: these are images."""
 

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from convoy.config import ColumnsConfig
+from convoy.dataset.sources.files import Ignored
 from convoy.dataset.sources.paths import absolute, read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
@@ -29,6 +32,7 @@ from convoy.dataset.sources.rows import (
     text,
     weight,
 )
+from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
 from convoy.errors import SourceError, did_you_mean
 
 _FILE_LAYOUTS = ("binaryfile", "image")
@@ -86,6 +90,16 @@ class TableSource:
         with self._spark_errors():
             frame, there = self._load(spark)
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
+
+    def notes(self, spark: SparkSession) -> list[str]:
+        """Return a line about side files, which the layouts ``binaryFile`` and ``image`` ignore."""
+        if not self._is_path() or (self.format or "").lower() not in _FILE_LAYOUTS:
+            return []
+        with self._spark_errors():
+            reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+            paths = reader.load(self._escaped()).select("path")
+            rows = paths.where(self._is_side(F.col("path"))).collect()
+        return Ignored(Counter(_side_kind(row.path) for row in rows)).lines("ingest")
 
     def array_spec(self) -> None:
         """Return None: these are images."""
@@ -158,7 +172,10 @@ class TableSource:
         if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
             # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
             frame = reader.option("recursiveFileLookup", "true").load(path)
-        return frame, self._find(frame)
+        there = self._find(frame)
+        if kind.lower() in _FILE_LAYOUTS and there.path is not None:
+            frame = frame.where(~self._is_side(there.path))
+        return frame, there
 
     def _find(self, frame: DataFrame) -> _Columns:
         """Find the columns; raise ``SourceError`` for a column that is missing or of a type that cannot hold images."""
@@ -234,6 +251,15 @@ class TableSource:
         root = os.path.join(absolute(self.path), "") if self._is_path() else "//"
         return F.when(local.startswith(root), F.substring(local, len(root) + 1, 2**31 - 1)).otherwise(local)
 
+    def _is_side(self, path: Column) -> Column:
+        """Return whether a file is a side file, or in a side folder below ``source.path`` or what a pattern matches."""
+        name = self._name(path)
+        base = os.path.join(re.split(r"[*?\[{]", absolute(self.path))[0].rpartition("/")[0], "")
+        below = F.when(name.startswith(base), F.substring(name, len(base) + 1, 2**31 - 1))
+        # Spark may write the folder in another way: then only the file itself is judged.
+        inside = F.when(name.rlike("^([A-Za-z][A-Za-z0-9+.-]+:)?/"), F.element_at(F.split(name, "/"), -1))
+        return F.coalesce(below, inside, name).rlike(SIDE_PATH)
+
     def _has_homonyms(self, frame: DataFrame, there: _Columns) -> bool:
         """Return whether two rows have the same path (files of a folder cannot), without reading any image."""
         if there.path is None or (self.format or "").lower() in _FILE_LAYOUTS:
@@ -247,6 +273,13 @@ class TableSource:
             return path
         folder = os.path.join(os.path.dirname(absolute(self.path).rstrip("/")), "")
         return F.when(path.rlike("^(/|[A-Za-z][A-Za-z0-9+.-]+:/)"), path).otherwise(F.concat(F.lit(folder), path))
+
+
+def _side_kind(path: str) -> str:
+    *folders, file = path.split("/")
+    if not is_side_file(file):
+        return kind_of(next(name for name in reversed(folders) if is_side_folder(name)), folder=True)
+    return kind_of(file)
 
 
 def encode_structs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

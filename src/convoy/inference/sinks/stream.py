@@ -17,6 +17,7 @@ from pyspark.sql.types import StructType
 from convoy.config import ScoringConfig
 from convoy.console import say
 from convoy.dataset.sources.rows import glob_escaped
+from convoy.dataset.sources.side_files import SIDE_PATH
 from convoy.errors import ConfigError
 from convoy.inference.sinks import increment
 from convoy.inference.sinks.folder import Added, write_parquet
@@ -83,10 +84,14 @@ def score_stream(
         if last is not None and last.query == position.query and number <= last.batch:
             return  # it was published before the job was killed
         # A stream cannot wait for better images: those that cannot be scored remain rows with an error.
-        added.append(write_parquet(score_files(files, package, section, gauge), target, add=True, position=position))
-        say(f"batch {number}: {added[-1].rows:,} rows, {added[-1].errors:,} with an error")
+        scored = score_files(files.where(~is_side), package, section, gauge)
+        added.append(write_parquet(scored, target, add=True, position=position))
+        ignored = files.where(is_side).count()
+        more = f"; ignored {ignored:,} side files" if ignored else ""
+        say(f"batch {number}: {added[-1].rows:,} rows, {added[-1].errors:,} with an error{more}")
 
     folder = os.path.abspath(os.path.expanduser(str(section.input)))
+    is_side = F.substring("path", len(os.path.join(folder, "")) + 1, 2**31 - 1).rlike(SIDE_PATH)
     # Spark forgets files by age: without this option, old files that arrive late would be left out.
     files = (
         spark.readStream.format("binaryFile")
