@@ -34,7 +34,7 @@ class Study:
     """
 
     def __init__(self, study: optuna.Study, config: TuneConfig, parameters: Sequence[Parameter], epochs: int) -> None:
-        self._study, self._config, self._parameters, self._epochs = study, config, parameters, epochs
+        self._study, self._config, self._parameters = study, config, parameters
         self._trials: dict[int, optuna.Trial] = {}
         self._study.pruner = _pruner(config, epochs)
         self.name, self.rising = study.study_name, config.metric == "val_accuracy"
