@@ -8,19 +8,20 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_LAST_RESORT_SECONDS = 60.0
 
 
 @contextmanager
-def interruptible(stop: Callable[[], object], patience: float = 0.0, last_resort: float = 60.0) -> Iterator[None]:
+def interruptible(stop: Callable[[], object], patience: float = 0.0) -> Iterator[None]:
     """Call ``stop`` at the first signal, in a separate thread, and then raise ``KeyboardInterrupt`` here.
 
     Args:
         stop: Stops the work; it may block, and its exceptions are ignored.
         patience: Seconds that the work has to end before the exception is raised; a second signal raises it at once.
             With 0 the exception is raised as soon as ``stop`` has returned, or after five seconds.
-        last_resort: Seconds after the first signal after which the process exits unconditionally.
 
-    Outside the main thread, where Python delivers no signals, this does nothing.
+    A minute after the first signal the process exits unconditionally. Outside the main thread, where Python delivers no
+    signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -30,7 +31,7 @@ def interruptible(stop: Callable[[], object], patience: float = 0.0, last_resort
     def handle(number: int, frame: FrameType | None) -> None:
         first = not timers
         if first:
-            timers.append(_later(last_resort, lambda: os._exit(130)))
+            timers.append(_later(_LAST_RESORT_SECONDS, lambda: os._exit(130)))
             stopper = threading.Thread(target=_quietly, args=(stop,), daemon=True)
             stopper.start()
             if patience:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from convoy.models.activation_recorder import CONVOLUTIONS, leaf_layers, logits_noted, named, recorded, spread
 
-MOST_LAYERS = 30
+_MOST_LAYERS = 30
 _DRAWN = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 _TINY = 1e-12
 
@@ -31,12 +31,12 @@ class Watched:
     weight_gradients: np.ndarray
 
 
-def convolutions(model: keras.Model, most: int = MOST_LAYERS) -> dict[str, Any]:
-    """Return two-dimensional convolutions by name, at most the given number, evenly over the depth."""
-    return named(spread([layer for layer in leaf_layers(model) if isinstance(layer, _DRAWN)], most))
+def convolutions(model: keras.Model) -> dict[str, Any]:
+    """Return two-dimensional convolutions by name, at most 30, evenly over the depth."""
+    return named(spread([layer for layer in leaf_layers(model) if isinstance(layer, _DRAWN)], _MOST_LAYERS))
 
 
-def watch(model: keras.Model, samples: np.ndarray, labels: np.ndarray, most: int = MOST_LAYERS) -> dict[str, Watched]:
+def watch(model: keras.Model, samples: np.ndarray, labels: np.ndarray) -> dict[str, Watched]:
     """Run a forward and a backward pass of a few samples, as in inference, and return the data of each convolution.
 
     After A. Karpathy's ConvNetJS, which shows the same for networks: https://cs.stanford.edu/people/karpathy/convnetjs/
@@ -45,12 +45,11 @@ def watch(model: keras.Model, samples: np.ndarray, labels: np.ndarray, most: int
         model: Network from raw samples to probabilities.
         samples: (n, H, W, C).
         labels: int (n,) true classes.
-        most: Maximum number of layers.
 
     Returns:
         The data by the layer's name, in order.
     """
-    layers = convolutions(model, most)
+    layers = convolutions(model)
     with recorded(list(layers.values())) as outputs, tf.GradientTape() as tape:
         tape.watch([layer.kernel.value for layer in layers.values()])  # including frozen layers
         probabilities = tf.cast(model(tf.constant(samples), training=False), tf.float32)

@@ -13,6 +13,8 @@ from convoy.dataset.reading.split_files import SplitFiles
 from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.metrics import Evaluation, Outcomes, evaluate
 
+SPLIT = "validation"
+"""The split that a report explains."""
 MOST_ROWS = 10_000
 MOST_SECONDS = 20.0
 _BATCH = 256
@@ -87,16 +89,13 @@ class Predictions:
         return evaluate(outcomes, self.probabilities.shape[1], top_k)
 
 
-def predict(
-    model: keras.Model, version_path: Path, manifest: Manifest, split: str = "validation", rows: int = MOST_ROWS
-) -> Predictions:
-    """Predict the first samples of a split: the given number, or as many as are possible in 20 s.
+def predict(model: keras.Model, version_path: Path, manifest: Manifest, rows: int = MOST_ROWS) -> Predictions:
+    """Predict the first samples of the validation split: the given number, or as many as are possible in 20 s.
 
     Args:
         model: Network from raw samples to probabilities.
         version_path: Folder of the dataset version.
         manifest: Its manifest.
-        split: Name of the split.
         rows: Maximum number of samples.
     """
     batch = int(max(1, min(_BATCH, _BATCH_BYTES // manifest.spec.nbytes)))
@@ -105,13 +104,13 @@ def predict(
     call = tf.function(lambda samples: model(samples, training=False), input_signature=signature, autograph=False)
     labels: list[np.ndarray] = []
     probabilities: list[np.ndarray] = []
-    files, done, started = SplitFiles(version_path, manifest, split), 0, time.monotonic()
+    files, done, started = SplitFiles(version_path, manifest, SPLIT), 0, time.monotonic()
     for group in files.groups:
         last = min(group.first + group.rows, rows)
         while done < last and (not done or time.monotonic() - started < MOST_SECONDS):
             # Several batches at a time: opening the file takes longer than computing small ones.
             count = min(last - done, max(batch, _BATCH_BYTES // manifest.spec.nbytes))
-            samples = read_samples(version_path, manifest, split, np.arange(done, done + count))
+            samples = read_samples(version_path, manifest, SPLIT, np.arange(done, done + count))
             labels.append(samples.labels)
             for start in range(0, count, batch):
                 found = call(tf.constant(samples.images[start : start + batch]))

@@ -11,12 +11,11 @@ from convoy.dataset.storage.manifest import Manifest
 from convoy.insight.layers import Watched, filters, grad_cam, watch
 from convoy.insight.page import Page
 from convoy.insight.pictures import Card, filter_picture, labelled_rows, map_row, overlay, sample_picture, sheet
-from convoy.insight.predictions import Predictions
+from convoy.insight.predictions import SPLIT, Predictions
 
 _DOUBTFUL = 24
 _EVIDENCE = 6  # of wrong predictions, and of right ones
 _INSIDE = 3
-_SPLIT = "validation"
 
 
 def doubtful(page: Page, path: Path, manifest: Manifest, found: Predictions) -> None:
@@ -40,7 +39,7 @@ def doubtful(page: Page, path: Path, manifest: Manifest, found: Predictions) -> 
 
 
 def _sheet(page: Page, name: str, path: Path, manifest: Manifest, found: Predictions, rows: np.ndarray) -> None:
-    samples, classes = read_samples(path, manifest, _SPLIT, rows), manifest.classes
+    samples, classes = read_samples(path, manifest, SPLIT, rows), manifest.classes
     pictures = [[sample_picture(image, manifest.image is not None)] for image in samples.images]
     cards = _cards(samples, classes, found, pictures, [[""]] * len(rows))
     page.cards(cards)
@@ -79,7 +78,7 @@ def _cards(
 def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
     """Add Grad-CAM of a few samples, right and wrong ones; no section if the network has no map of activations."""
     rows = np.concatenate([found.most_wrong(_EVIDENCE), found.rightly_known(_EVIDENCE)])
-    samples = read_samples(path, manifest, _SPLIT, rows)
+    samples = read_samples(path, manifest, SPLIT, rows)
     predicted = grad_cam(model, samples.images, found.predicted[rows])
     true = grad_cam(model, samples.images, samples.labels)
     if predicted is None or true is None:
@@ -122,7 +121,7 @@ def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model
     page.picture("filters", filter_picture(weights), f"Filters of {name}")
     rows = found.rightly_known(_INSIDE)
     rows = rows if len(rows) else np.arange(min(_INSIDE, len(found)))
-    samples = read_samples(path, manifest, _SPLIT, rows)
+    samples = read_samples(path, manifest, SPLIT, rows)
     page.section(
         "Inside the convolutions",
         "For a few validation samples and each convolution: its activations (the first 12 channels, black least, white"

@@ -15,6 +15,8 @@ from convoy.dataset.storage.codec import decode_column
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 
+_EXAMPLES = 4
+
 
 @dataclass(frozen=True)
 class SplitArrays:
@@ -119,8 +121,8 @@ def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.nd
     return Samples(rows, images, labels, paths)
 
 
-def read_examples(version_path: Path, manifest: Manifest, split: str, count: int = 4) -> np.ndarray:
-    """Return the first images of a split (count or fewer, H, W, C), or arrays (count or fewer, ...)."""
+def read_examples(version_path: Path, manifest: Manifest, split: str) -> np.ndarray:
+    """Return the first images of a split, at most four (n, H, W, C), or arrays (n, ...)."""
     file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
-    table = file.read_row_group(0, columns=["image"]).slice(0, count)
+    table = file.read_row_group(0, columns=["image"]).slice(0, _EXAMPLES)
     return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.shape, dtype=manifest.dtype))

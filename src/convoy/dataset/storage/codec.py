@@ -5,7 +5,6 @@ encoded files, which its ``CompressedImageCodec`` reads.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import numpy as np
 import pyarrow as pa
@@ -42,11 +41,7 @@ def encode_column(
 
 
 def decode_column(
-    column: pa.ChunkedArray,
-    codec: str,
-    shape: tuple[int, ...],
-    threads: Executor | None = None,
-    dtype: str = "uint8",
+    column: pa.ChunkedArray, codec: str, shape: tuple[int, ...], dtype: str = "uint8"
 ) -> list[np.ndarray]:
     """Decode a stored column.
 
@@ -54,7 +49,6 @@ def decode_column(
         column: As read from Parquet.
         codec: The manifest's codec.
         shape: (H, W, C) of each image, or the shape of each array.
-        threads: Number of threads that decode encoded files; image decoders release the interpreter lock.
         dtype: Type of the values; types other than uint8 are stored as ``raw``.
 
     Returns:
@@ -65,9 +59,7 @@ def decode_column(
     """
     if codec == "raw":
         return raw.view(column, shape, dtype)
-    values = (value.as_py() for value in column)
-    run = threads.map if threads else map
-    images = list(run(lambda value: decode(value, shape[2]), values))
+    images = [decode(value.as_py(), shape[2]) for value in column]
     if any(image.shape != shape for image in images):
         raise ValueError(f"the image column does not hold images of shape {shape}")
     return [np.stack(images)] if images else []
