@@ -1,5 +1,7 @@
 """Results of workflows: their fields are the JSON line, also back from it."""
 
+import dataclasses
+
 import pytest
 
 import convoy
@@ -42,6 +44,8 @@ def test_the_history_has_a_row_for_each_epoch():
 def test_results_are_shown_field_by_field():
     assert "model_uri: models:/digits/3" in repr(TRAINED)
     assert "<td style='text-align:left'>models:/digits/3</td>" in TRAINED._repr_html_()
+    named = dataclasses.replace(TRAINED, model_uri="models:/<b>&/3")
+    assert "models:/&lt;b&gt;&amp;/3</td>" in named._repr_html_()
     pipeline = PipelineResult(None, TRAINED, EVALUATED, SCORED, ["train"], 9.0)
     assert list(pipeline.to_json()) == ["train", "evaluate", "score", "skipped", "seconds"]
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_HTML = """<table><caption>{{ name }}</caption>
+{%- for field, value in rows -%}
+<tr><th style='text-align:left'>{{ field }}</th><td style='text-align:left'>{{ value }}</td></tr>
+{%- endfor -%}
+</table>"""
+
 
 class Result:
     """Base of all results."""
@@ -26,14 +32,10 @@ class Result:
         return "\n".join([type(self).__name__, *lines])
 
     def _repr_html_(self) -> str:
-        import html
+        from jinja2 import Environment
 
-        rows = (
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(_short(value))}</td></tr>"
-            for name, value in self.to_json().items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{''.join(rows)}</table>"
+        rows = [(name, _short(value)) for name, value in self.to_json().items()]
+        return Environment(autoescape=True).from_string(_HTML).render(name=type(self).__name__, rows=rows)
 
 
 @dataclass(frozen=True, repr=False)
