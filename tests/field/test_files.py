@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from convoy.config import DatasetConfig, ImageConfig, SourceConfig, StorageConfi
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.sources import source_of
 from convoy.errors import SourceError
-from convoy.images import BadImage, Geometry, decode, fits, identify, prepare_measured
+from convoy.images import BadImage, Geometry, ValueRange, decode, extremes, fits, identify, prepare_measured
 from tests.field.inputs import files, pixels
 
 GEOMETRY = Geometry(24, 32, 3, "none")
@@ -237,13 +238,93 @@ def test_repairs_are_counted_and_printed(spark, tmp_path, capsys):
     assert kept == {f"{name}/{i}.jpg": i >= 3 for name in "ab" for i in range(8)}  # other decoders may refuse the rest
 
 
+@pytest.mark.spark
+def test_a_proposal_without_a_readable_image_has_an_example(spark, tmp_path):
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / "images" / name / f"{i}.png").write_bytes(
+                files.NAMED["JSON"][1] + b" " * (i + 3 * (name == "b"))
+            )
+    config = DatasetConfig(root=str(tmp_path / "data"), name="x", image=ImageConfig(resize="auto"))
+    source = source_of(SourceConfig("folder", str(tmp_path / "images")))
+    with pytest.raises(SourceError, match=r"For example '[ab]/\d\.png': a JSON document"):
+        ingest(spark, source, config, lambda *_: None)
+
+
+def test_the_corpus_tool_finds_refusals_and_differences(tmp_path):
+    (tmp_path / "good.png").write_bytes(files.saved("PNG"))
+    (tmp_path / "deep.tif").write_bytes(pixels.twelve_bits_in_sixteen())
+    (tmp_path / "other.pcx").write_bytes(files.saved("PCX"))
+    (tmp_path / "broken.png").write_bytes(files.png_bad_pixel_checksum())
+    tool = Path(__file__).parents[2] / "tools" / "decode_corpus.py"
+    done = subprocess.run([sys.executable, tool, tmp_path], capture_output=True, text=True, timeout=600)
+    lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
+    assert done.returncode == 0, done.stderr
+    assert {"files 4", "both decode 2", "of these, equal 1", "different 0", "more than 8 bits, not compared 1"} <= lines
+    assert {"refused by Convoy only 1", "of these, of supported formats 0", "other not_an_image 1 PCX 1"} <= lines
+
+
 def heic(orientation):
     pillow_heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
-    pillow_heif.from_pillow(files.marked()).save(file, quality=90, exif=files.exif(orientation))
+    pillow_heif.from_pillow(files.picture()).save(file, quality=95, exif=files.exif(orientation))
     return file.getvalue()
 
 
 def test_heic():
-    assert decode(heic(1), 3).shape == (16, 32, 3)
-    assert identify(heic(1)).kind == "heic"
+    difference = np.abs(decode(heic(1), 3).astype(int) - np.asarray(files.picture())).mean()
+    assert difference < 12
+    assert (identify(heic(1)).kind, identify(heic(1)).height) == ("heic", 24)
+
+
+STORED = pixels.ramp(0, 4095, np.uint16)
+
+
+def test_dicom_uses_its_stored_bits():
+    content = dicom(STORED)
+    expected = STORED / 4095 * 255
+    assert np.abs(decode(content, 1)[:, :, 0] - expected).max() <= 1
+    inverted = dicom(STORED, PhotometricInterpretation="MONOCHROME1")
+    assert np.abs(decode(inverted, 1)[:, :, 0] - (255 - expected)).max() <= 1
+    assert identify(content).kind == "dicom"
+    assert extremes(content) is None
+
+
+def test_dicom_in_hounsfield_units():
+    ct = dicom(STORED, RescaleSlope=1, RescaleIntercept=-1024)
+    assert extremes(ct) == ("integers", -1024, 3071)
+    found = decode(ct, 1, ValueRange.from_setting([-1000, 400]))[:, :, 0]
+    assert np.abs(found - np.clip((STORED - 24.0) / 1400, 0, 1) * 255).max() <= 1
+    window = dicom(STORED, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400)
+    found = decode(window, 1)[:, :, 0]
+    assert np.abs(found - np.clip((STORED - 864.0) / 400, 0, 1) * 255).max() <= 1
+
+
+def test_dicom_of_colours_and_damage():
+    colours = np.asarray(files.picture())
+    assert np.array_equal(decode(dicom(colours), 3), colours)
+    assert refusal(dicom(STORED)[:-100]).reason == "truncated"
+    assert refusal(dicom(STORED, Rows=50_000, Columns=50_000)).reason == "too_large"
+
+
+def dicom(values, **elements):
+    pydicom = pytest.importorskip("pydicom")
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data = pydicom.dataset.FileDataset("x.dcm", {}, file_meta=meta, preamble=bytes(128))
+    data.Rows, data.Columns = values.shape[:2]
+    data.SamplesPerPixel = 3 if values.ndim == 3 else 1
+    data.PhotometricInterpretation = "RGB" if values.ndim == 3 else "MONOCHROME2"
+    if values.ndim == 3:
+        data.PlanarConfiguration = 0
+    data.BitsAllocated = 8 * values.dtype.itemsize
+    data.BitsStored = 12 if data.BitsAllocated == 16 else 8
+    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, 0
+    data.PixelData = values.tobytes()
+    for name, value in elements.items():
+        setattr(data, name, value)
+    file = io.BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()

@@ -1,6 +1,7 @@
 """Images whose numbers are not 8 bits in three channels: scaled by a rule that is stored, or refused by name."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ from convoy.config import DatasetConfig, ImageConfig, SourceConfig
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.sources import source_of
+from convoy.dataset.storage.describe import manifest_text
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, SourceError
 from convoy.images import (
@@ -84,6 +86,17 @@ def test_colours_of_12_bits_in_16(content):
 def test_compression_makes_no_difference_to_colours_of_16_bits():
     plain, packed = (pixels.twelve_bit_colours_in_sixteen(deflate) for deflate in (False, True))
     assert np.array_equal(decode(plain, 3, of_dataset(plain)), decode(packed, 3, of_dataset(packed)))
+
+
+def test_planes_of_16_bits_are_read_as_such():
+    values = np.dstack(
+        [pixels.ramp(0, 65535, np.uint16), pixels.ramp(65535, 0, np.uint16), pixels.ramp(9, 9, np.uint16)]
+    )
+    assert np.array_equal(decode(pixels.tiff(values, planes=True), 3), (values >> 8).astype(np.uint8))
+    twelve = pixels.tiff(values >> 4, planes=True)
+    assert np.array_equal(
+        decode(twelve, 3, of_dataset(twelve)), decode(pixels.tiff(values >> 4), 3, of_dataset(twelve))
+    )
 
 
 def test_16_bits_keep_their_upper_8_as_ever():
@@ -253,6 +266,7 @@ def test_the_range_of_a_dataset_is_printed_and_stored_for_scoring(spark, tmp_pat
     for name, image in zip(names, read_split(result.path, manifest, "train").images, strict=True):
         content = (path / name).read_bytes()
         assert np.array_equal(prepare(content, package.geometry), image)
+    assert re.search(r"value range +as each file states, else integers 0 to 4095", manifest_text(result.path, manifest))
     wide = run_ingest(spark, path, tmp_path / "data", value_range=[0, 8190])
     assert wide.manifest.version != manifest.version
     assert wide.manifest.pixel_mean[0] == pytest.approx(manifest.pixel_mean[0] / 2, rel=0.02)

@@ -7,6 +7,7 @@ of a colour JPEG is the luminance that the file stores; of any other colour imag
 differ by rounding, and where a colour was out of range.
 """
 
+import contextlib
 import re
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,9 @@ from convoy.images.geometry import channels_last
 from convoy.images.orientation import upright
 from convoy.images.recognise import jpeg_from_start, kind_of
 from convoy.images.value_range import DeepPixels, ValueRange, eight_bits
+
+with contextlib.suppress(AttributeError):  # old versions of OpenCV do not print warnings of damaged files
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 # Operations that turn an image upright: transpose, then flip up-down, then flip left-right.
 _UPRIGHT = {
@@ -219,8 +223,9 @@ def _png(content: bytes, channels: int, value_range: ValueRange) -> Picture:
             pixels = convert(pixels if colour == 0 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), channels)
             return _whole(_turn(pixels, found.orientation), notes)
     elif bits == 16 and (colour == 0 or found.significant or not value_range.keeps_high_byte()):
-        deeper = convert(eight_bits(deep.png_pixels(content, found), value_range), channels)
-        return _whole(_turn(deeper, found.orientation), notes)
+        values = deep.png_pixels(content, found)
+        pixels = convert(eight_bits(values, value_range), channels)
+        return _whole(_turn(pixels, found.orientation), (*notes, *_opacity_notes(values)))
     image = _opened(PngImageFile, png.only_pixels(content) if found.damaged else content)
     image.load()
     _scale_transparency(image, bits)
@@ -243,27 +248,33 @@ def _alpha_notes(image: Image.Image) -> tuple[str, ...]:
     return ("alpha_not_opaque",) if image.getextrema()[-1][1] < 255 else ()  # type: ignore[index]
 
 
+def _opacity_notes(pixels: DeepPixels) -> tuple[str, ...]:
+    return ("alpha_not_opaque",) if pixels.opacity is not None and pixels.opacity.max(initial=0) < 255 else ()
+
+
 def _other(kind: str, content: bytes, channels: int, value_range: ValueRange) -> Picture:
     if kind in ("npy", "dicom"):
         pixels = deep.npy_pixels(content) if kind == "npy" else _dicom(content)
         if isinstance(pixels, DeepPixels):
             pixels = eight_bits(pixels, value_range)
         return _whole(convert(pixels, channels))
-    image = header.open_with(kind, content)
-    orientation = header.opened_orientation(kind, image, content)
-    size = header.upright_size(kind, image, orientation)
-    notes = tuple(tiff.notes_of(image)) if kind == "tiff" else ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about damaged metadata
+        image = header.open_with(kind, content)
+        orientation = header.opened_orientation(kind, image, content)
+        notes: tuple[str, ...] = ()
+        if kind == "tiff":
+            notes = tuple(tiff.notes_of(image))
+            if tiff.is_turned_by_pillow(image):
+                orientation = 1
         if deep.is_deep(kind, image, value_range):
             found = deep.pillow_pixels(kind, image, content)
+            notes = (*notes, *_opacity_notes(found))
             pixels = convert(eight_bits(found, value_range), channels)
         else:
-            image.load()  # turns a TIFF upright
+            image.load()
             notes = (*notes, *_alpha_notes(image))
             pixels = _converted(image, channels)
-    if kind == "tiff" and (orientation < 5 or size == pixels.shape[1::-1]) and "exif" not in image.info:
-        return _whole(pixels, notes)
     return _whole(_turn(pixels, orientation), notes)
 
 

@@ -1,5 +1,7 @@
 """Values of more than 8 bits in files of any kind, and their extremes over a dataset."""
 
+import warnings
+
 import cv2
 import numpy as np
 from PIL import ImageFile
@@ -143,6 +145,8 @@ def _undeclared(content: bytes) -> DeepPixels | None:
         return pixels if isinstance(pixels, DeepPixels) else None
     if kind not in ("tiff", "ppm"):
         return None
-    image = header.open_with(kind, content)
-    deep = tiff.is_deep(image) if kind == "tiff" else image.mode == "F"
-    return pillow_pixels(kind, image, content) if deep else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # warnings about damaged metadata
+        image = header.open_with(kind, content)
+        deep = tiff.is_deep(image) if kind == "tiff" else image.mode == "F"
+        return pillow_pixels(kind, image, content) if deep else None

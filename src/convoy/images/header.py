@@ -187,9 +187,11 @@ def _dicom(content: bytes) -> ImageInfo:
 
 def _by_pillow(content: bytes) -> ImageInfo:
     kind = kind_of(content)
-    image = open_with(kind, content)
-    orientation = opened_orientation(kind, image, content)
-    width, height = upright_size(kind, image, orientation)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # warnings about damaged metadata
+        image = open_with(kind, content)
+        orientation = opened_orientation(kind, image, content)
+        width, height = upright_size(kind, image, orientation)
     grey = image.mode in _GREY_MODES
     bits = 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 1 if image.mode == "1" else 8
     plain = image.mode in ("L", "RGB") and orientation == 1 and "transparency" not in image.info
@@ -199,8 +201,7 @@ def _by_pillow(content: bytes) -> ImageInfo:
 def opened_orientation(kind: str, image: ImageFile.ImageFile, content: bytes) -> int:
     """Return the orientation of an image that Pillow has opened."""
     if kind == "tiff":
-        xmp = image.tag_v2.get(700, b"")  # type: ignore[attr-defined]
-        return orientation_of(content, xmp if isinstance(xmp, bytes) else b"")
+        return tiff.orientation_of(image)
     if kind == "webp":
         return webp_orientation(content)
     if kind == "avif":
@@ -254,6 +255,8 @@ def open_by(plugin: type[ImageFile.ImageFile], kind: str, content: bytes) -> Ima
         early = "truncated" in text.lower() or "requires a buffer" in text
         raise BadImage("truncated" if early else "corrupt", f"{type(error).__name__}: {error}") from None
     check_size(*image.size)
+    if kind == "tiff":
+        tiff.fix_planes(image)
     return image
 
 

@@ -6,15 +6,18 @@ import functools
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from convoy.images.bad_image import BadImage
+from convoy.images.orientation import xmp_orientation
 from convoy.images.value_range import DeepPixels, Range
 
-_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 262, 277, 338, 339
+_ORIENTATION, _XMP = 274, 700
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 _MIN, _MAX, _SIGNED_MIN, _SIGNED_MAX, _NO_DATA = 280, 281, 340, 341, 42113
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex floats"}
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N", "I;16S", "I;16BS", "I;32")
@@ -79,6 +82,45 @@ def _format_of(image: ImageFile.ImageFile) -> int:
     """Return the tag SampleFormat: a key of ``_FORMATS``."""
     found = image.tag_v2.get(_FORMAT)  # type: ignore[attr-defined]
     return found[0] if isinstance(found, tuple) and found else 1
+
+
+def orientation_of(image: Any) -> int:
+    """Return the orientation of an opened TIFF, from its tag or its XMP packet, 1 to 8."""
+    tag, xmp = image.tag_v2.get(_ORIENTATION), image.tag_v2.get(_XMP)
+    if tag is not None:
+        return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
+    return xmp_orientation(xmp) if isinstance(xmp, bytes) else 1
+
+
+def is_turned_by_pillow(image: Any) -> bool:
+    """Return whether Pillow turns an opened TIFF upright as it is loaded; after this call it does so only by its tag.
+
+    Newer versions of Pillow would also turn it by its XMP packet.
+    """
+    if _ORIENTATION in image.tag_v2:
+        return True
+    image.tag_v2.pop(_XMP, None)
+    image.info.pop("xmp", None)
+    return False
+
+
+def fix_planes(image: Any) -> None:
+    """Correct how Pillow reads uncompressed 16-bit planes of an opened TIFF: as if their values had 8 bits."""
+    if image.tag_v2.get(_PLANES) == 2 and bits_of(image) == 16:
+        order = "L" if image.tag_v2.prefix == b"II" else "B"
+        _change_raw_modes(image, lambda raw: f"{raw};16{order}" if len(raw) == 1 else raw)
+
+
+def _change_raw_modes(image: Any, change: Callable[[str], str]) -> None:
+    """Replace Pillow's names of the layout of the stored values."""
+    tiles = []
+    for tile in image.tile:
+        codec, box, offset, arguments = tile
+        raw = arguments if isinstance(arguments, str) else arguments[0]
+        arguments = change(raw) if isinstance(arguments, str) else (change(raw), *arguments[1:])
+        # Old versions of Pillow have plain tuples.
+        tiles.append(tile._replace(args=arguments) if hasattr(tile, "_replace") else (codec, box, offset, arguments))
+    image.tile = tiles
 
 
 def notes_of(image: ImageFile.ImageFile) -> list[str]:
@@ -173,18 +215,20 @@ def _colours(image: ImageFile.ImageFile, content: bytes) -> tuple[np.ndarray, np
     Pillow decodes the file a second time with the order of bytes reversed, which returns the lower bytes.
     """
     second: Any = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
+    if second.tag_v2.get(_PLANES) == 2 and second.tile[0][0] != "raw":
+        raise BadImage(
+            "unsupported", "a compressed TIFF of 16-bit colours in separate planes; save it with interleaved colours"
+        )
+    is_turned_by_pillow(second)
+    fix_planes(second)
     swapped = {"L": "B", "B": "L", "N": "B" if np.little_endian else "L"}
-    tiles = []
-    for tile in second.tile:
-        codec, box, offset, arguments = tile
-        raw = arguments if isinstance(arguments, str) else arguments[0]
+
+    def lower(raw: str) -> str:
         if raw[-3:] not in ("16L", "16B", "16N"):
             raise BadImage("unsupported", f"a TIFF of 16-bit values in an unusual layout ({raw})")
-        other = raw[:-1] + swapped[raw[-1]]
-        arguments = other if isinstance(arguments, str) else (other, *arguments[1:])
-        # Old versions of Pillow have plain tuples.
-        tiles.append(tile._replace(args=arguments) if hasattr(tile, "_replace") else (codec, box, offset, arguments))
-    second.tile = tiles
+        return raw[:-1] + swapped[raw[-1]]
+
+    _change_raw_modes(second, lower)
     image.load()
     second.load()
     high, low = np.asarray(image).astype(np.uint16), np.asarray(second)

@@ -51,6 +51,15 @@ class ValueRange:
         ranges = {name: tuple(map(float, values[name])) for name in ("integers", "floats") if values.get(name)}
         return cls(values.get("rule", "auto"), **ranges)  # type: ignore[arg-type]
 
+    def __str__(self) -> str:
+        if self.rule == "dtype":
+            return "of each type"
+        if self.rule == "given" and self.integers:
+            return f"{self.integers[0]:g} to {self.integers[1]:g}"
+        ranges = {"integers": self.integers, "floats": self.floats}
+        found = [f"{name} {ends[0]:g} to {ends[1]:g}" for name, ends in ranges.items() if ends]
+        return ", ".join(["as each file states", *(f"else {text}" for text in found)])
+
     def keeps_high_byte(self) -> bool:
         """Return whether unsigned 16-bit values that state no range of their own keep their upper 8 bits."""
         return self.rule == "dtype" or (self.integers or _FULL) == _FULL

@@ -17,10 +17,13 @@ def ramp(low, high, dtype, size=24):
     return np.linspace(low, high, size * size).reshape(size, size).astype(dtype)
 
 
-def tiff(values, tags=None, photometric=None, extra=(), deflate=False):
+def tiff(values, tags=None, photometric=None, extra=(), deflate=False, planes=False):
     """Return a TIFF of values (H, W) or (H, W, bands), of any type, with further tags {number: value}."""
     values = np.ascontiguousarray(values)
     height, width, bands = (*values.shape, 1)[:3]
+    size = values.nbytes // bands
+    offsets = [8 + size * i for i in range(bands)] if planes else [8]
+    values = values.transpose(2, 0, 1) if planes else values
     pixels = values.astype(values.dtype.newbyteorder("<")).tobytes()
     pixels = zlib.compress(pixels) if deflate else pixels
     entries = {
@@ -29,10 +32,11 @@ def tiff(values, tags=None, photometric=None, extra=(), deflate=False):
         258: (3, [8 * values.dtype.itemsize] * bands),
         259: (3, [8 if deflate else 1]),
         262: (3, [(2 if bands == 3 else 1) if photometric is None else photometric]),
-        273: (4, [8]),
+        273: (4, offsets),
         277: (3, [bands]),
         278: (4, [height]),
-        279: (4, [len(pixels)]),
+        279: (4, [size] * bands if planes else [len(pixels)]),
+        284: (3, [2 if planes else 1]),
         339: (3, [TYPES[values.dtype.kind]] * bands),
     }
     if extra:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -14,7 +15,10 @@ from convoy.errors import SourceError
 from convoy.images import BadImage, ImageInfo, identify, propose
 
 _SAMPLE = 500
-_COLUMNS = "kind string, width int, height int, channels int"
+_COLUMNS = "kind string, width int, height int, channels int, error string"
+_ARROW = pa.schema(
+    [("kind", pa.string()), *((name, pa.int32()) for name in ("width", "height", "channels")), ("error", pa.string())]
+)
 
 
 def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> tuple[DatasetConfig, str]:
@@ -33,10 +37,14 @@ def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> 
     """
     sample = samples.where("error is null").orderBy("key").limit(_SAMPLE)
     rows = sample.mapInArrow(functools.partial(identify_samples, source=source), _COLUMNS).collect()
-    if not rows:
-        raise SourceError("none of the images can be read, so no geometry can be proposed; is source.path right?")
+    good = [row for row in rows if row.error is None]
+    if not good:
+        example = f" For example {rows[0].error}" if rows else ""
+        raise SourceError(
+            f"none of the images can be read, so no geometry can be proposed; is source.path right?{example}"
+        )
     infos = [
-        ImageInfo(kind=r.kind, width=r.width, height=r.height, channels=r.channels, bits=8, plain=True) for r in rows
+        ImageInfo(kind=r.kind, width=r.width, height=r.height, channels=r.channels, bits=8, plain=True) for r in good
     ]
     geometry, reason = propose(infos)
     kept = ("interpolation", "value_range")
@@ -45,22 +53,19 @@ def propose_image(samples: DataFrame, source: Source, config: DatasetConfig) -> 
 
 
 def identify_samples(batches: Iterable[pa.RecordBatch], source: Source) -> Iterator[pa.RecordBatch]:
-    """Return the size and channels of every sample whose header can be read. Runs on a worker."""
+    """Return the size and channels of every sample, or why its header cannot be read. Runs on a worker."""
     for batch in batches:
-        found = []
-        for row in batch.to_pylist():
-            try:
-                payload = payload_of(row, source)
-                if isinstance(payload, bytes):
-                    info = identify(payload)
-                    found.append([info.kind, info.width, info.height, info.channels])
-                else:
-                    channels = payload.shape[2] if payload.ndim == 3 else 1
-                    found.append(["array", payload.shape[1], payload.shape[0], channels])
-            except (BadImage, OSError):
-                continue
-        columns = list(zip(*found, strict=True)) or [(), (), (), ()]
-        types = (pa.string(), pa.int32(), pa.int32(), pa.int32())
-        names = ("kind", "width", "height", "channels")
-        arrays = [pa.array(values, kind) for values, kind in zip(columns, types, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, names=list(names))
+        yield pa.RecordBatch.from_pylist([_identified(row, source) for row in batch.to_pylist()], _ARROW)
+
+
+def _identified(row: dict[str, Any], source: Source) -> dict[str, Any]:
+    try:
+        payload = payload_of(row, source)
+        if isinstance(payload, bytes):
+            info = identify(payload)
+            return {"kind": info.kind, "width": info.width, "height": info.height, "channels": info.channels}
+    except (BadImage, OSError) as problem:
+        detail = problem.detail if isinstance(problem, BadImage) else problem
+        return {"error": f"{row['name']!r}: {detail}"}
+    channels = payload.shape[2] if payload.ndim == 3 else 1
+    return {"kind": "array", "width": payload.shape[1], "height": payload.shape[0], "channels": channels}

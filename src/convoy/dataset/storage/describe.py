@@ -7,6 +7,7 @@ from convoy.console import Table
 from convoy.dataset.storage.diff import Diff
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
+from convoy.images import ValueRange
 
 _CHANNELS = 8
 
@@ -53,6 +54,11 @@ def manifest_summary(path: Path, manifest: Manifest) -> list[str | Table]:
         ["created", manifest.created],
         ["source", _pairs(manifest.source)],
         ["images" if manifest.image else "samples", f"{images}, codec {manifest.codec}"],
+        *(
+            [["value range", str(manifest.image.value_range)]]
+            if manifest.image and manifest.image.value_range != ValueRange()
+            else []
+        ),
         ["pixel mean", _numbers(manifest.pixel_mean, manifest)],
         ["pixel std", _numbers(manifest.pixel_std, manifest)],
         *([["weights", "column weight"]] if manifest.weighted else []),
