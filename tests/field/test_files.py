@@ -262,7 +262,7 @@ def test_the_corpus_tool_finds_refusals_and_differences(tmp_path):
     lines = {" ".join(line.split()) for line in done.stdout.splitlines()}
     assert done.returncode == 0, done.stderr
     assert {"files 4", "both decode 2", "of these, equal 1", "different 0", "more than 8 bits, not compared 1"} <= lines
-    assert {"refused by Convoy only 1", "of these, of supported formats 0", "other not_an_image 1 PCX 1"} <= lines
+    assert {"refused by Convoy only 1", "of these, of supported formats 0", "other unsupported 1 PCX 1"} <= lines
 
 
 def heic(orientation):

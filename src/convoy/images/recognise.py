@@ -26,6 +26,7 @@ _BRANDS = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "heic"),
 }
 _GENERIC_BRANDS = (b"mif1", b"msf1", b"mif2")
+_CURSOR = "a cursor of Windows (CUR)"
 # What cannot be decoded, but has a name. Images first; see https://en.wikipedia.org/wiki/List_of_file_signatures
 _UNSUPPORTED = (
     (b"8BPS", "a Photoshop file (PSD)"),
@@ -41,6 +42,8 @@ _UNSUPPORTED = (
     (b"PF\n", "a colour PFM image"),
     (b"P7\n", "a PAM image"),
     (b"icns", "an icon of macOS (ICNS)"),
+    (b"\0\0\2\0", _CURSOR),
+    (b"\x0a\x05\x01", "a PCX image"),
     (b"\x01\xda", "an SGI image"),
     (b"\x59\xa6\x6a\x95", "a Sun raster image"),
     (b"FUJIFILMCCD-RAW", "a raw photograph (RAF)"),
@@ -117,6 +120,8 @@ def kind_of(content: bytes) -> str:
     if _jpeg_start(content) >= 0:
         return "jpeg"
     for start, name in _UNSUPPORTED:
+        if name == _CURSOR and content[4:6] == b"\0\0":
+            continue  # a Targa image
         if content.startswith(start) and len(content) >= _SMALLEST:
             raise BadImage("unsupported", f"{name}, a format that is not supported; save it as PNG or JPEG")
     for start, name in _OTHER:
@@ -163,8 +168,6 @@ def _kind_of_media(content: bytes) -> str:
 def _container(content: bytes) -> str | None:
     if content.startswith(b"RIFF"):
         return {b"AVI ": "an AVI video", b"WAVE": "a WAV sound"}.get(content[8:12], "a RIFF file")
-    if content.startswith(b"\0\0\2\0") and content[4:6] != b"\0\0":  # else a Targa image
-        return "a cursor of Windows (CUR)"
     if content[257:262] == b"ustar":
         return "a tar archive"
     return None
@@ -179,9 +182,12 @@ def _text(content: bytes) -> str | None:
         try:
             text = start.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            if error.start < len(start) - 3:  # else the peek ends within a character
+            if error.start >= len(start) - 3:  # the peek ends within a character
+                text = start[: error.start].decode("utf-8-sig")
+            elif start.lstrip().startswith(b"<"):  # a page in an encoding of its own
+                text = start.decode("latin-1")
+            else:
                 return None
-            text = start[: error.start].decode("utf-8-sig")
     if any(ord(c) < 32 and c not in "\t\n\r\f\x1b" for c in text):
         return None
     shown = f"{' '.join(text.split())[:60]!r}"

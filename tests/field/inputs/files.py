@@ -147,6 +147,8 @@ NAMED = {
     "JPEG XL": ("unsupported", b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40)),
     "QOI": ("unsupported", b"qoif" + bytes(40)),
     "HTML": ("not_an_image", b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head></html>"),
+    "an HTML page": ("not_an_image", "<html><body>Zugriff verweigert für Gäste</body></html>".encode("latin-1")),
+    "CUR": ("unsupported", b"\0\0\2\0\1\0\x10\x10" + bytes(60)),
     "Git LFS": ("not_an_image", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"),
     "JSON": ("not_an_image", b'{"error": {"code": 403, "message": "Forbidden"}}'),
     "XML": ("not_an_image", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
