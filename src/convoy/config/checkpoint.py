@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from convoy.config.validation import require
+from convoy.config.locations import local_field
+from convoy.config.validation import require, settle
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,5 @@ class CheckpointConfig:
         steps, seconds = self.every_steps, self.every_seconds
         require(steps is None or steps >= 1, "training.checkpoint.every_steps", steps, "1 or more steps, or null")
         require(seconds is None or seconds > 0, "training.checkpoint.every_seconds", seconds, "more than 0, or null")
+        settle(self, "folder", local_field("training.checkpoint.folder", self.folder))
         require(self.keep >= 1, "training.checkpoint.keep", self.keep, "at least 1")

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from convoy.config.validation import require
+from convoy.config.locations import local_field
+from convoy.config.validation import require, settle
 
 PICTURES = (".png", ".svg", ".pdf")
 
@@ -26,5 +27,7 @@ class DescribeArguments:
         require(sides, "shape", self.shape, "sides of at least 1, e.g. [500,2]")
         given = self.shape is None or self.num_classes is not None
         require(given, "num_classes", self.num_classes, "a number if shape is given")
+        if self.picture is not None:
+            settle(self, "picture", local_field("picture", self.picture))
         known = self.picture is None or self.picture.lower().endswith(PICTURES)
         require(known, "picture", self.picture, f"a file that ends in {', '.join(PICTURES)}")

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from convoy.config.validation import require
+from convoy.config.locations import local_field
+from convoy.config.validation import require, settle
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,6 @@ class HorovodConfig:
             time,
             "a positive time in ms, or null",
         )
+        if self.timeline is not None:
+            settle(self, "timeline", local_field("training.horovod.timeline", self.timeline))
         require(self.timeline != "", "training.horovod.timeline", self.timeline, "a file, or null")

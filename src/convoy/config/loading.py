@@ -11,9 +11,11 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from convoy.config import Config
+from convoy.config.locations import local_field
 from convoy.config.parser_errors import explained, in_words, unknown_field
 from convoy.errors import ConfigError, ConvoyError
 
+_FILE = "--config"
 _SHORT = {"--resume": "--training.resume", "--from": "--first", "--until": "--last"}
 
 
@@ -117,10 +119,15 @@ def _checked(parser: ArgumentParser, read: Callable[[], Any], kinds: Sequence[ty
 
 
 def _in_full(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
-    """Expand the arguments that have a short form, and flags without a value."""
-    full = []
+    """Expand the arguments that have a short form, flags without a value, and the path of the file."""
+    full: list[str] = []
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
+        if name == _FILE and equals:
+            value = local_field(_FILE, value)
+        elif i and arguments[i - 1] == _FILE:
+            full.append(local_field(_FILE, argument))
+            continue
         full.append(_SHORT.get(name, name) + equals + value)
         if argument in flags and "".join(arguments[i + 1 : i + 2]).lower() not in ("true", "false"):
             full[-1] += "=true"
@@ -133,7 +140,7 @@ def _check_files(arguments: Sequence[str]) -> None:
     for i, argument in enumerate(arguments):
         name, _, path = argument.partition("=")
         path = path or (arguments[i + 1] if i + 1 < len(arguments) else "")
-        if name != "--config" or not path:
+        if name != _FILE or not path:
             continue
         try:
             text = Path(path).read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from convoy.config.validation import require
+from convoy.config.locations import local_or_model
+from convoy.config.validation import require, settle
 
 Activation = Literal["relu", "leaky_relu", "maxout", "elu", "gelu", "tanh", "sigmoid"]
 
@@ -79,6 +80,8 @@ class ModelConfig:
         require(0 <= self.l2 < math.inf, "model.l2", self.l2, "0 or more")
         for field in ("initialiser", "initial_weights", "freeze_to"):
             require(getattr(self, field) != "", f"model.{field}", "", "a name, or null")
+        if self.initial_weights is not None:
+            settle(self, "initial_weights", local_or_model("model.initial_weights", self.initial_weights))
         for field, architecture in (("grouped", "alexnet"), ("auxiliary_heads", "googlenet")):
             fits = name == architecture and layers is None
             require(

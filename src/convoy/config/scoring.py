@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from convoy.config.validation import require
+from convoy.config.locations import local_or_named
+from convoy.config.validation import require, settle
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class ScoringConfig:
     """Log the summary and the histograms to an MLflow run, linked to the model, in tracking.experiment."""
 
     def __post_init__(self) -> None:
+        if self.input is not None:
+            instead = ", table:<name> or dataset:<split>"
+            settle(self, "input", local_or_named("scoring.input", self.input, ("table:", "dataset:"), instead))
+        settle(self, "output", local_or_named("scoring.output", self.output, ("table:",), " or table:<name>"))
         require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
         require(self.top_k is None or self.top_k >= 1, "scoring.top_k", self.top_k, "at least 1")
         fraction = self.max_error_fraction

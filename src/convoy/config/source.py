@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from convoy.config.locations import local_field, local_path
+from convoy.config.validation import settle
+
 SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays", "petastorm"]
 
 
@@ -38,3 +41,11 @@ class SourceConfig:
     format: str | None = None
     """Spark's name of the format of a table given by path (parquet, delta, binaryFile, image ...); null is parquet."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+
+    def __post_init__(self) -> None:
+        if self.path is None or self.kind in ("digits", "table"):  # Spark reads tables at URLs
+            return
+        if self.kind in ("manifest", "petastorm"):  # these sources name what to use for a URL
+            settle(self, "path", local_path(self.path))
+        else:
+            settle(self, "path", local_field("source.path", self.path, ", or source.kind table with a URL"))

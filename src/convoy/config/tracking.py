@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from convoy.config.validation import require
+from convoy.config.locations import local_database
+from convoy.config.validation import require, settle
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class TrackingConfig:
     """Registry URI, if it is not the tracking URI; e.g. `databricks-uc` for Unity Catalog."""
 
     def __post_init__(self) -> None:
+        settle(self, "uri", local_database("tracking.uri", self.uri))
+        if self.registry_uri is not None:
+            settle(self, "registry_uri", local_database("tracking.registry_uri", self.registry_uri))
         name = self.registered_model
         plain = name is None or (name != "" and not any(sign in name for sign in "/:@'\""))
         require(plain, "tracking.registered_model", name, "a name without / : @ or quotes")

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from convoy.config.validation import require
+from convoy.config.locations import local_database
+from convoy.config.validation import require, settle
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class TuneConfig:
         require(minutes is None or 0 < minutes < math.inf, "tune.minutes", minutes, "more than 0, or null")
         require(self.seed >= 0, "tune.seed", self.seed, "0 or more")
         require(self.study != "", "tune.study", self.study, "a name, or null")
+        settle(self, "storage", local_database("tune.storage", self.storage))
         known = "://" in self.storage and self.storage not in ("sqlite://", "sqlite:///")
         require(known, "tune.storage", self.storage, "a database, e.g. sqlite:///work/studies.db")
         limited = self.sampler == "grid" or {self.trials, minutes, self.patience} != {None}

@@ -4,6 +4,7 @@ from typing import Any
 
 from convoy.config import TrackingConfig
 from convoy.config.loading import parse
+from convoy.config.locations import local_field
 from convoy.console import say
 from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns
@@ -175,6 +176,7 @@ def compare_runs(
         uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
         output: File to draw into: .png, .svg or .pdf.
     """
+    output = local_field("--output", output)
     where = place(config, uri)
     if not output.lower().endswith(_PICTURES):
         raise ConfigError(f"--output is {output!r}; expected a file that ends in {', '.join(_PICTURES)}")

@@ -3,12 +3,16 @@
 import os
 from pathlib import Path
 
+from convoy.config.locations import local_database
+
 SQLITE = "sqlite:///"
 
 
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, or None for other stores."""
-    return Path(os.path.expanduser(uri[len(SQLITE) :])) if uri.startswith(SQLITE) else None
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(os.path.expanduser(local_database("tracking.uri", uri).removeprefix(SQLITE)))
 
 
 def absolute(uri: str) -> str:

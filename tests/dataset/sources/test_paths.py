@@ -2,8 +2,9 @@
 
 import pytest
 
+from convoy.config.locations import local_path
 from convoy.dataset.sources.listing import is_label, lookalikes, sorted_classes
-from convoy.dataset.sources.paths import local_path, read_file
+from convoy.dataset.sources.paths import read_file
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from convoy.config.locations import absolute
 from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.indexed import IndexedSource, Part, texts
 from convoy.dataset.sources.npy import StoredArray, load, stored_arrays
-from convoy.dataset.sources.paths import absolute
 from convoy.errors import SourceError
 from convoy.images import ArraySpec, channels_last
 

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from convoy.config.locations import absolute
 from convoy.dataset.sources.indexed import IndexedSource, Part
-from convoy.dataset.sources.paths import absolute
 from convoy.errors import SourceError
 
 _SPLITS = {"train": "train", "t10k": "test"}

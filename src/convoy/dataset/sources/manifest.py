@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from convoy.config import ColumnsConfig
-from convoy.dataset.sources.paths import absolute, is_url, read_file
+from convoy.config.locations import absolute, is_url
+from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
     check_fields,

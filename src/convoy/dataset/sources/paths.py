@@ -1,36 +1,12 @@
-"""Paths as Spark, manifests and tables write them, and functions that read the files."""
+"""Reading of the files that folders, manifests and tables name."""
 
 import os
-import re
 import stat
-from urllib.parse import unquote
+
+from convoy.config.locations import is_url, local_path, unreadable
 
 MAX_FILE_BYTES = 1 << 30
 """Largest file that is read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits, 3 channels."""
-
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-
-
-def is_url(path: str) -> bool:
-    """Return whether a path is ``scheme:/...`` or ``scheme://...``."""
-    return _URL.match(path) is not None
-
-
-def local_path(path: str) -> str:
-    """Strip the scheme ``file:``, and return other paths and URLs unchanged.
-
-    ``file:///a%20b`` is a URI, and percent-encoded (``image.origin`` and ``input_file_name()`` of Spark,
-    ``pathlib.Path.as_uri``); ``file:/a%20b`` is how Hadoop prints a path, literally (``path`` of ``binaryFile``).
-    """
-    if path.startswith("file://"):
-        return unquote(path.removeprefix("file://").removeprefix("localhost"))
-    return path.removeprefix("file:") if path.startswith("file:/") else path
-
-
-def absolute(path: str) -> str:
-    """Return a local path absolute and without scheme; URLs unchanged."""
-    local = local_path(path)
-    return local if is_url(local) else os.path.abspath(os.path.expanduser(local))
 
 
 def read_local_file(path: str) -> bytes:
@@ -64,6 +40,8 @@ def read_file(path: str) -> bytes:
     try:
         if not is_url(local):
             return read_local_file(local)
+        if reason := unreadable(path):
+            raise OSError(reason)
         import fsspec
 
         with fsspec.open(local, "rb") as file:

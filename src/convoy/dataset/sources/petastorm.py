@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from convoy.config import ColumnsConfig
+from convoy.config.locations import absolute, is_url
 from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.arrays import LARGEST, NUMBERS
-from convoy.dataset.sources.paths import absolute, is_url
 from convoy.dataset.sources.rows import glob_escaped, spark_errors
 from convoy.dataset.sources.table import TableSource
 from convoy.errors import SourceError, did_you_mean

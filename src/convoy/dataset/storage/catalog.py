@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from convoy.config.locations import local_field
 from convoy.console import say
 from convoy.dataset.storage.durable import (
     collect_stale,
@@ -29,7 +30,7 @@ _STAGING = ".staging-"
 
 
 def _root(root: str) -> Path:
-    return Path(root).expanduser().absolute()
+    return Path(local_field("dataset.root", root)).expanduser().absolute()
 
 
 def names(root: str) -> list[str]:
