@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.utils import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from convoy.config import Config, ScoringConfig
 from convoy.dataset.sources.files import files_below, files_matching, find_ignored
-from convoy.dataset.sources.rows import glob_escaped
+from convoy.dataset.sources.rows import glob_escaped, spark_errors
+from convoy.dataset.sources.table_folders import TableFolder, find_table
+from convoy.dataset.sources.table_reading import read_table_folder
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, SourceError
@@ -24,7 +26,8 @@ from convoy.models.package import ModelPackage
 from convoy.monitoring.image_stats import ImageStatsAccumulator
 
 _EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
-_TABLE, _DATASET = "table:", "dataset:"
+_FIELD, _TABLE, _DATASET = "scoring.input", "table:", "dataset:"
+_URI = "uri"
 _ROWS_READ, _FEW, _USUAL = "spark.sql.parquet.columnarReaderBatchSize", "32", "4096"
 
 Select = Callable[[DataFrame], DataFrame]
@@ -39,20 +42,24 @@ def check_input(config: Config) -> None:
     if config.scoring.stream:
         if not os.path.isdir(given):
             raise SourceError(f"scoring.input {given!r} is not a folder; scoring.stream needs one")
+        if (found := find_table(given, _FIELD)) is not None:
+            raise SourceError(
+                f"scoring.input {given!r} is a {found.title} table; scoring.stream needs a folder of images"
+            )
         return  # the folder may be empty: files arrive later
     if split := split_named(given):
         Manifest.load(_version(config)).split(split)
     elif given.startswith(_TABLE):
         if not given.removeprefix(_TABLE):
             raise ConfigError("scoring.input is 'table:'; expected table:<name>, e.g. table:default.images")
+    elif find_table(given, _FIELD) is not None:
+        return
     elif is_glob(given):
         if next(files_matching(given), None) is None:
             raise SourceError(f"scoring.input {given!r} matches nothing; {_EXPECTED}")
-    elif _is_parquet(given):
-        if not os.path.exists(given):
-            raise SourceError(f"scoring.input {given!r} does not exist; {_EXPECTED}")
     elif not os.path.isdir(given):
-        raise SourceError(f"scoring.input {given!r} is not a folder; {_EXPECTED}")
+        reason = "is not a folder" if os.path.exists(given) or not given.endswith(".parquet") else "does not exist"
+        raise SourceError(f"scoring.input {given!r} {reason}; {_EXPECTED}")
     elif next(files_below(given), None) is None:
         raise SourceError(f"scoring.input {given!r} has no files; expected a folder of images")
 
@@ -87,7 +94,9 @@ def list_input(config: Config, most: int) -> list[str] | None:
 def input_notes(spark: SparkSession, config: Config) -> list[str]:
     """Return lines about files and links to folders that scoring ignores; those of a stream are counted by batch."""
     given = os.path.expanduser(str(config.scoring.input))
-    if config.scoring.stream or split_named(given) or given.startswith(_TABLE) or _is_parquet(given):
+    if config.scoring.stream or split_named(given) or given.startswith(_TABLE):
+        return []
+    if find_table(given, _FIELD) is not None:
         return []
     path = os.path.abspath(given)
     found = find_ignored(spark, pattern=path) if is_glob(given) else find_ignored(spark, [path])
@@ -100,6 +109,8 @@ def score_input(
     package: ModelPackage,
     select: Select | None = None,
     gauge: ImageStatsAccumulator | None = None,
+    *,
+    uri: bool = True,
 ) -> DataFrame:
     """Score the input that ``scoring.input`` names, once ``check_input`` has passed.
 
@@ -109,10 +120,11 @@ def score_input(
         package: The model.
         select: Selects the rows to score; None scores all.
         gauge: Counts brightness and sizes of the images.
+        uri: Whether files have the column ``uri``.
 
     Returns:
-        For a folder or glob ``path`` (absolute), for a dataset ``label``, ``path`` and ``digest``, for a table its
-        columns (or those of ``scoring.columns``); then the prediction columns.
+        For a folder or glob ``path`` (absolute) and ``uri`` (see ``score_files``), for a dataset ``label``, ``path``
+        and ``digest``, for a table its columns (or those of ``scoring.columns``); then the prediction columns.
 
     Raises:
         ModelError: The model does not take the input.
@@ -132,24 +144,49 @@ def score_input(
         outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
         task = score_task(spark, package, section.batch_size, outputs, section.half_precision)
         return score_dataset(spark, path, manifest, split, replace(task, gauge=gauge))
-    if given.startswith(_TABLE) or _is_parquet(given):
-        rows = _table(spark, given)
+    table = None if given.startswith(_TABLE) else find_table(given, _FIELD)
+    if given.startswith(_TABLE) or table is not None:
+        rows = _table(spark, given, table)
         return _score(select(rows) if select else rows, package, section, section.image_column, gauge)
     rows = files(spark, given)
-    return score_files(select(rows) if select else rows, package, section, gauge)
+    return score_files(select(rows) if select else rows, package, section, gauge, uri=uri)
 
 
 def score_files(
-    rows: DataFrame, package: ModelPackage, section: ScoringConfig, gauge: ImageStatsAccumulator | None = None
+    rows: DataFrame,
+    package: ModelPackage,
+    section: ScoringConfig,
+    gauge: ImageStatsAccumulator | None = None,
+    *,
+    uri: bool = True,
 ) -> DataFrame:
-    """Score files, given as rows ``path``; raises ``ModelError`` if the model does not take images."""
+    """Score files, given as rows ``path``; raises ``ModelError`` if the model does not take images.
+
+    ``uri`` adds the path as Spark's ``binaryFile`` writes it, to join with its rows.
+    """
     if package.geometry is None:
         raise ModelError(
             f"{package.uri} takes arrays, {package.spec}, but scoring.input {section.input!r} is a folder of images;"
             " ingest the arrays and give dataset:<split>"
         )
     tasks = 4 * rows.sparkSession.sparkContext.defaultParallelism
+    rows = rows.withColumn(_URI, _uri(rows.sparkSession)) if uri else rows
     return _score(rows.repartition(tasks), package, replace(section, columns=None), "path", gauge)
+
+
+def has_uri(earlier: DataFrame | None) -> bool:
+    """Return whether rows added to an earlier result have ``uri``: older versions of Convoy wrote none."""
+    return earlier is None or _URI in earlier.columns
+
+
+def _uri(spark: SparkSession) -> Column:
+    """Return the column ``path`` of local files in the form in which Hadoop prints it, which is not percent-encoded."""
+    path = F.col("path")
+    local = F.concat(F.lit("file:"), path)
+    if not str(spark._jsc.hadoopConfiguration().get("fs.defaultFS")).startswith("dbfs:"):
+        return local
+    volume = F.when(path.startswith("/Volumes/"), F.concat(F.lit("dbfs:"), path))
+    return volume.when(path.startswith("/dbfs/"), F.regexp_replace(path, "^/dbfs", "dbfs:")).otherwise(local)
 
 
 def _score(
@@ -177,23 +214,14 @@ def _version(config: Config) -> Path:
     return catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
 
 
-def _table(spark: SparkSession, given: str) -> DataFrame:
+def _table(spark: SparkSession, given: str, table: TableFolder | None) -> DataFrame:
     # Number of rows of a file that Spark's JVM holds at once: with the default of 4,096, large images do not fit.
     if spark.conf.get(_ROWS_READ, _USUAL) == _USUAL:
         spark.conf.set(_ROWS_READ, _FEW)
-    try:
-        if given.startswith(_TABLE):
-            return spark.table(given.removeprefix(_TABLE))
-        return spark.read.parquet(glob_escaped(given) if os.path.exists(given) else given)
-    except AnalysisException as error:
-        raise SourceError(f"scoring.input {given!r} cannot be read: {str(error).splitlines()[0]}") from None
-
-
-def _is_parquet(given: str) -> bool:
-    """Return whether the input is a Parquet file, a glob of some, or a folder that Spark has written."""
-    if given.endswith(".parquet") and not os.path.isdir(given):
-        return True
-    return os.path.isdir(given) and any(name.endswith(".parquet") for name in os.listdir(given))
+    with spark_errors(f"scoring.input {given!r}", _EXPECTED):
+        if table is not None:
+            return read_table_folder(spark, table, f"scoring.input {given!r}")
+        return spark.table(given.removeprefix(_TABLE))
 
 
 def is_glob(given: str) -> bool:

@@ -17,6 +17,7 @@ from convoy.dataset.sources.idx import IdxSource
 from convoy.dataset.sources.manifest import ManifestSource
 from convoy.dataset.sources.petastorm import PetastormSource
 from convoy.dataset.sources.table import TableSource
+from convoy.dataset.sources.table_folders import refuse_table
 from convoy.errors import ConfigError
 from convoy.images import ArraySpec
 
@@ -76,6 +77,8 @@ _PATHS = {
 def source_of(config: SourceConfig) -> Source:
     """Return the source that the configuration names, after checking it."""
     source = _source_of(config)
+    if config.path and config.kind not in ("digits", "table"):
+        refuse_table(config.path, config.kind)
     source.check()
     return source
 

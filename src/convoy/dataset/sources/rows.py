@@ -142,7 +142,8 @@ def check_fields(spark: SparkSession, path: str, names: list[str], first: str, w
     """
     fields = [f"_{number}" for number in range(len(names) + _FURTHER)]
     schema = StructType([StructField(name, StringType()) for name in fields])
-    rows = spark.read.options(**CSV_OPTIONS).schema(schema).csv(path)
+    # The header is a row like the others: as a header, Spark would warn that it does not have all of these fields.
+    rows = spark.read.options(**CSV_OPTIONS).options(header="false").schema(schema).csv(path)
     further = F.coalesce(*fields[len(names) :])
     wrong = rows.where(further.isNotNull()).select(fields[names.index(first)], further)
     if (row := wrong.first()) is not None:

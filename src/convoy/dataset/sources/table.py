@@ -16,8 +16,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import BinaryType, StructField, StructType
 
 from convoy.config import ColumnsConfig
+from convoy.config.locations import absolute, is_url, local_path, scheme_of
 from convoy.dataset.sources.files import Ignored
-from convoy.dataset.sources.paths import absolute, read_file
+from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
     check_fields,
@@ -33,6 +34,8 @@ from convoy.dataset.sources.rows import (
     weight,
 )
 from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
+from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base
+from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, text_partitions
 from convoy.errors import SourceError, did_you_mean
 
 _FILE_LAYOUTS = ("binaryfile", "image")
@@ -69,7 +72,9 @@ class TableSource:
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
 
     def check(self) -> None:
-        """Do nothing: only Spark can access its file systems and catalogs, so ``classes`` reports errors."""
+        """Raise ``SourceError`` for files that are not a table; ``classes`` reports what only Spark can detect."""
+        if self._is_path():
+            self._table_folder()
 
     def classes(self, spark: SparkSession) -> list[str]:
         """Return the labels, sorted; raises ``SourceError`` if the table or a column is missing, or a row is wrong."""
@@ -139,7 +144,9 @@ class TableSource:
         """Return kind, path or name, and format."""
         if not self._is_path():
             return {"kind": "table", "path": self.path}
-        return {"kind": "table", "path": absolute(self.path), "format": self.format or "parquet"}
+        table = self._table_folder()
+        kind = self.format or "parquet" if table is None else table.format
+        return {"kind": "table", "path": absolute(self.path), "format": kind}
 
     @property
     def _what(self) -> str:
@@ -158,24 +165,44 @@ class TableSource:
 
     def _escaped(self) -> str:
         """Return the path for Spark: a pattern, unless a file of that name exists."""
-        path = os.path.expanduser(self.path)
+        path = self._expanded()
         return glob_escaped(path) if os.path.exists(path) else path
+
+    def _expanded(self) -> str:
+        return os.path.expanduser(self.path)
 
     def _load(self, spark: SparkSession) -> tuple[DataFrame, _Columns]:
         if not self._is_path():
             frame = spark.table(self.path)
             return frame, self._find(frame)
+        if (table := self._table_folder(spark)) is not None:
+            scheme = "file://" if scheme_of(self.path) == "file" else ""
+            frame = read_table_folder(spark, table, f"source.path {self.path!r}", scheme)
+            return frame, self._find(frame)
         kind = self.format or "parquet"
         path = self._escaped()
         reader = spark.read.format(kind).options(**(CSV_OPTIONS if kind.lower() == "csv" else {}))
-        frame = reader.load(path)
-        if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
-            # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
-            frame = reader.option("recursiveFileLookup", "true").load(path)
+        if (base := partition_base(self.path)) != self.path.rstrip("/") and not os.path.exists(self._expanded()):
+            reader = reader.option("basePath", os.path.expanduser(base))  # a pattern: keep all partition columns
+        with text_partitions(spark):
+            frame = reader.load(path)
+            if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
+                # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
+                frame = reader.option("recursiveFileLookup", "true").load(path)
         there = self._find(frame)
         if kind.lower() in _FILE_LAYOUTS and there.path is not None:
             frame = frame.where(~self._is_side(there.path))
         return frame, there
+
+    def _table_folder(self, spark: SparkSession | None = None) -> TableFolder | None:
+        """Return the table in local files that the path names, or the one with a log that it names at a URL."""
+        if (self.format or "parquet").lower() != "parquet":
+            return None
+        path = local_path(self._expanded())
+        table = None if is_url(path) else find_table(path, "source.path")
+        if table is not None or os.path.exists(path) or spark is None:
+            return table
+        return log_table_at(spark, path, f"source.path {path!r}")
 
     def _find(self, frame: DataFrame) -> _Columns:
         """Find the columns; raise ``SourceError`` for a column that is missing or of a type that cannot hold images."""
