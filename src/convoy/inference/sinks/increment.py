@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from convoy.errors import ConfigError
 from convoy.inference.arrow_chunks import quoted
@@ -11,15 +12,15 @@ from convoy.inference.arrow_chunks import quoted
 _KEY = "convoy_scored_key"
 
 
-def check_columns(scored: DataFrame, earlier: DataFrame, given: str) -> None:
+def check_columns(scored: StructType, earlier: StructType, given: str) -> None:
     """Raise ``ConfigError`` unless new rows have the columns of earlier ones, in any order.
 
     Args:
-        scored: The new rows.
-        earlier: The earlier ones.
+        scored: The columns of the new rows.
+        earlier: Those of the earlier ones.
         given: ``scoring.output``.
     """
-    new, old = ({field.name: field.dataType.simpleString() for field in rows.schema} for rows in (scored, earlier))
+    new, old = ({field.name: field.dataType.simpleString() for field in rows} for rows in (scored, earlier))
     differences = [f"{name!r} would be new" for name in new if name not in old]
     differences += [f"{name!r} would be missing" for name in old if name not in new]
     differences += [

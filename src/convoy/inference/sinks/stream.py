@@ -21,7 +21,7 @@ from convoy.dataset.sources.side_files import SIDE_PATH
 from convoy.errors import ConfigError
 from convoy.inference.sinks import increment
 from convoy.inference.sinks.folder import Added, write_parquet
-from convoy.inference.sources import score_files
+from convoy.inference.sources import has_uri, score_files
 from convoy.inference.stream_offset import StreamOffset
 from convoy.models.package import ModelPackage
 from convoy.monitoring.image_stats import ImageStatsAccumulator
@@ -74,9 +74,10 @@ def score_stream(
         ConfigError: The columns are not those of the earlier result.
         ModelError: The model does not take images.
     """
-    none = score_files(spark.createDataFrame([], "path string"), package, section)
+    uri = has_uri(earlier)
+    none = score_files(spark.createDataFrame([], "path string"), package, section, uri=uri)
     if earlier is not None:
-        increment.check_columns(none, earlier, section.output)
+        increment.check_columns(none.schema, earlier.schema, section.output)
     added: list[Added] = []
 
     def batch(files: DataFrame, number: int) -> None:
@@ -84,7 +85,7 @@ def score_stream(
         if last is not None and last.query == position.query and number <= last.batch:
             return  # it was published before the job was killed
         # A stream cannot wait for better images: those that cannot be scored remain rows with an error.
-        scored = score_files(files.where(~is_side), package, section, gauge)
+        scored = score_files(files.where(~is_side), package, section, gauge, uri=uri)
         added.append(write_parquet(scored, target, add=True, position=position))
         ignored = files.where(is_side).count()
         more = f"; ignored {ignored:,} side files" if ignored else ""

@@ -1,6 +1,12 @@
-"""Write scored rows to a table of Spark's catalog."""
+"""Write scored rows to a table of Spark's catalog.
 
-from contextlib import suppress
+A table that has the columns of the result keeps its definition, also when its rows are replaced: partitions, order of
+the columns, properties, comments, format and location. With other columns it is replaced by a new table if nothing of
+that kind would be lost; otherwise the job refuses before it scores.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
@@ -12,10 +18,14 @@ from convoy.config import ScoringConfig
 from convoy.console import say
 from convoy.errors import ConfigError
 from convoy.inference.arrow_chunks import quoted
+from convoy.inference.sinks import increment
 from convoy.inference.sinks.folder import OURS, check_errors
 from convoy.inference.sinks.increment import counted
+from convoy.inference.sinks.table_definition import TableDefinition, table_definition
 
 TABLE = "table:"
+# Overwriting replaces all partitions, even if the session's mode is dynamic; appending may add some in Hive's format.
+_INSERT = {"spark.sql.sources.partitionOverwriteMode": "static", "hive.exec.dynamic.partition.mode": "nonstrict"}
 _LASTING = "set spark.sql.catalogImplementation to hive in spark.conf"
 
 
@@ -91,6 +101,8 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
             sources = spark._jvm.org.apache.spark.sql.execution.datasources.DataSource  # type: ignore[union-attr]
             sources.lookupDataSource("delta", spark._jsparkSession.sessionState().conf())
         if spark.catalog.tableExists(name):
+            if section.write_mode == "overwrite":
+                _check_replaceable(table_definition(spark, name), schema, section)
             return None
         spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
     except (PySparkException, Py4JJavaError) as error:
@@ -103,16 +115,49 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
     return name
 
 
+def _check_replaceable(table: TableDefinition, schema: StructType, section: ScoringConfig) -> None:
+    """Raise ``ConfigError`` if mode overwrite would lose something of a table's definition."""
+    if table.provider == "hive" and table.partitioned:  # Hive replaces the partitions that have new rows, and no others
+        raise ConfigError(
+            f"scoring.output {section.output!r} is a partitioned table of format hive, whose rows cannot be replaced as"
+            " a whole; use scoring.mode append, or create the table with USING parquet"
+        )
+    lost = [*table.kept, *([f"its format {table.provider}"] if table.provider not in ("", section.format) else [])]
+    if lost and not table.has_columns(schema):
+        try:
+            increment.check_columns(schema, table.schema, section.output)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{str(error).partition(';')[0]}; replacing the table would lose {', '.join(lost)}: give the same input"
+                " and options (scoring.columns, top_k, probabilities, embeddings), or drop or alter the table first"
+            ) from None
+
+
 def _write(spark: SparkSession, kept: DataFrame, section: ScoringConfig, overwrite: bool) -> None:
     name = table_name(section.output)
     try:
-        if overwrite:
+        if overwrite and not table_definition(spark, name).has_columns(kept.schema):
             options = {"overwriteSchema": "true"} if section.format == "delta" else {}
             kept.write.format(section.format).mode("overwrite").options(**options).saveAsTable(name)
-        else:
-            kept.select(*(quoted(column) for column in spark.table(name).columns)).write.insertInto(name)
+            return
+        rows = kept.select(*(quoted(column) for column in spark.table(name).columns))
+        with _settings(spark, _INSERT):
+            rows.write.insertInto(name, overwrite)
     except (PySparkException, Py4JJavaError) as error:
         raise _refused(section.output, error) from None
+
+
+@contextmanager
+def _settings(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Set properties of a session for a block."""
+    before = {name: spark.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, earlier in before.items():
+            spark.conf.unset(name) if earlier is None else spark.conf.set(name, earlier)
 
 
 def _commonest_error(kept: DataFrame) -> str:

@@ -13,7 +13,7 @@ from convoy.inference.sinks import increment, publish
 from convoy.inference.sinks.folder import output_folder, read_files, read_scores, write_parquet
 from convoy.inference.sinks.stream import check_stream, score_stream
 from convoy.inference.sinks.table import TABLE, read_table, table_name, write_table
-from convoy.inference.sources import Select, score_input
+from convoy.inference.sources import Select, has_uri, score_input
 from convoy.models.package import ModelPackage
 from convoy.monitoring.image_stats import ImageStatsAccumulator
 
@@ -107,12 +107,13 @@ def _new_rows(
         def select(rows: DataFrame) -> DataFrame:
             return increment.without(rows, there, key, version)
 
-    scored = score_input(spark, config, package, select, gauge)
+    kept = earlier if mode != "overwrite" or section.output.startswith(TABLE) else None
+    scored = score_input(spark, config, package, select, gauge, uri=has_uri(kept))
     if mode == "incremental":
         increment.check_key(scored.columns, section.key, "the result")
     if earlier is None or mode == "overwrite":
         return scored, (0, 0)
-    increment.check_columns(scored, earlier, section.output)
+    increment.check_columns(scored.schema, earlier.schema, section.output)
     if mode == "append":
         return scored, (0, 0)
     return scored, increment.counted(earlier.where(F.col("model_version") == package.uri))
