@@ -1,5 +1,6 @@
 """Checks of the gathered facts: pure functions that return one or more findings each."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from convoy.cluster import connectivity
 from convoy.cluster.compatibility import PYTHONS, conflicts
 from convoy.cluster.preflight import differences, first_problem, unreachable
 from convoy.config import Config
+from convoy.dataset.storage.filesystem import RENAMES
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
@@ -57,6 +59,7 @@ def examine(facts: Facts, config: Config, pins: Pins) -> list[Finding]:
         check_machine(facts, config),
         check_dataset(facts.driver.dataset, facts.version_path),
         check_checkpoints(facts.driver.checkpoints),
+        *check_file_systems(facts.missing, config),
         check_tracking(facts, config),
         *check_spark(facts, config),
         *check_executors(facts),
@@ -173,6 +176,34 @@ def check_checkpoints(folder: Folder) -> Finding:
     if folder.free_mb < _LITTLE_MB:
         return Finding("checkpoints", "warning", f"{folder.path}: only {folder.free_mb} MiB free", "free disk space")
     return Finding("checkpoints", "ok", f"{folder.path}; {folder.free_mb / 1024:.1f} GiB free")
+
+
+def check_file_systems(missing_of: Mapping[str, Sequence[str]], config: Config) -> list[Finding]:
+    """Return which file systems lack an operation that publishing uses, and what jobs do there.
+
+    Args:
+        missing_of: Field of a folder -> what its file system cannot do, as ``Facts.missing``.
+        config: The configuration.
+    """
+    by_file = {
+        "dataset.root": "ingest publishes a version file by file, its manifest last",
+        "training.checkpoint.folder": "checkpoints are written file by file, state.json last",
+        "scoring.output": "scores are published file by file, so readers may see a part of them",
+    }
+    findings = []
+    for field, missing in missing_of.items():
+        if not missing:
+            continue
+        text = f"{field} is on a file system without {', '.join(missing)}"
+        if field == "scoring.output" and config.scoring.stream and set(RENAMES) & set(missing):
+            findings.append(Finding("folders", "error", f"{text}; scoring.stream needs them", "choose another folder"))
+            continue
+        effects = [by_file[field]] if set(RENAMES) & set(missing) else []
+        effects += ["leftovers of killed jobs stay for a day"] if "locks" in missing else []
+        effects += ["scoring.mode append copies the earlier files"] if "hard links" in missing and not effects else []
+        fix = "choose another folder if that matters"
+        findings.append(Finding("folders", "warning", ": ".join([text, *filter(None, [", and ".join(effects)])]), fix))
+    return findings
 
 
 def check_tracking(facts: Facts, config: Config) -> Finding:

@@ -1,6 +1,7 @@
 """Facts about the machines, the input of the checks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from convoy.cluster.preflight import Machine
 from convoy.training.distributed.toolkit import Toolkit
@@ -81,6 +82,7 @@ class Facts:
         tracking: Description of a working tracking store.
         tracking_problem: Why the tracking store does not work; None if it does.
         cluster: Spark.
+        missing: Field of a folder that jobs write to -> what its file system cannot do, in words.
     """
 
     convoy: str
@@ -90,3 +92,4 @@ class Facts:
     tracking: str
     tracking_problem: str | None
     cluster: Cluster
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import convoy
@@ -11,6 +12,7 @@ from convoy.cluster.preflight import ask
 from convoy.cluster.spark import driver_addresses, is_local, session, slots
 from convoy.config import Config
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import missing_operations
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Cluster, Facts
 from convoy.doctor.pins import Pins
@@ -43,7 +45,20 @@ def gather(config: Config, pins: Pins) -> Facts:
         tracking=tracking,
         tracking_problem=problem,
         cluster=_cluster(config, manifest, here.dataset.path, here.checkpoints.path),
+        missing=_missing(config),
     )
+
+
+def _missing(config: Config) -> dict[str, tuple[str, ...]]:
+    """Try the operations that publishing uses in each folder that jobs write to."""
+    folders = {"dataset.root": config.dataset.root, "training.checkpoint.folder": config.training.checkpoint.folder}
+    if not config.scoring.output.startswith("table:"):
+        folders["scoring.output"] = os.path.dirname(os.path.abspath(os.path.expanduser(config.scoring.output)))
+    found = {}
+    for field, folder in folders.items():
+        with suppress(OSError):  # it cannot be written to: its own check reports that
+            found[field] = missing_operations(Path(folder).expanduser().absolute())
+    return found
 
 
 def _version_path(config: Config) -> str | None:

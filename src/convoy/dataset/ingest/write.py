@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby, repeat
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from convoy.config import StorageConfig
 from convoy.dataset.ingest.moments import Moments, exact_sums, merged, moments_of
 from convoy.dataset.sources import Source
 from convoy.dataset.storage.codec import encode_column
+from convoy.dataset.storage.filesystem import move_file
 from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import (
     REPAIRS,
@@ -192,7 +194,7 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
         report.moments = asdict(merged(moments))
     if writer is not None:
         report.bytes, report.sha256 = os.path.getsize(draft), _sha256(draft)
-        os.rename(draft, final)
+        move_file(Path(draft), Path(final))
     return report
 
 

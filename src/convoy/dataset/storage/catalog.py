@@ -1,10 +1,11 @@
 """Versions of datasets under a root: find, stage, publish.
 
 ``<root>/<name>/<version>/`` is a version; the file ``<root>/<name>/LATEST`` names the newest. A version is written
-to a hidden staging folder beside them and renamed when it is complete, so readers see either all of it or nothing.
+to a hidden staging folder beside them and renamed when it is complete, so readers see either all of it or nothing. On
+a file system that does not rename folders its files are moved one by one; the manifest, without which it is not a
+version, comes last.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,12 +22,14 @@ from convoy.dataset.storage.durable import (
     sync,
     sync_tree,
 )
+from convoy.dataset.storage.filesystem import move_file, move_folder
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.errors import DatasetError, did_you_mean
 
 _LATEST = "LATEST"
 _DRAFT = ".LATEST-"
 _STAGING = ".staging-"
+_UNFINISHED = ".unfinished"  # in a version that is published file by file
 
 
 def _root(root: str) -> Path:
@@ -121,10 +124,12 @@ def publish(staged: Path, version: str) -> Path:
     sync_tree(staged)
     with locked(home), _pointer(target) as move:
         try:
-            os.rename(staged, target)
+            whole = move_folder(staged, target, MANIFEST, _UNFINISHED)
+            if not whole:
+                say(f"note: the file system of {home} cannot rename a folder; {version} was published file by file")
         except OSError as error:
             if not (target / MANIFEST).is_file():
-                if target.exists():
+                if target.exists() and not (target / _UNFINISHED).exists():
                     raise DatasetError(f"{target} has no {MANIFEST}, so it is not a version; remove it") from None
                 if isinstance(error, FileNotFoundError):
                     raise DatasetError(f"{staged} was removed while it was written; ingest again") from None
@@ -164,7 +169,7 @@ def _pointer(target: Path) -> Iterator[Callable[[], None]]:
     draft = target.with_name(hidden_name(_DRAFT))
 
     def move() -> None:
-        os.replace(draft, target.with_name(_LATEST))
+        move_file(draft, target.with_name(_LATEST))
         sync(target.parent)
 
     try:

@@ -59,12 +59,19 @@ def locked(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def exclusive_dir(folder: Path) -> Iterator[None]:
-    """Create a folder, and hold its lock until the block or the process ends; hold its parent's lock while entering."""
+    """Create a folder, and hold its lock until the block or the process ends; hold its parent's lock while entering.
+
+    On a file system without locks the folder is not kept open, since there it may not be renamed while it is.
+    """
     folder.mkdir()
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        yield
+        return
+    try:
         yield
     finally:
         os.close(descriptor)
@@ -89,11 +96,14 @@ def collect_stale(parent: Path, folders: str, files: str, certain: bool) -> list
         if (certain and _of_this_kernel(path)) or _unchanged(path):
             with suppress(OSError):
                 path.unlink()
+    left = []
     for path in parent.glob(f"{folders}*"):
         if is_stale(path):
-            with suppress(OSError):
+            try:
                 path.rename(parent / hidden_name(_ASIDE))
-    return list(parent.glob(f"{_ASIDE}*"))
+            except OSError:
+                left.append(path)
+    return [*left, *parent.glob(f"{_ASIDE}*")]
 
 
 def remove(folder: Path) -> None:
@@ -103,8 +113,8 @@ def remove(folder: Path) -> None:
         aside = folder.with_name(hidden_name(_ASIDE))
         try:
             folder.rename(aside)
-        except OSError:
-            return
+        except OSError:  # it is gone, or the file system does not rename folders
+            aside = folder
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -154,12 +164,18 @@ def sync(path: Path) -> None:
     """Sync a file, or a folder's list of names, to the disk if the file system supports it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        sync_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_open(descriptor: int) -> None:
+    """Sync an open file to the disk if the file system supports it."""
+    try:
         os.fsync(descriptor)
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ The new folder is written beside the target, under a hidden name. To add to an e
 are hard-linked into it, which copies nothing. Then the two folders exchange their names, which Linux does atomically; a
 reader that has listed the old one finds its files under the same names in the new one. On a file system without this
 operation there are two renames, and no target for the moment between them; if a writer is killed there, the next one
-completes the second rename.
+completes the second rename. On a file system that does not rename folders, the files are moved one by one, and readers
+may see some of the new ones beside the old ones; a result that is not complete has no ``_SUCCESS``.
 """
 
 import ctypes
@@ -18,11 +19,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from convoy.dataset.storage import durable
+from convoy.dataset.storage.filesystem import move_file, renames_folders
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # constants of renameat2(2)
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _NEW, _OLD = "new", "old"
+_COMPLETE = "_SUCCESS"
 _GRACE_SECONDS = 0.2  # for readers that have opened the old folder, but have not listed it yet
 
 
@@ -74,10 +77,13 @@ def publish(new: Path, target: Path, *, keep: bool, expected: frozenset[str] | N
     with durable.locked(target.parent):
         if expected is not None and names(target) != expected:
             return False
-        if keep and target.exists():
-            _link_files(target, new)
-            durable.sync(new)
-        _replace(new, target)
+        if not renames_folders(new.parent):
+            _move_files(new, target, keep)
+        else:
+            if keep and target.exists():
+                _link_files(target, new)
+                durable.sync(new)
+            _replace(new, target)
     durable.sync(target.parent)
     time.sleep(_GRACE_SECONDS)
     return True
@@ -99,6 +105,18 @@ def _replace(new: Path, target: Path) -> None:
         except OSError:
             os.rename(old, target)
             raise
+
+
+def _move_files(new: Path, target: Path, keep: bool) -> None:
+    """Add the files one by one, then remove the old ones; without ``_SUCCESS`` the result is not complete."""
+    target.mkdir(exist_ok=True)
+    added, old = names(new), names(target)
+    (target / _COMPLETE).unlink(missing_ok=True)
+    for name in sorted(added - {_COMPLETE}):
+        move_file(new / name, target / name)
+    for name in () if keep else sorted(old - added - {_COMPLETE}):
+        (target / name).unlink()
+    (target / _COMPLETE).touch()
 
 
 def _exchange(first: Path, second: Path) -> bool:

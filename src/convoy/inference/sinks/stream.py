@@ -18,6 +18,7 @@ from convoy.config import ScoringConfig
 from convoy.console import say
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.dataset.sources.side_files import SIDE_PATH
+from convoy.dataset.storage.filesystem import RENAMES, missing_operations
 from convoy.errors import ConfigError
 from convoy.inference.sinks import increment
 from convoy.inference.sinks.folder import Added, write_parquet
@@ -37,7 +38,20 @@ def checkpoint_of(target: Path) -> Path:
 
 
 def check_stream(target: Path) -> None:
-    """Raise ``ConfigError`` if output or checkpoint is missing: files would be scored twice or left out."""
+    """Raise ``ConfigError`` if files would be scored twice or left out.
+
+    Either the output or the checkpoint is missing, or the file system does not rename, so that a batch could not become
+    visible together with its number.
+    """
+    try:
+        found = missing_operations(target.parent)
+    except OSError as error:
+        raise ConfigError(f"scoring.output {target} cannot be written to: {error.strerror}; choose another") from None
+    if missing := [name for name in RENAMES if name in found]:
+        raise ConfigError(
+            f"scoring.output {target} is on a file system without {' and '.join(missing)}, which scoring.stream needs;"
+            " choose a folder of another file system, or score without scoring.stream in mode incremental"
+        )
     checkpoint, position = checkpoint_of(target), StreamOffset.read(target)
     query = _query(checkpoint)
     commits = checkpoint / "commits"

@@ -1,5 +1,7 @@
 """Checkpoints on disk: written atomically, verified when read, limited in number. Pure: NumPy and files.
 
+On a file system that does not rename folders, ``state.json``, without which there is no checkpoint, is written last.
+
 <folder>/step-000001875/arrays.npz   weights, optimizer
                         state.json   position, the callbacks' state, the checksum of arrays.npz
 <folder>/BEST                        name of the best one
@@ -18,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from convoy.dataset.storage.durable import sync_open
+from convoy.dataset.storage.filesystem import move_file, move_folder
 
 FORMAT = 1
 _ARRAYS, _STATE, _BEST = "arrays.npz", "state.json", "BEST"
@@ -80,11 +85,11 @@ class CheckpointStore:
                 _to_disk(text.fileno())
             if final.exists():  # written by an earlier attempt
                 shutil.rmtree(final)
-            draft.rename(final)
+            move_folder(draft, final, _STATE)
             if best:
                 pointer = self.folder / f".draft-{uuid.uuid4().hex[:12]}"
                 pointer.write_text(final.name)
-                pointer.rename(self.folder / _BEST)
+                move_file(pointer, self.folder / _BEST)
             _sync_folder(self.folder)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
@@ -142,7 +147,7 @@ def _sha256(path: Path) -> str:
 
 
 def _to_disk(descriptor: int) -> None:
-    os.fsync(descriptor)
+    sync_open(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
