@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from convoy.console import table
+from convoy.console import Table
 from convoy.images import BadImage, ValueRange, decode, extremes, range_of_dataset
 
 SUPPORTED = {"JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "ICO", "TGA", "JPEG2000", "AVIF"}
@@ -128,7 +128,7 @@ def main() -> None:
     different = [outcome for outcome in compared if not 0 <= (outcome.difference or 0) <= _CLOSE]
     refused = [outcome for outcome in opened if outcome.refusal]
     print(
-        table(
+        Table(
             [
                 ["files", f"{len(outcomes):,}"],
                 ["Pillow opens", f"{len(opened):,}"],
@@ -152,7 +152,7 @@ def main() -> None:
         [kind, reason, f"{sum(formats.values()):,}", ", ".join(f"{name} {n}" for name, n in formats.most_common())]
         for (kind, reason), formats in sorted(counts.items())
     ]
-    print("\nRefused by Convoy, opened by Pillow:\n" + table(rows, ["format", "reason", "files", "formats"]))
+    print("\nRefused by Convoy, opened by Pillow:\n" + str(Table(rows, ["format", "reason", "files", "formats"])))
     for outcome in outcomes:
         if outcome.printed:
             print(f"prints: {outcome.path}: {outcome.printed.splitlines()[0]}")

@@ -1,7 +1,6 @@
 """Images whose numbers are not 8 bits in three channels: scaled by a rule that is stored, or refused by name."""
 
 import json
-import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +10,7 @@ from convoy.config import DatasetConfig, ImageConfig, SourceConfig
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.sources import source_of
-from convoy.dataset.storage.describe import manifest_text
+from convoy.dataset.storage.describe import manifest_summary
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, SourceError
 from convoy.images import (
@@ -266,7 +265,8 @@ def test_the_range_of_a_dataset_is_printed_and_stored_for_scoring(spark, tmp_pat
     for name, image in zip(names, read_split(result.path, manifest, "train").images, strict=True):
         content = (path / name).read_bytes()
         assert np.array_equal(prepare(content, package.geometry), image)
-    assert re.search(r"value range +as each file states, else integers 0 to 4095", manifest_text(result.path, manifest))
+    rows = dict(manifest_summary(result.path, manifest)[0].rows)
+    assert rows["value range"] == "as each file states, else integers 0 to 4095"
     wide = run_ingest(spark, path, tmp_path / "data", value_range=[0, 8190])
     assert wide.manifest.version != manifest.version
     assert wide.manifest.pixel_mean[0] == pytest.approx(manifest.pixel_mean[0] / 2, rel=0.02)

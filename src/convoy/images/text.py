@@ -5,8 +5,8 @@ import binascii
 import re
 from urllib.parse import unquote_to_bytes
 
-from convoy.images import header
 from convoy.images.bad_image import BadImage
+from convoy.images.recognise import kind_of
 
 _ALPHABET = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
 _SHORTEST = 40  # characters: no image is smaller, and most paths are shorter or have a dot
@@ -47,7 +47,7 @@ def is_image_text(text: str) -> bool:
         return False
     start = "".join(text[:_START].split())
     try:
-        header.kind_of(_decode(start[: len(start) // 4 * 4], text))
+        kind_of(_decode(start[: len(start) // 4 * 4], text))
     except BadImage:
         return False
     return is_base64(text)
