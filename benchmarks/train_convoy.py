@@ -10,6 +10,7 @@ from convoy.cluster.spark import session
 from convoy.config import ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
 from convoy.models.registry import build
 from convoy.training.distributed.launch import launch, threads_per_rank
+from convoy.training.events import Epoch
 from convoy.training.loop import TrainTask
 
 BATCH = 128
@@ -27,8 +28,8 @@ def main(version: str, model: str, epochs: str, ranks: str, cache: str) -> None:
     )
 
     def handle(event) -> None:
-        if event["type"] == "epoch":
-            rates.append(event["metrics"]["images_per_second"])
+        if isinstance(event, Epoch):
+            rates.append(event.metrics["images_per_second"])
 
     with session("benchmark", SparkConfig(master=f"local[{ranks}]")) as spark:
         threads = threads_per_rank(spark, int(ranks))

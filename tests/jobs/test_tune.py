@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from convoy.training.distributed.spark_task import OnTask
+from convoy.training.events import Epoch, Started
 from convoy.workflows import tune as workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,9 +181,9 @@ def test_a_trial_that_stands_still_is_a_failed_trial_and_the_study_goes_on(place
             rate = task.training.optimizer.learning_rate
 
             def watched(event):
-                if event["type"] == "started":
-                    pids[rate] = event["pid"]
-                if event["type"] == "epoch" and rate == 0.02:
+                if isinstance(event, Started):
+                    pids[rate] = event.pid
+                if isinstance(event, Epoch) and rate == 0.02:
                     os.kill(pids[rate], signal.SIGSTOP)
                 handle(event)
 

@@ -15,6 +15,7 @@ from convoy.cluster.spark import session
 from convoy.config import CheckpointConfig, ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
 from convoy.models.layers.blocks import normalise
 from convoy.training.distributed.launch import launch
+from convoy.training.events import to_json
 from convoy.training.loop import TrainTask, load_trained
 
 EPOCHS = 40  # so that a new worker is there before the end, also where convolutions are quick
@@ -50,7 +51,7 @@ def main(master: str, dataset: str, folder: str, elastic: bool) -> None:
     )
     task = TrainTask(dataset, ModelConfig("lenet5"), training, slow_network, 1, folder)
     with session("elastic", SparkConfig(master=master, conf=_CONF)) as spark:
-        trained = launch(spark, task, lambda event: print(json.dumps(event), flush=True))
+        trained = launch(spark, task, lambda event: print(json.dumps(to_json(event)), flush=True))
     np.savez(Path(folder) / "weights.npz", *load_trained(trained).get_weights())
 
 

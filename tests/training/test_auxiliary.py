@@ -14,6 +14,7 @@ from convoy.models.layers.blocks import normalise
 from convoy.models.pretrained.transfer import InitialWeights
 from convoy.training.auxiliary import TrainedWithHeads, of_main_head, with_auxiliary_loss
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import Epoch, Event
 from convoy.training.loop import TrainTask, load_trained, train
 from convoy.training.network import build_inference_model, network
 from convoy.training.optim.losses import accuracy, crossentropy
@@ -89,7 +90,7 @@ def test_other_heads_count_for_three_tenths_in_training_and_nothing_in_validatio
 
 @pytest.mark.parametrize("settings", [{}, {"precision": "mixed_bfloat16"}])
 def test_what_is_saved_is_the_main_head_and_what_was_validated(dataset, settings):
-    events: list[dict] = []
+    events: list[Event] = []
     trained = train(task(dataset, **settings), SingleProcess(), events.append)
     assert trained is not None
     model, manifest = load_trained(trained), Manifest.load(dataset)
@@ -97,7 +98,7 @@ def test_what_is_saved_is_the_main_head_and_what_was_validated(dataset, settings
     assert not [layer.name for layer in model.layers if layer.name.startswith("aux")]
     data = read_split(dataset, manifest, "validation")
     probabilities = model.predict(data.images, verbose=0)
-    measured = [event["metrics"] for event in events if event["type"] == "epoch"][-1]
+    measured = [event.metrics for event in events if isinstance(event, Epoch)][-1]
     loss = float(np.mean(crossentropy()(data.labels, probabilities)))
     if "precision" in settings:
         assert measured["val_loss"] == pytest.approx(loss, rel=0.05)

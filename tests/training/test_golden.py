@@ -15,6 +15,7 @@ from convoy.config import AugmentationConfig, ModelConfig, OptimizerConfig, Sche
 from convoy.models.registry import build
 from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import Event, Step
 from convoy.training.loop import TrainTask, train
 
 pytestmark = pytest.mark.spark  # the digits are ingested
@@ -38,10 +39,10 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_losses_of_every_step_are_the_golden_ones(dataset, monkeypatch, name):
     monkeypatch.setattr(ProgressReporter, "every", 0.0)
-    events: list[dict] = []
+    events: list[Event] = []
     config = TrainingConfig(num_workers=0, epochs=3, global_batch_size=40, **RUNS[name])
     train(TrainTask(str(dataset), ModelConfig("lenet5"), config, build, 0), SingleProcess(), events.append)
-    losses = [round(event["loss"], 6) for event in events if event["type"] == "step"]
+    losses = [round(event.loss, 6) for event in events if isinstance(event, Step)]
     golden = json.loads(FILE.read_text()) if FILE.exists() else {}
     if os.environ.get("CONVOY_WRITE_GOLDEN"):
         FILE.write_text(json.dumps({**golden, name: losses}, indent=1) + "\n")

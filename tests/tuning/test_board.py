@@ -9,11 +9,13 @@ import yaml
 
 from convoy.config import Config
 from convoy.config.loading import parse
-from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best, short_names
+from convoy.training.events import Epoch, Step, TrainingWarning
+from convoy.tuning.board import Board, TrialDisplay, as_csv, as_yaml, say_best, short_names
 from convoy.tuning.figures import pictures_of
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import applied
 from convoy.tuning.trials import TrialResult
+from tests.console.terminal import stderr_terminal
 
 RATE = Parameter("training.optimizer.learning_rate", low=1e-4, high=0.1, log=True)
 NAME = Parameter("training.optimizer.name", choices=("adam", "sgd"))
@@ -37,8 +39,9 @@ def test_a_row_for_each_trial_that_has_ended_below_one_header(capsys):
     board.ended(SECOND, FIRST)
     board.ended(THIRD, THIRD)
     board.ended(PRUNED, THIRD)
-    TrialLine(board, 3).line("warning: slow")
-    TrialLine(board, 3).line("epoch 1/3  loss 0.1")
+    with TrialDisplay(board, 3) as display:
+        display.show(TrainingWarning("slow"))
+        display.show(Epoch(0, 3, 1.0, {}))  # its metrics are in the table
     board.close()
     header, *rows, warning = capsys.readouterr().err.splitlines()
     assert header.split() == ["trial", "val_accuracy", "epochs", "time", "optimizer.name", "learning_rate", "momentum"]
@@ -48,6 +51,25 @@ def test_a_row_for_each_trial_that_has_ended_below_one_header(capsys):
     assert rows[3].split()[1] == "pruned"
     assert {row.index(row.split()[4]) for row in rows} == {header.index("optimizer.name")}
     assert warning == "trial 3: warning: slow"
+
+
+def test_the_bar_shows_the_trials_that_run_and_the_best_one(clock, monkeypatch):
+    terminal = stderr_terminal(monkeypatch, columns=120)
+    board = Board(SPACE, "val_accuracy", 4)
+    board.ended(FIRST, FIRST)
+    board.began(1, 1, FIRST)
+    clock.now += 1
+    with TrialDisplay(board, 1) as display:
+        display.show(Step(1, 3, 5, 10, 0.5, 100.0))
+        clock.now += 1
+        display.show(Step(2, 3, 5, 10, 0.5, 100.0))
+        header, row, bar = terminal.screen()
+    assert header.startswith("trial")
+    assert row.startswith("0")
+    assert bar.startswith("━")
+    assert bar.endswith("tune 1/4 trials  best 0.9000 (trial 0)  [1] epoch 3/3")
+    board.close()
+    assert terminal.screen() == [header, row, ""]
 
 
 def test_short_names_are_different_and_say_something():

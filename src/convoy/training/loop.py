@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -27,6 +26,7 @@ from convoy.training.callbacks.timing import Timing, time_fetches
 from convoy.training.checkpoint.resume import CheckpointResumer, resume_signature
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import Collective
+from convoy.training.events import Emit, Event
 from convoy.training.input.input_pipeline import Pipeline
 from convoy.training.network import export_model, network
 from convoy.training.optim.losses import accuracy, crossentropy
@@ -75,13 +75,13 @@ class TrainedModel:
     weights_sha256: str
 
 
-def train(task: TrainTask, collective: Collective, emit: Callable[[dict[str, Any]], None]) -> TrainedModel | None:
+def train(task: TrainTask, collective: Collective, emit: Emit) -> TrainedModel | None:
     """Train on this rank, together with the others.
 
     Args:
         task: What to train.
         collective: The ranks.
-        emit: Takes events (see ``ProgressReporter``, of rank 0, and ``timing.Timing``, of all).
+        emit: Takes the events of this rank (see ``events``).
 
     Returns:
         The trained model on rank 0, None elsewhere.
@@ -116,15 +116,16 @@ def compiled_network(
 
 
 def _train_on(
-    data: Pipeline, task: TrainTask, manifest: Manifest, collective: Collective, emit: Callable[[dict[str, Any]], None]
+    data: Pipeline, task: TrainTask, manifest: Manifest, collective: Collective, emit: Emit
 ) -> TrainedModel | None:
     config = task.training
     model = compiled_network(task, manifest, collective, learning_rate(config, data.rows))
     optimizer = model.optimizer
     batch, rank = config.global_batch_size, collective.rank
-    tell = emit if rank == 0 else _tell_nobody
     identity = resume_signature(config, task.model, manifest.fingerprint)
-    run = CheckpointResumer(task.checkpoints, task.resume, config, identity, model, collective, tell)
+    run = CheckpointResumer(
+        task.checkpoints, task.resume, config, identity, model, collective, emit if rank == 0 else _discard
+    )
     position = StepCounter(data.steps, *run.start)
     collective.broadcast([*model.weights, *optimizer.variables])
     exact = GlobalMetrics(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
@@ -155,7 +156,7 @@ def _train_on(
     return TrainedModel(_keras_bytes(trained), weights_sha256(trained))
 
 
-def _tell_nobody(event: dict[str, Any]) -> None:
+def _discard(event: Event) -> None:
     """Discard the events of ranks other than 0."""
 
 

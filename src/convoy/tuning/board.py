@@ -1,4 +1,4 @@
-"""Console output of a study: a row for each finished trial, a live line of the running ones, the best one."""
+"""Console output of a study: a row for each finished trial, a progress bar with the running ones, the best one."""
 
 import csv
 import io
@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from convoy.console import Progress, Table, clock, say
+from convoy.training.display import line_of, where_of
+from convoy.training.events import Event, Restart, Step, TrainingWarning
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import in_sections
 from convoy.tuning.trials import TrialResult
@@ -30,13 +32,13 @@ class Board:
     def __init__(self, parameters: Sequence[Parameter], metric: str, total: int | None) -> None:
         names = short_names([one.name for one in parameters])
         self._columns = {one.name: names[one.name] for one in parameters}
-        texts = {one.name: [_text(value) for value in one.extremes] for one in parameters}
-        self._widths = {
-            name: min(_WIDEST, max(len(short), 9, *map(len, texts[name]))) for name, short in self._columns.items()
-        }
-        self._metric, self._total, self._begun = metric, total, False
+        widest = {one.name: max(len(_text(value)) for value in one.extremes) for one in parameters}
+        self._header = ["trial", metric, "epochs", "time", *self._columns.values()]
+        self._widths = [5, max(len(metric), 8), 6, 7]
+        self._widths += [max(len(short), min(_WIDEST, max(9, widest[name]))) for name, short in self._columns.items()]
+        self._total, self._begun = total, False
         self._running: dict[int, str] = {}
-        self._progress = Progress("tune", total or 0)
+        self._progress = Progress("tune", total, "trials")
         self._best: TrialResult | None = None
         self._ended = 0
         self._lock = threading.Lock()
@@ -65,36 +67,30 @@ class Board:
             self._best = best
             if not self._begun:
                 self._begun = True
-                self._progress.line(
-                    self._row(["trial", self._metric, "epochs", "time", *self._columns.values()]).rstrip()
-                )
+                self._line(self._header)
             value = f"{tried.value:.4f}" if tried.value is not None else tried.state
             mark = "*" if best and best.number == tried.number else ""
-            given = [_text(tried.values[name]) if name in tried.values else "-" for name in self._columns]
-            row = self._row([str(tried.number), value + mark, str(tried.epochs), clock(tried.seconds), *given])
-            self._progress.line((row + (f"  {tried.reason}" if tried.state == "failed" else "")).rstrip())
+            given = [_short(tried.values[name]) if name in tried.values else "-" for name in self._columns]
+            row = [str(tried.number), value + mark, str(tried.epochs), clock(tried.seconds), *given]
+            self._line([*row, tried.reason] if tried.state == "failed" else row)
             self._live()
 
     def close(self) -> None:
-        """Erase the live line."""
+        """Erase the progress bar."""
         self._progress.close()
 
-    def _row(self, cells: Sequence[str]) -> str:
-        widths = [5, max(len(self._metric), 8), 6, 7, *self._widths.values()]
-        cut = [
-            cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)
-        ]
-        return "  ".join(cell.ljust(width) for cell, width in zip(cut, widths, strict=True))
+    def _line(self, cells: Sequence[str]) -> None:
+        self._progress.line(str(Table([cells], widths=self._widths)))  # rows appear one at a time
 
     def _live(self) -> None:
         ended = str(self._ended) if self._total is None else f"{self._ended}/{self._total}"
         best = f"  best {self._best.value:.4f} (trial {self._best.number})" if self._best else ""
         running = "  ".join(f"[{number}] {text}" for number, text in sorted(self._running.items()))
-        self._progress.note(f"{ended} trials{best}  {running}")
+        self._progress.note(f"{ended} trials{best}  {running}", None if self._total is None else self._ended)
 
 
-class TrialLine(Progress):
-    """Console of a trial's training: its live line goes to the board, and of its other lines only the warnings.
+class TrialDisplay:
+    """Display of a trial's training: its epoch and its warnings are shown on the board, its metrics in the table.
 
     Args:
         board: The board.
@@ -102,21 +98,22 @@ class TrialLine(Progress):
     """
 
     def __init__(self, board: Board, number: int) -> None:
-        super().__init__("trial", 0)
         self._board, self._number = board, number
 
-    def note(self, text: str, done: float | None = None) -> None:
-        """Show a live line."""
-        self._board.note(self._number, text.partition("  step")[0])
+    def __enter__(self) -> "TrialDisplay":
+        self._board.note(self._number, "starting the ranks")
+        return self
 
-    def line(self, *parts: str | Table) -> None:
-        """Show a warning; metrics of epochs are in the table."""
-        for text in map(str, parts):
-            if text.startswith("warning"):
-                self._board.warn(self._number, text)
+    def __exit__(self, *_: object) -> None:
+        pass
 
-    def close(self) -> None:
-        """Do nothing."""
+    def show(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Step():
+                self._board.note(self._number, where_of(event))
+            case TrainingWarning() | Restart():
+                self._board.warn(self._number, line_of(event) or "")
 
 
 def say_best(best: TrialResult, metric: str) -> None:
@@ -156,6 +153,12 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _exact(value)
+
+
+def _short(value: Any) -> str:
+    """Format a value for the table; ``trials.csv`` has all of it."""
+    text = _text(value)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def _exact(value: Any) -> str:

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from convoy.cluster.preflight import check_executors
 from convoy.cluster.spark import session
 from convoy.config import Config
-from convoy.console import Progress, say
+from convoy.console import say
 from convoy.dataset.reading.examples import read_examples
 from convoy.dataset.reading.split_reader import samples_per_epoch
 from convoy.dataset.storage.manifest import NAME as MANIFEST
@@ -37,13 +37,15 @@ from convoy.tracking.model_io import log_model
 from convoy.tracking.provenance import WEIGHTS_SHA256, tags_of_weights
 from convoy.tracking.run import TrainingRun
 from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root, resumed_preprocessing
+from convoy.training.display import ConsoleDisplay, Display
 from convoy.training.distributed.elastic import ranks_to_start
-from convoy.training.distributed.launch import Handle, launch, run_on_ranks, task_of
+from convoy.training.distributed.launch import launch, run_on_ranks, task_of
+from convoy.training.events import Emit, Event
+from convoy.training.history import Reporter, TrainingHistory
 from convoy.training.loop import TrainedModel, TrainTask, load_trained
 from convoy.training.network import check_weights
 from convoy.training.optim.lr_finder import find_rate
 from convoy.training.preparation import prepare
-from convoy.training.progress import Reporter, TrainingProgress
 from convoy.workflows import signatures
 from convoy.workflows.results import TrainResult
 
@@ -93,15 +95,15 @@ class Hooks:
         launch: Trains; by default on Horovod ranks.
         opened: Takes the run, once it is open.
         watch: Takes each epoch's metrics, once they are logged; what it raises ends the training.
-        progress: Shows the progress; None shows it on the console.
+        display: Shows the training's events; None shows them on the console.
         network: Network whose totals are printed and whose layers are logged; None logs none.
         checkpoints: Whether checkpoints are written.
     """
 
-    launch: Callable[[SparkSession, TrainTask, Handle], TrainedModel] = launch
+    launch: Callable[[SparkSession, TrainTask, Emit], TrainedModel] = launch
     opened: Callable[[TrainingRun], None] | None = None
     watch: Reporter | None = None
-    progress: Progress | None = None
+    display: Display | None = None
     network: keras.Model | None = None
     checkpoints: bool = True
 
@@ -205,15 +207,20 @@ def _train_and_log(
         if hooks.watch:
             hooks.watch(epoch, metrics)
 
-    reporters = log_epoch, run.log_ranks, run.log_sample, run.log_health
-    with TrainingProgress(rows, epochs, *reporters, shown=hooks.progress) as progress:
-        trained = hooks.launch(spark, task, progress.handle)
+    history = TrainingHistory(rows, log_epoch, run.log_ranks, run.log_sample, run.log_health)
+    with hooks.display or ConsoleDisplay(rows, epochs) as display:
+
+        def handle(event: Event) -> None:
+            if history.record(event):
+                display.show(event)
+
+        trained = hooks.launch(spark, task, handle)
     run.log_best()
     run.flush()  # first: it waits for a tracking server that is away
     run.set_tags({WEIGHTS_SHA256: trained.weights_sha256})
     run.log_curves()
     examples = read_examples(path, manifest, "validation")
-    model, summary = load_trained(trained), progress.summary()
+    model, summary = load_trained(trained), history.summary()
     run.describe(training_note(task.model, task.training, manifest, model.count_params(), summary))
     if config.tracking.report:
         explainer(config, path, manifest)(run, model)
@@ -224,8 +231,8 @@ def _train_and_log(
 def _find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun) -> dict[str, Any]:
     """Sweep the learning rate on the ranks and log the curve; return fields of the result."""
     rows = samples_per_epoch(manifest, task.training.class_balance)
-    with TrainingProgress(rows, 1, lambda *_: None) as progress:
-        sweep = run_on_ranks(spark, task, progress.handle, find_rate)
+    with ConsoleDisplay(rows, epochs=1) as display:
+        sweep = run_on_ranks(spark, task, display.show, find_rate)
     curve = rate_curve(sweep.rates, sweep.losses, sweep.smoothed, sweep.first, sweep.suggestion, sweep.scale)
     lr_sweep.log_sweep(run, sweep.rates, sweep.losses, list(sweep.smoothed), sweep.suggestion, curve)
     rate, updates = sweep.suggestion, len(sweep.losses)

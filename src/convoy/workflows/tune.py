@@ -25,11 +25,12 @@ from convoy.tracking.child_runs import ParentRun, parent_run
 from convoy.tracking.run import TrainingRun
 from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root
 from convoy.training.distributed.elastic import ranks_to_start
-from convoy.training.distributed.launch import Handle, RankFailure, launch
+from convoy.training.distributed.launch import RankFailure, launch
 from convoy.training.distributed.spark_task import OnTask
+from convoy.training.events import Emit
 from convoy.training.loop import TrainedModel, TrainTask
 from convoy.training.preparation import check_networks
-from convoy.tuning.board import Board, TrialLine, as_csv, as_yaml, say_best
+from convoy.tuning.board import Board, TrialDisplay, as_csv, as_yaml, say_best
 from convoy.tuning.figures import pictures_of
 from convoy.tuning.parameter import Parameter
 from convoy.tuning.space import applied, extremes, space_of
@@ -40,7 +41,7 @@ from convoy.workflows.ingest import ingest
 from convoy.workflows.results import TuneResult
 from convoy.workflows.train import Hooks, initial_weights, train, train_in_run
 
-Start = Callable[[SparkSession, TrainTask, Handle], TrainedModel]
+Start = Callable[[SparkSession, TrainTask, Emit], TrainedModel]
 
 _OWN_FAILURES = (ConfigError, ModelError, TrainingError, RankFailure)  # of one trial; other errors would stop all
 _DRAW_SECONDS = 60.0
@@ -284,7 +285,7 @@ class Runner:
             if bad and epoch + 1 < config.training.epochs:
                 raise Pruned(f"pruned after epoch {epoch + 1}, {metric} {metrics[metric]:.4f}")
 
-        def unlocked(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
+        def unlocked(spark: SparkSession, task: TrainTask, handle: Emit) -> TrainedModel:
             self._lock.release()
             try:
                 return start(spark, task, handle)
@@ -299,7 +300,7 @@ class Runner:
             launch=unlocked,
             opened=opened,
             watch=watch,
-            progress=TrialLine(self._board, number),
+            display=TrialDisplay(self._board, number),
             checkpoints=start is launch,
         )
         try:

@@ -21,6 +21,7 @@ from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.callbacks.terminate_on_nan import TerminateOnNaN
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import Alive, Epoch, Step
 from convoy.training.optim.losses import accuracy, crossentropy
 from convoy.training.optim.optimizer import build_optimizer, distribute
 from tests.conftest import noise
@@ -166,18 +167,18 @@ def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():
         return [report]
 
     _, history = fit(SingleProcess(), 20, 8, reports)
-    kinds = [event["type"] for event in events if event["type"] != "alive"]
-    assert kinds == ["step", "step", "step", "epoch"] * EPOCHS
-    steps = [event for event in events if event["type"] == "step"]
-    assert [(e["epoch"], e["step"], e["steps"], e["epochs"]) for e in steps] == [
+    kinds = [type(event) for event in events if not isinstance(event, Alive)]
+    assert kinds == [Step, Step, Step, Epoch] * EPOCHS
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [(e.epoch, e.step, e.steps, e.epochs) for e in steps] == [
         (epoch, step, 3, EPOCHS) for epoch in range(EPOCHS) for step in (1, 2, 3)
     ]
-    assert all(event["images_per_second"] > 0 and math.isfinite(event["loss"]) for event in steps)
-    for number, event in enumerate(event for event in events if event["type"] == "epoch"):
-        metrics = event["metrics"]
-        assert (event["epoch"], event["epochs"]) == (number, EPOCHS)
-        assert event["seconds"] > 0
-        assert metrics["images_per_second"] >= 20 / event["seconds"]  # validation is no part of it
+    assert all(event.images_per_second > 0 and math.isfinite(event.loss) for event in steps)
+    for number, event in enumerate(event for event in events if isinstance(event, Epoch)):
+        metrics = event.metrics
+        assert (event.epoch, event.epochs) == (number, EPOCHS)
+        assert event.seconds > 0
+        assert metrics["images_per_second"] >= 20 / event.seconds  # validation is no part of it
         assert metrics["learning_rate"] == pytest.approx(0.1)
         for name, values in history.items():
             assert metrics[name] == values[number]
@@ -187,8 +188,8 @@ def test_report_tells_every_epoch_with_its_metrics_and_the_steps_on_the_way():
 def test_report_tells_only_a_few_steps_a_second():
     events = []
     fit(SingleProcess(), 400, 8, lambda position: [ProgressReporter(events.append, 400, EPOCHS, BATCH, position)])
-    seconds = sum(event["seconds"] for event in events if event["type"] == "epoch")
-    steps = [event for event in events if event["type"] == "step"]
+    seconds = sum(event.seconds for event in events if isinstance(event, Epoch))
+    steps = [event for event in events if isinstance(event, Step)]
     assert 1 <= len(steps) <= 2 + seconds / 0.2
     assert len(steps) < EPOCHS * 50
 

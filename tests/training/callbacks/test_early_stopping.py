@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from convoy.config import EarlyStoppingConfig, OptimizerConfig, ScheduleConfig
 from convoy.training.callbacks.early_stopping import EarlyStopping, Patience, ReduceLROnPlateau
 from convoy.training.callbacks.ema import ValidateAverages
+from convoy.training.events import EarlyStopped
 from convoy.training.optim.optimizer import build_optimizer
 
 pytestmark = pytest.mark.long
@@ -111,7 +112,7 @@ def stopped(losses, ema, **settings):
 @pytest.mark.parametrize("ema", [False, True])
 def test_early_stopping_brings_back_the_weights_that_were_validated_best(ema):
     (event,), final, validated = stopped([3.0, 2.0, 2.5, 2.5, 1.0], ema, patience=2)
-    assert event == {"type": "early_stopping", "epoch": 1, "stopped": 3, "monitor": "val_loss"}
+    assert event == EarlyStopped(1, 3, "val_loss")
     assert len(validated) == 4
     assert final == validated[1]
     assert len(set(validated)) == 4
@@ -121,15 +122,15 @@ def test_early_stopping_brings_back_the_weights_that_were_validated_best(ema):
 @pytest.mark.parametrize("ema", [False, True])
 def test_without_restoring_the_last_validated_weights_stay(ema):
     (event,), final, validated = stopped([3.0, 2.0, 2.5, 2.5, 1.0], ema, patience=2, restore_best=False)
-    assert event["epoch"] is None
-    assert event["stopped"] == 3
+    assert event.epoch is None
+    assert event.stopped == 3
     assert final == validated[-1]
 
 
 @pytest.mark.train
 def test_the_best_is_kept_where_training_ends_by_itself():
     (event,), final, validated = stopped([3.0, 2.0, 2.5], False, patience=2)
-    assert event == {"type": "early_stopping", "epoch": 1, "stopped": None, "monitor": "val_loss"}
+    assert event == EarlyStopped(1, None, "val_loss")
     assert final == validated[1]
 
 

@@ -9,6 +9,7 @@ from convoy.dataset.reading.examples import Samples
 from convoy.models.registry import build
 from convoy.training.callbacks.layer_health import Health
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import Event, LayerHealth, TrainingWarning
 from convoy.training.loop import TrainTask, train
 
 
@@ -20,7 +21,7 @@ def samples(*shape, classes=2):
 
 def look(model, some, epochs=1):
     """The events of a health callback on an untrained network."""
-    events: list[dict] = []
+    events: list[Event] = []
     health = Health(events.append, some)
     health.set_model(model)
     for epoch in range(epochs):
@@ -42,10 +43,10 @@ def test_units_that_are_never_above_zero_are_dead_and_those_that_are_once_are_no
     some.images[:] = 0
     some.images[-1] = 2
     events = look(model, some, epochs=2)
-    metrics = events[0]["metrics"]
+    metrics = events[0].metrics
     assert metrics["dead_units/dense_1"] == pytest.approx(0.5)
     assert metrics["dead_units/relu"] == pytest.approx(1 / 3)
-    warnings = [event["text"] for event in events if event["type"] == "warning"]
+    warnings = [event.text for event in events if isinstance(event, TrainingWarning)]
     assert len(warnings) == 1  # of one layer, and once
     assert warnings[0].startswith("50% of the units of layer dense_1 are dead after epoch 1: 0 for all of 8 samples;")
 
@@ -58,7 +59,7 @@ def test_a_channel_is_dead_where_it_is_zero_everywhere():
     model.get_layer("conv").set_weights([np.array([1, -1, 0], np.float32).reshape(1, 1, 1, 3), np.zeros(3)])
     some = samples(4, 5, 5, 1)
     np.abs(some.images, out=some.images)
-    assert look(model, some)[0]["metrics"]["dead_units/act"] == pytest.approx(2 / 3)
+    assert look(model, some)[0].metrics["dead_units/act"] == pytest.approx(2 / 3)
 
 
 def test_the_gradient_norm_is_that_of_the_mean_loss():
@@ -67,7 +68,7 @@ def test_the_gradient_norm_is_that_of_the_mean_loss():
     some = samples(10, 3)
     p = model.predict(some.images, verbose=0) - np.eye(2)[some.labels]
     expected = np.sqrt(np.square(some.images.T @ p / 10).sum() + np.square(p.mean(axis=0)).sum())
-    assert look(model, some)[0]["metrics"]["gradient_norm/d"] == pytest.approx(expected, rel=1e-4)
+    assert look(model, some)[0].metrics["gradient_norm/d"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_deep_networks_have_a_bounded_number_of_metrics_of_layers_of_all_depths():
@@ -77,7 +78,7 @@ def test_deep_networks_have_a_bounded_number_of_metrics_of_layers_of_all_depths(
     inner = keras.Model(inputs, x)
     outer = keras.Input((4,))
     model = keras.Model(outer, keras.layers.Dense(2, activation="softmax", name="last")(inner(outer)))
-    metrics = look(model, samples(4, 4))[0]["metrics"]
+    metrics = look(model, samples(4, 4))[0].metrics
     for kind in ("dead_units/", "gradient_norm/"):
         names = [name for name in metrics if name.startswith(kind)]
         assert len(names) == 30
@@ -88,7 +89,7 @@ def test_deep_networks_have_a_bounded_number_of_metrics_of_layers_of_all_depths(
 
 def test_a_network_that_cannot_be_looked_into_is_one_warning():
     events = look(None, samples(4, 4), epochs=3)
-    assert [event["type"] for event in events] == ["warning"]
+    assert [type(event) for event in events] == [TrainingWarning]
 
 
 @pytest.mark.long
@@ -99,15 +100,15 @@ def test_training_ends_with_the_same_bits_as_without(dataset, name):
     augmentation = AugmentationConfig(crop=2)
     config = TrainingConfig(num_workers=0, epochs=2, global_batch_size=40, augmentation=augmentation)
     for health in (False, True):
-        events: list[dict] = []
+        events: list[Event] = []
         task = TrainTask(str(dataset), ModelConfig(name), config, build, 0, health=health)
         model = train(task, SingleProcess(), events.append)
         assert model is not None
         hashes.append(model.weights_sha256)
-        seen = [event for event in events if event["type"] == "health"]
-        assert not [event for event in events if "cannot be inspected" in event.get("text", "")]
+        seen = [event for event in events if isinstance(event, LayerHealth)]
+        assert not [event for event in events if isinstance(event, TrainingWarning)]
     assert hashes[0] == hashes[1]
-    assert [event["epoch"] for event in seen] == [0, 1]
+    assert [event.epoch for event in seen] == [0, 1]
     layers = {"lenet5": ["c1", "c3", "c5", "f6", "output"], "mnist_cnn": ["conv1", "conv2", "dense", "output"]}[name]
-    assert {f"gradient_norm/{layer}" for layer in layers} <= set(seen[0]["metrics"])
-    assert ("dead_units/conv1" in seen[0]["metrics"]) == (name == "mnist_cnn")
+    assert {f"gradient_norm/{layer}" for layer in layers} <= set(seen[0].metrics)
+    assert ("dead_units/conv1" in seen[0].metrics) == (name == "mnist_cnn")

@@ -15,6 +15,7 @@ from convoy.training.callbacks import timing as timing_module
 from convoy.training.callbacks.timing import Stopwatch, Timing, machine, memory, time_fetches, times
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import RankEpoch, System
 from convoy.training.optim.optimizer import build_optimizer, distribute
 
 pytestmark = pytest.mark.long
@@ -160,19 +161,19 @@ def test_every_epoch_of_a_rank_is_told_with_where_its_time_went():
     began = time.perf_counter()
     events = fit(network(), SlowRanks(), batches(0.06), epochs=4)
     whole = time.perf_counter() - began
-    epochs = [event for event in events if event["type"] == "rank"]
-    assert [(event["epoch"], event["rank"], event["ranks"]) for event in epochs] == [(n, 1, 3) for n in range(4)]
-    metrics = epochs[-1]["metrics"]
+    epochs = [event for event in events if isinstance(event, RankEpoch)]
+    assert [(event.epoch, event.rank, event.ranks) for event in epochs] == [(n, 1, 3) for n in range(4)]
+    metrics = epochs[-1].metrics
     time_of_epoch = 7 / metrics["images_per_second"]  # the second of three has 2, 2, 2 and 1 of 6, 6, 6 and 2 samples
     assert 4 * 0.02 < time_of_epoch < whole
     assert metrics["step_ms_p95"] >= metrics["step_ms"] > 20
     # What a busy machine adds may hide these times in one epoch, but not in all; the first one traces.
-    later = [event["metrics"] for event in epochs[1:]]
+    later = [event.metrics for event in epochs[1:]]
     assert max(7 * each["communication_share"] / each["images_per_second"] for each in later) > 3 * 0.02
     assert max(each["data_wait_share"] for each in later) > 0.2
     assert 50 < metrics["memory_mb"] <= metrics["memory_peak_mb"]
-    samples = [event for event in events if event["type"] == "system"]
-    assert [event["rank"] for event in samples] == [1]
+    samples = [event for event in events if isinstance(event, System)]
+    assert [event.rank for event in samples] == [1]
 
 
 def test_memory_and_machine_are_in_megabytes_and_percent():

@@ -1,6 +1,7 @@
 """A training that is cut off and goes on from a checkpoint ends as one that was not, bit by bit."""
 
 import functools
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from convoy.errors import TrainingError
 from convoy.models.layers.blocks import normalise
 from convoy.training import loop
 from convoy.training.distributed.collective import SingleProcess
+from convoy.training.events import Epoch, Resumed, Step, TrainingWarning
 from convoy.training.loop import TrainTask, load_trained, train
 from tests.dataset.versions import write_version
 
@@ -88,7 +90,7 @@ def run(dataset, folder, collective=None, kill_after=None, resume=False, **setti
 
     def emit(event):
         events.append(event)
-        done = event["epoch"] * event["steps"] + event["step"] if event["type"] == "step" else 0
+        done = event.epoch * event.steps + event.step if isinstance(event, Step) else 0
         if kill_after is not None and done >= kill_after:
             raise Killed
 
@@ -101,7 +103,7 @@ def every_step(monkeypatch):
 
 
 def epochs(events):
-    return {event["epoch"]: event["metrics"] for event in events if event["type"] == "epoch"}
+    return {event.epoch: event.metrics for event in events if isinstance(event, Epoch)}
 
 
 SETTINGS = {
@@ -137,8 +139,8 @@ def test_a_killed_training_that_goes_on_ends_with_the_same_bits(
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
             assert metrics[name] == pytest.approx(epochs(undisturbed)[epoch][name], rel=1e-5), (epoch, name)
     if kill_after > 4:
-        assert rest[0]["type"] == "resumed"
-        done = [event["epoch"] for event in rest[0]["done"]] + list(epochs(rest))
+        assert isinstance(rest[0], Resumed)
+        done = [event.epoch for event in rest[0].done] + list(epochs(rest))
         assert done == list(range(3))  # a driver that knows nothing hears of each epoch once
 
 
@@ -162,6 +164,18 @@ def test_another_run_is_not_gone_on_with(dataset, trained_once, options, message
         run(dataset, trained_once, resume=True, **options)
 
 
+def test_epochs_in_a_checkpoint_keep_their_form_and_another_form_is_refused(dataset, tmp_path, trained_once):
+    shutil.copytree(trained_once, tmp_path / "run")
+    file = max((tmp_path / "run").glob("step-*/state.json"))
+    content = json.loads(file.read_text())
+    (epoch,) = content["state"]["callbacks"]["Report"]["done"]
+    assert list(epoch) == ["type", "epoch", "epochs", "seconds", "metrics"]
+    epoch["colour"] = "red"
+    file.write_text(json.dumps(content))
+    with pytest.raises(TrainingError, match=r"another version of Convoy .*'epoch'.*'colour'.*resume with that version"):
+        run(dataset, tmp_path / "run", resume=True)
+
+
 def narrow(name, shape, classes, mean, std, dtype="uint8"):
     image = keras.Input(shape, dtype=dtype)
     x = keras.layers.Flatten()(normalise(image, mean, std))
@@ -182,15 +196,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(dataset, tmp_p
     content = (newest / "arrays.npz").read_bytes()
     (newest / "arrays.npz").write_bytes(content[: len(content) // 2])
     trained, rest = run(dataset, tmp_path / "cut", resume=True)
-    assert rest[0]["type"] == "warning"
-    assert f"checkpoint {newest} is damaged" in rest[0]["text"]
+    assert isinstance(rest[0], TrainingWarning)
+    assert f"checkpoint {newest} is damaged" in rest[0].text
     assert trained.weights_sha256 == whole("plain")[0].weights_sha256
 
 
 def test_training_goes_on_without_checkpoints_when_none_can_be_saved(dataset, tmp_path):
     (tmp_path / "file").write_text("in the way")
     trained, events = run(dataset, tmp_path / "file" / "run")
-    warnings = [event["text"] for event in events if event["type"] == "warning"]
+    warnings = [event.text for event in events if isinstance(event, TrainingWarning)]
     assert len(warnings) == 1  # not one for each
     assert "no checkpoint could be saved" in warnings[0]
     assert np.isfinite(load_trained(trained).get_weights()[0]).all()

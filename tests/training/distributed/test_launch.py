@@ -21,6 +21,7 @@ from convoy.errors import ClusterError
 from convoy.models.layers.blocks import normalise
 from convoy.models.registry import build
 from convoy.training.distributed.launch import launch
+from convoy.training.events import EarlyStopped, Epoch, Event, RankEpoch, System
 from convoy.training.loop import TrainTask, load_trained
 from convoy.training.optim.losses import crossentropy
 
@@ -30,9 +31,9 @@ pytestmark = [pytest.mark.spark, pytest.mark.e2e]
 def train(spark, dataset: Path, workers: int, **settings):
     options = {"epochs": 2, "global_batch_size": 40, "optimizer": OptimizerConfig("sgd", 0.05), **settings}
     task = TrainTask(str(dataset), ModelConfig(), TrainingConfig(num_workers=workers, **options), build, 1)
-    events: list[dict] = []
+    events: list[Event] = []
     trained = launch(spark, task, events.append)
-    return trained, [event["metrics"] for event in events if event["type"] == "epoch"]
+    return trained, [event.metrics for event in events if isinstance(event, Epoch)]
 
 
 @pytest.fixture(scope="module")
@@ -127,17 +128,17 @@ def test_everything_together_on_two_ranks(spark, dataset, tmp_path, monkeypatch)
     events = []
     task = TrainTask(str(dataset), ModelConfig(), config, batch_normalised, 1)
     trained = launch(spark, task, events.append)
-    epochs = [event["metrics"] for event in events if event["type"] == "epoch"]
+    epochs = [event.metrics for event in events if isinstance(event, Epoch)]
     assert len(epochs) == 2
-    stopped = [event for event in events if event["type"] == "early_stopping"]
-    assert stopped[-1] == {"type": "early_stopping", "epoch": 0, "stopped": 1, "monitor": "val_accuracy"}
-    measured = {(event["epoch"], event["rank"]): event["metrics"] for event in events if event["type"] == "rank"}
+    stopped = [event for event in events if isinstance(event, EarlyStopped)]
+    assert stopped[-1] == EarlyStopped(0, 1, "val_accuracy")
+    measured = {(event.epoch, event.rank): event.metrics for event in events if isinstance(event, RankEpoch)}
     assert sorted(measured) == [(0, 0), (0, 1), (1, 0), (1, 1)]  # from both ranks, each over its own connection
     for metrics in measured.values():
         assert 0 < metrics["data_wait_share"] + metrics["communication_share"] < 1 + 1e-9  # on a busy machine all of it
         assert 100 < metrics["memory_mb"] <= metrics["memory_peak_mb"]
     assert measured[1, 0]["communication_share"] > 0
-    assert {event["rank"] for event in events if event["type"] == "system"} == {0, 1}
+    assert {event.rank for event in events if isinstance(event, System)} == {0, 1}
     assert epochs[0]["learning_rate"] == pytest.approx(0.05)
     data = read_split(dataset, Manifest.load(dataset), "validation")
     model = load_trained(trained)

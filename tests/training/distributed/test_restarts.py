@@ -10,6 +10,7 @@ import pytest
 from convoy.config import CheckpointConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from convoy.models.registry import build
 from convoy.training.distributed.launch import RankFailure, launch
+from convoy.training.events import Restart, Resumed, Started, Step
 from convoy.training.loop import TrainTask
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.long]
@@ -25,15 +26,15 @@ class Driver:
 
     def handle(self, event):
         self.events.append(event)
-        if event["type"] == "started":
-            self.pids[event["rank"]] = event["pid"]
-        done = event["epoch"] * event["steps"] + event["step"] if event["type"] == "step" else 0
+        if isinstance(event, Started):
+            self.pids[event.rank] = event.pid
+        done = event.epoch * event.steps + event.step if isinstance(event, Step) else 0
         if not self.hit and self.after is not None and done >= self.after:
             self.hit = True
             os.kill(self.pids[1], self.number)
 
     def of(self, kind):
-        return [event for event in self.events if event["type"] == kind]
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 def run(spark, dataset: Path, folder: Path, driver: Driver, **settings):
@@ -52,8 +53,8 @@ def test_a_killed_rank_is_started_again_and_the_weights_are_the_same_bits(spark,
     driver = Driver(after=30, number=signal.SIGKILL)
     trained = run(spark, dataset, tmp_path, driver)
     assert driver.hit
-    assert [event["attempt"] for event in driver.of("restart")] == [1]
-    assert driver.of("resumed")
+    assert [event.attempt for event in driver.of(Restart)] == [1]
+    assert driver.of(Resumed)
     assert trained.weights_sha256 == whole.weights_sha256
 
 
@@ -61,8 +62,8 @@ def test_a_killed_rank_is_started_again_and_the_weights_are_the_same_bits(spark,
 def test_a_rank_that_stands_still_is_ended_and_started_again(spark, dataset, tmp_path, whole):
     driver = Driver(after=30, number=signal.SIGSTOP)
     trained = run(spark, dataset, tmp_path, driver, stall_timeout=20)
-    stopped = driver.of("started")[1]["pid"], driver.of("started")[0]["pid"]
-    assert "no rank made progress for 20 s" in driver.of("restart")[0]["reason"]
+    stopped = driver.of(Started)[1].pid, driver.of(Started)[0].pid
+    assert "no rank made progress for 20 s" in driver.of(Restart)[0].reason
     assert trained.weights_sha256 == whole.weights_sha256
     assert not any(psutil.pid_exists(pid) for pid in stopped)
 

@@ -15,6 +15,7 @@ from convoy.training.distributed import spark_task as on_task_module
 from convoy.training.distributed.fresh_process import environment, run
 from convoy.training.distributed.launch import RankFailure
 from convoy.training.distributed.spark_task import OnTask
+from convoy.training.events import Epoch, Started
 from convoy.training.loop import TrainTask
 
 pytestmark = pytest.mark.long
@@ -45,8 +46,8 @@ def test_trainings_side_by_side_are_the_same(spark, dataset):
     first, second = (one.result() for one in same)
     assert first.weights_sha256 == second.weights_sha256
     assert first.keras_file[:2] == b"PK"
-    assert sum(event["type"] == "epoch" for event in events) == 2
-    pids = {event["pid"] for event in events if event["type"] == "started"}
+    assert sum(isinstance(event, Epoch) for event in events) == 2
+    pids = {event.pid for event in events if isinstance(event, Started)}
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
 
@@ -66,9 +67,9 @@ def test_a_training_ends_when_its_watcher_raises_when_it_is_killed_or_stands_sti
 
     def watch(name, at_epoch):
         def handle(event):
-            if event["type"] == "started":
-                pids[name] = event["pid"]
-            if event["type"] == "epoch":
+            if isinstance(event, Started):
+                pids[name] = event.pid
+            if isinstance(event, Epoch):
                 at_epoch(name)
 
         return handle

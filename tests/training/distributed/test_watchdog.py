@@ -7,8 +7,11 @@ import pytest
 
 from convoy.training.distributed import watchdog
 from convoy.training.distributed.watchdog import Watchdog
+from convoy.training.events import Started, Step, System
 
 pytestmark = pytest.mark.timeout(120)
+
+STARTED, STEP = Started(0, 1, "host", 1), Step(0, 1, 1, 1, 0.5, 100.0)
 
 
 class Clock:
@@ -45,10 +48,10 @@ def stop():
 def test_before_the_first_step_the_time_to_start_counts_then_the_timeout(clock, stop):
     with Watchdog(0.3, stop.set) as watch:
         clock.passes(1.4)
-        watch.alive("started")
+        watch.heartbeat(STARTED)
         clock.passes(1.4)
         assert not stop.is_set()
-        watch.alive("step")
+        watch.heartbeat(STEP)
         clock.passes(0.2)
         assert not stop.is_set()
         clock.now += 0.2
@@ -67,10 +70,10 @@ def test_a_start_that_hangs_is_ended_as_well(clock, stop):
 def test_only_progress_is_a_sign_of_life(clock, stop):
     with Watchdog(0.4, stop.set) as watch:
         for _ in range(4):
-            watch.alive("step")
+            watch.heartbeat(STEP)
             clock.passes(0.3)
         assert not stop.is_set()
-        watch.alive("system")  # a machine's own measurements go on when training does not
+        watch.heartbeat(System(0, {}))  # a machine's own measurements go on when training does not
         clock.now += 0.2
         assert stop.wait(60)
     assert watch.stalled
@@ -80,7 +83,7 @@ def test_what_waits_for_its_turn_does_not_stand_still(clock, stop):
     with Watchdog(0.2, stop.set, begun=False) as watch:
         clock.passes(1000)
         assert not stop.is_set()
-        watch.alive("started")
+        watch.heartbeat(STARTED)
         clock.now += 1.6
         assert stop.wait(60)
     assert watch.limit == 1.5

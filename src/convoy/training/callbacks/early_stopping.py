@@ -4,7 +4,7 @@ All ranks have the same metrics (``GlobalMetrics``), so they make the same decis
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ import numpy as np
 
 from convoy.config import EarlyStoppingConfig, ScheduleConfig
 from convoy.training.callbacks.ema import validated_weights
+from convoy.training.events import EarlyStopped, Emit
 from convoy.training.optim.schedule import warmup_updates
 
 _PLATEAU_MIN_DELTA = 1e-4  # as Keras' ReduceLROnPlateau
@@ -105,10 +106,10 @@ class EarlyStopping(keras.callbacks.Callback):
 
     Args:
         config: Section ``training.early_stopping``, with a patience.
-        emit: Takes the event ``early_stopping``: ``epoch`` is the best one, ``stopped`` the last one or None.
+        emit: Takes an ``EarlyStopped`` event, at the end of training.
     """
 
-    def __init__(self, config: EarlyStoppingConfig, emit: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, config: EarlyStoppingConfig, emit: Emit) -> None:
         super().__init__()
         assert config.patience is not None
         self.config, self.emit = config, emit
@@ -141,4 +142,4 @@ class EarlyStopping(keras.callbacks.Callback):
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
         best = self.best_epoch if self.best_weights is not None else None
-        self.emit({"type": "early_stopping", "epoch": best, "stopped": self.stopped, "monitor": self.config.monitor})
+        self.emit(EarlyStopped(best, self.stopped, self.config.monitor))

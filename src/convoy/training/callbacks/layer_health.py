@@ -10,7 +10,7 @@ import tensorflow as tf
 from convoy.dataset.reading.examples import Samples, read_samples
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.activation_recorder import has_kernel, has_relu, leaf_layers, named, recorded, spread
-from convoy.training.events import Emit
+from convoy.training.events import Emit, LayerHealth, TrainingWarning
 
 SAMPLES = 64
 DEAD_SHARE = 0.4  # of a layer's units, above which a warning is emitted
@@ -30,7 +30,7 @@ def first_samples(version_path: Path, manifest: Manifest, most: int) -> Samples:
 
 
 class Health(keras.callbacks.Callback):
-    """Emits a ``health`` event after each epoch: shares of dead units and norms of gradients for a few fixed samples.
+    """Emits ``LayerHealth`` after each epoch: shares of dead units and norms of gradients for a few fixed samples.
 
     * ``dead_units/<layer>``: of the units of a layer with ReLUs (a unit is a channel of a convolution, or a value of
       a dense layer), the share that is 0 for all samples, everywhere. Its weights get no gradient from any of them.
@@ -64,9 +64,9 @@ class Health(keras.callbacks.Callback):
         except Exception as error:  # e.g. of a custom network that cannot be inspected: training continues
             self._failed = True
             text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            self._emit({"type": "warning", "text": f"the layers cannot be inspected ({text})"})
+            self._emit(TrainingWarning(f"the layers cannot be inspected ({text})"))
             return
-        self._emit({"type": "health", "epoch": epoch, "metrics": metrics})
+        self._emit(LayerHealth(epoch, metrics))
         for name in self._relus:
             share = metrics.get(f"dead_units/{name}", 0.0)
             if share > DEAD_SHARE and name not in self._warned:
@@ -75,7 +75,7 @@ class Health(keras.callbacks.Callback):
                     f"{share:.0%} of the units of layer {name} are dead after epoch {epoch + 1}: 0 for all of"
                     f" {len(self._samples)} samples; lower training.optimizer.learning_rate, or try another activation"
                 )
-                self._emit({"type": "warning", "text": text})
+                self._emit(TrainingWarning(text))
 
     def _look(self) -> dict[str, float]:
         if self._compiled is None:

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 
 from convoy.training.checkpoint.step_counter import StepCounter
-from convoy.training.events import Emit
+from convoy.training.events import Alive, Emit, Epoch, Step, from_json, to_json
 from convoy.training.optim.schedule import rate_of_last_update
 
 
 class ProgressReporter(keras.callbacks.Callback):
-    """Emits a ``step`` event a few times a second and an ``epoch`` event with the epoch's metrics.
+    """Emits a ``Step`` event a few times a second and an ``Epoch`` event with the epoch's metrics.
 
     Args:
         emit: Takes an event; called on rank 0 only.
@@ -30,7 +30,7 @@ class ProgressReporter(keras.callbacks.Callback):
         self.emit, self.rows, self.epochs, self.global_batch = emit, rows, epochs, global_batch
         self.position = position
         self.begun = 0  # samples of the epoch that an earlier attempt completed
-        self.done: list[dict[str, Any]] = []  # the epoch events so far
+        self.done: list[Epoch] = []  # epochs so far
         self.started = self.trained = self.emitted = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -47,29 +47,36 @@ class ProgressReporter(keras.callbacks.Callback):
         at = self.position
         rate = (min(self.rows, (at.step + 1) * self.global_batch) - self.begun) / (now - self.started)
         loss = float((logs or {}).get("loss", math.nan))
-        where = {"epoch": at.epoch, "epochs": self.epochs, "step": at.step + 1, "steps": at.steps}
-        self.emit({"type": "step", **where, "loss": loss, "images_per_second": rate})
+        self.emit(Step(at.epoch, self.epochs, at.step + 1, at.steps, loss, rate))
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Emit an ``alive`` event, unless the last event is recent."""
+        """Emit an ``Alive`` event, unless the last event is recent."""
         if time.monotonic() - self.emitted >= self.every:
             self.emitted = time.monotonic()
-            self.emit({"type": "alive"})
+            self.emit(Alive())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Emit the epoch's metrics."""
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         metrics["images_per_second"] = (self.rows - self.begun) / (self.trained - self.started)
         metrics["learning_rate"] = rate_of_last_update(self.model.optimizer)
-        seconds = time.monotonic() - self.started
-        event = {"type": "epoch", "epoch": epoch, "epochs": self.epochs, "seconds": seconds, "metrics": metrics}
+        event = Epoch(epoch, self.epochs, time.monotonic() - self.started, metrics)
         self.done.append(event)
         self.emit(event)
 
     def state(self) -> dict[str, Any]:
         """Return the epochs so far: a driver that was killed may not have logged the last ones."""
-        return {"done": self.done}
+        return {"done": [to_json(epoch) for epoch in self.done]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a state that ``state()`` returned."""
-        self.done = list(state["done"])
+        self.done = list(epochs_in(state))
+
+
+def epochs_in(state: Mapping[str, Any]) -> tuple[Epoch, ...]:
+    """Return the epochs in a state that ``ProgressReporter.state`` returned.
+
+    Raises:
+        EventError: Another version of Convoy wrote the state.
+    """
+    return tuple(event for event in map(from_json, state.get("done", [])) if isinstance(event, Epoch))

@@ -17,6 +17,7 @@ import tensorflow as tf
 from convoy.dataset.reading.epoch_plan import rank_slice
 from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.distributed.collective import Collective
+from convoy.training.events import Emit, RankEpoch, System
 
 _MEASURED_STEPS = 16  # of an epoch, at which communication is measured, for about 0.4 ms each
 _SAMPLE_SECONDS = 10.0  # between samples of the machine, as in MLflow
@@ -119,7 +120,7 @@ def time_fetches(model: keras.Model) -> Fetching:
 
 
 class Timing(keras.callbacks.Callback):
-    """Emits a ``rank`` event with each epoch's measurements of this rank, and ``system`` events of its machine.
+    """Emits a ``RankEpoch`` event with each epoch's measurements of this rank, and ``System`` events of its machine.
 
     Times cover training only: from the beginning of the epoch to the end of its last step, without validation.
     Communication is measured at some of the steps, chosen at random for each epoch. Add it after ``GlobalMetrics``.
@@ -136,7 +137,7 @@ class Timing(keras.callbacks.Callback):
 
     def __init__(
         self,
-        emit: Callable[[dict[str, Any]], None],
+        emit: Emit,
         collective: Collective,
         rows: int,
         global_batch: int,
@@ -192,7 +193,7 @@ class Timing(keras.callbacks.Callback):
             return
         communicating = self.communication.seconds / max(1, self.measured)
         metrics = times(self.ends, self.images, self.fetching.seconds, communicating) | memory()
-        self.emit({"type": "rank", "epoch": epoch, "rank": self.rank, "ranks": self.size, "metrics": metrics})
+        self.emit(RankEpoch(epoch, self.rank, self.size, metrics))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Sample the machine, so that a short run has a sample too."""
@@ -204,7 +205,7 @@ class Timing(keras.callbacks.Callback):
 
     def _sample(self) -> None:
         self.sampled = time.monotonic()
-        self.emit({"type": "system", "rank": self.rank, "metrics": machine()})
+        self.emit(System(self.rank, machine()))
 
 
 def times(ends: Sequence[float], images: int, fetching: float, communicating: float) -> dict[str, float]:

@@ -14,7 +14,7 @@ from convoy.console import say
 from convoy.errors import TrainingError
 from convoy.training.callbacks.early_stopping import EarlyStopping, ReduceLROnPlateau
 from convoy.training.callbacks.global_metrics import GlobalMetrics
-from convoy.training.callbacks.progress_reporter import ProgressReporter
+from convoy.training.callbacks.progress_reporter import ProgressReporter, epochs_in
 from convoy.training.checkpoint.snapshots import (
     SaveCheckpoints,
     Stateful,
@@ -27,7 +27,7 @@ from convoy.training.checkpoint.snapshots import (
 from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
-from convoy.training.events import Emit
+from convoy.training.events import Emit, EventError, Resumed, TrainingWarning
 
 _CHECKS = ("strict_geometry",)  # fields that do not change the network
 _REPORTER, _EARLY_STOPPING = "Report", "EarlyStopping"
@@ -77,9 +77,7 @@ class CheckpointResumer:
         self.start = (0, 0)
         if folder is None:
             return
-        self._store = CheckpointStore(
-            Path(folder), config.checkpoint.keep, lambda text: emit({"type": "warning", "text": text})
-        )
+        self._store = CheckpointStore(Path(folder), config.checkpoint.keep, lambda text: emit(TrainingWarning(text)))
         if not resume:
             return
         self._state, checkpoint = read_checkpoint(self._store, collective)
@@ -90,8 +88,13 @@ class CheckpointResumer:
             restore_weights(model, checkpoint)
         restore_draws(model, self._state)
         self.start = (int(self._state["epoch"]), int(self._state["step"]))
-        done = self._state["callbacks"].get(_REPORTER, {}).get("done", [])
-        emit({"type": "resumed", "epoch": self.start[0], "step": self.start[1], "done": done})
+        try:
+            done = epochs_in(self._state["callbacks"].get(_REPORTER, {}))
+        except EventError as error:
+            raise TrainingError(
+                f"the checkpoint in {folder} is from another version of Convoy ({error}); resume with that version"
+            ) from None
+        emit(Resumed(*self.start, done))
 
     def callbacks(
         self, position: StepCounter, exact: GlobalMetrics, others: Sequence[keras.callbacks.Callback]
@@ -126,9 +129,7 @@ class CheckpointResumer:
         assert self._store is not None
         best = self._store.best()
         if best is None or best.state["epoch"] != callback.best_epoch + 1:
-            self._emit(
-                {"type": "warning", "text": "the best epoch's checkpoint is missing; later epochs may replace it"}
-            )
+            self._emit(TrainingWarning("the best epoch's checkpoint is missing; later epochs may replace it"))
             callback.patience.restore((-np.inf, 0))
             callback.best_epoch = None
             return

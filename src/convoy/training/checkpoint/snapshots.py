@@ -16,7 +16,7 @@ from convoy.training.callbacks.sync_batch_norm import average_statistics
 from convoy.training.checkpoint.step_counter import StepCounter
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
-from convoy.training.events import Emit
+from convoy.training.events import CheckpointSaved, Emit, TrainingWarning
 
 _CLOCK_STEPS = 16  # steps between two checks of rank 0's clock, on which all ranks have to agree
 
@@ -43,7 +43,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         position: Kept by ``StepCounterCallback``.
         exact: Holds the metrics of the epoch so far.
         callbacks: Name -> callback whose state is saved.
-        emit: Takes warnings, and ``checkpoint`` after an epoch that is not the last; used on rank 0.
+        emit: Takes warnings, and ``CheckpointSaved`` after an epoch that is not the last; used on rank 0.
         identity: Values that a resumed run must have in common with this one.
     """
 
@@ -82,7 +82,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._save(epoch + 1, 0, [], best=best)
         goes_on = epoch + 1 < self.config.epochs and not self.model.stop_training
         if goes_on and not self.collective.rank and not self._failing:
-            self.emit({"type": "checkpoint", "epoch": epoch})
+            self.emit(CheckpointSaved(epoch))
 
     def _due(self) -> bool:
         settings, done = self.config.checkpoint, self.position.epoch * self.position.steps + self.position.step + 1
@@ -119,12 +119,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
                 f"no checkpoint could be saved in {self.store.folder} ({error.strerror or error}); training continues"
             )
             if not self._failing:  # warn once, not for each checkpoint
-                self.emit({"type": "warning", "text": text})
+                self.emit(TrainingWarning(text))
             self._failing = True
             return
         if self._failing:
             self._failing = False
-            self.emit({"type": "warning", "text": "checkpoints can be saved again"})
+            self.emit(TrainingWarning("checkpoints can be saved again"))
 
 
 def random_states(model: keras.Model) -> list[Any]:

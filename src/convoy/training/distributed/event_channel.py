@@ -5,7 +5,6 @@ messages are JSON, and the connection is opened with ``multiprocessing.connectio
 """
 
 import contextlib
-import json
 import secrets
 import socket
 import threading
@@ -15,9 +14,10 @@ from dataclasses import dataclass, field
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 
+from convoy import __version__
 from convoy.cluster import connectivity
 from convoy.errors import ClusterError
-from convoy.training.events import Event
+from convoy.training.events import Event, EventError, decode, encode
 
 _LAST_WORDS_SECONDS = 5.0
 
@@ -58,7 +58,7 @@ class EventClient:
     def send(self, event: Event) -> None:
         """Send an event; errors are ignored if the driver has closed the connection."""
         with contextlib.suppress(OSError):
-            self._connection.send_bytes(json.dumps(event).encode())
+            self._connection.send_bytes(encode(event))
 
     def wait(self) -> None:
         """Wait until the driver closes the connection or exits; it sends nothing over this connection."""
@@ -78,11 +78,19 @@ class EventServer:
         bind: Address to listen on.
         host: Name or address by which the ranks reach the driver.
         handle: Takes an event. An exception stops further calls, and is raised again by ``close``.
+        on_failure: Called once after an exception of ``handle``, or after a message that is not an event of this
+            version of Convoy, which counts as such an exception.
     """
 
-    def __init__(self, bind: str, host: str, handle: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        bind: str,
+        host: str,
+        handle: Callable[[Event], None],
+        on_failure: Callable[[], object] = lambda: None,
+    ) -> None:
         self._listener = Listener((bind, 0), backlog=128)  # authentication happens in each connection's thread
-        self._bind, self._handle = bind, handle
+        self._bind, self._handle, self._on_failure = bind, handle, on_failure
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._open, self._open_lock, self._hung_up = list[Connection](), threading.Lock(), False
@@ -113,16 +121,30 @@ class EventServer:
             answer_challenge(connection, self.address.key)
             with self._listed(connection):
                 while not self._hung_up:
-                    event = json.loads(connection.recv_bytes())
+                    message = connection.recv_bytes()
                     with self._lock:
-                        self._take(event)
+                        self._take(message)
 
-    def _take(self, event: Event) -> None:
-        if self._failure is None:
-            try:
-                self._handle(event)
-            except Exception as error:
-                self._failure = error
+    def _take(self, message: bytes) -> None:
+        if self._failure is not None:
+            return
+        try:
+            event = decode(message)
+        except EventError as error:
+            return self._fail(
+                ClusterError(
+                    f"a rank sent an event of another version of Convoy ({error}); install the driver's version,"
+                    f" {__version__}, on the executors"
+                )
+            )
+        try:
+            self._handle(event)
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self._on_failure()
 
     @contextlib.contextmanager
     def _listed(self, connection: Connection) -> Iterator[None]:

@@ -15,6 +15,7 @@ from typing import Any
 from pyspark import TaskContext
 
 from convoy.training.distributed.event_channel import Address
+from convoy.training.events import TaskBegun
 
 _TAIL = 20_000
 
@@ -46,7 +47,7 @@ class FreshProcess:
     Attributes:
         module: Module to run.
         payload: Input of the process.
-        address: Address of the driver, to which the task sends an event ``begun``, and which closes the connection to
+        address: Address of the driver, to which the task sends ``TaskBegun``, and which closes the connection to
             end the process.
     """
 
@@ -60,7 +61,7 @@ class FreshProcess:
         gpus = context.resources()["gpu"].addresses if context and "gpu" in context.resources() else None
         driver = self.address.connect()
         try:
-            driver.send({"type": "begun"})
+            driver.send(TaskBegun())
             yield run(self.module, self.payload, environment(os.environ, sys.path, gpus), driver.wait)
         finally:
             driver.close()

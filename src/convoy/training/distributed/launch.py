@@ -4,8 +4,7 @@ import os
 import re
 import socket
 import threading
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +13,11 @@ import psutil
 from pyspark.sql import SparkSession
 
 import convoy.training.distributed.lean  # noqa: F401 - before the others import Keras
-from convoy import errors
 from convoy.cluster.connectivity import reported_problem
 from convoy.cluster.interrupt import interruptible
 from convoy.cluster.spark import driver_addresses, is_local
 from convoy.config import Config
-from convoy.errors import ClusterError, ConvoyError
+from convoy.errors import ClusterError
 from convoy.models.pretrained.transfer import InitialWeights
 from convoy.training.checkpoint.resume import checkpoint_folder
 from convoy.training.distributed.collective import Collective, HorovodRanks, SingleProcess
@@ -28,12 +26,11 @@ from convoy.training.distributed.event_channel import Address, EventServer
 from convoy.training.distributed.horovod_env import driver_environment, horovod_environment
 from convoy.training.distributed.rank_output import RankOutput
 from convoy.training.distributed.watchdog import START_SECONDS, Watchdog
+from convoy.training.events import CheckpointSaved, Emit, Event, Failure, Restart, Started, WorldSize
 from convoy.training.loop import TrainedModel, TrainTask, train
 
 T = TypeVar("T")
-Handle = Callable[[dict[str, Any]], None]
-"""Takes an event."""
-Work = Callable[[TrainTask, Collective, Handle], T | None]
+Work = Callable[[TrainTask, Collective, Emit], T | None]
 """The work of a rank, a module-level function; only rank 0's result is used."""
 
 _STOP_SECONDS = 15  # that ranks have to exit after a signal
@@ -41,7 +38,7 @@ _LOOPBACK = "127.0.0.1"
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
 
-def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
+def launch(spark: SparkSession, task: TrainTask, handle: Emit) -> TrainedModel:
     """Train on ``task.training.num_workers`` Horovod ranks, one Spark task each; with 0, in this process.
 
     If ranks are lost, or hang for ``task.training.stall_timeout`` seconds, training restarts from the newest
@@ -50,8 +47,8 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
     Args:
         spark: The session.
         task: The training.
-        handle: Takes the events of ``ProgressReporter``, in order, while training runs, ``restart`` events, and
-            ``ranks`` when the number of ranks changes. An exception stops the ranks, and is raised again.
+        handle: Takes the ranks' events, in order, while training runs, and ``Restart`` and ``WorldSize`` events. An
+            exception stops the ranks, and is raised again.
 
     Returns:
         The trained model.
@@ -64,7 +61,7 @@ def launch(spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel
     return run_on_ranks(spark, task, handle, train)
 
 
-def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T]) -> T:
+def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T]) -> T:
     """Call a function on the ranks, as ``launch`` does with ``loop.train``, and return rank 0's result."""
     config = task.training
     if config.num_workers == 0:
@@ -75,7 +72,7 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Wor
     while True:
         ranks = ranks_to_start(spark, config, lost=lost)
         if ranks != before:
-            handle({"type": "ranks", "ranks": ranks, "of": config.num_workers})
+            handle(WorldSize(ranks, of=config.num_workers))
         before, lost = ranks, False
         try:
             return _on_ranks(spark, task, handle, work, ranks)
@@ -85,7 +82,7 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Wor
             if attempt == config.max_restarts or task.checkpoints is None or not failure.may_pass:
                 raise
             attempt, lost = attempt + 1, True
-            handle({"type": "restart", "attempt": attempt, "reason": failure.reason})
+            handle(Restart(attempt, failure.reason))
         task = replace(task, resume=True)
 
 
@@ -134,32 +131,29 @@ def threads_per_rank(spark: SparkSession, workers: int) -> int:
     return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
 
 
-def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T], ranks: int) -> T:
+def _on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T], ranks: int) -> T:
     import horovod.spark
     from horovod.runner import gloo_run
 
     context = spark.sparkContext
     local = is_local(str(context.master))
     environment = driver_environment(os.environ, local, context._python_includes or ())
-    failures: list[dict[str, Any]] = []
+    failures: list[Failure] = []
     stop = threading.Event()
     watch = Watchdog(task.training.stall_timeout, stop.set)
     growth = ScaleUpMonitor(spark, task.training, ranks, stop)
 
-    def dispatch(event: dict[str, Any]) -> None:
-        watch.alive(event["type"])
-        if event["type"] == "failure":
-            failures.append(event)
-        elif event["type"] == "checkpoint":
-            growth.look()
-        else:
-            try:
+    def dispatch(event: Event) -> None:
+        watch.heartbeat(event)
+        match event:
+            case Failure():
+                failures.append(event)
+            case CheckpointSaved():
+                growth.look()
+            case _:
                 handle(event)
-            except Exception:
-                stop.set()
-                raise
 
-    receiver = EventServer(*driver_addresses(spark), dispatch)
+    receiver = EventServer(*driver_addresses(spark), dispatch, on_failure=stop.set)
     output = RankOutput()
     results, problem = [], None
     # Horovod's function would permanently replace the process's signal handlers.
@@ -187,7 +181,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Handle, work: Work[T
     ended = problem is not None or results[0] is None  # Horovod may report stopped ranks as finished
     if ended and watch.stalled:
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
-    if ended and growth.wanted and not any(failure["kind"] for failure in failures):
+    if ended and growth.wanted and not any(failure.kind for failure in failures):
         raise ScaleUp from problem
     _raise_failure(failures, output, problem)
     if ended:
@@ -209,25 +203,22 @@ def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
     sender = address.connect()
     try:
         ranks = HorovodRanks(task.training.horovod)
-        where = {"host": socket.gethostname(), "pid": os.getpid()}
-        sender.send({"type": "started", "rank": ranks.rank, "world_size": ranks.size, **where})
+        sender.send(Started(ranks.rank, ranks.size, socket.gethostname(), os.getpid()))
         return work(task, ranks, sender.send)
     except Exception as error:
-        kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
-        text = str(error) if kind else traceback.format_exc()
-        sender.send({"type": "failure", "kind": kind, "text": text})
+        sender.send(Failure.of(error))
         raise
     finally:
         sender.close()
 
 
-def _raise_failure(failures: list[dict[str, Any]], output: RankOutput, cause: Exception | None) -> None:
+def _raise_failure(failures: Sequence[Failure], output: RankOutput, cause: Exception | None) -> None:
     """Raise the error that a rank reported: one that the user can fix if there is one, else one with a traceback."""
     for failure in failures:
-        if failure["kind"]:
-            raise getattr(errors, failure["kind"], ConvoyError)(failure["text"]) from None
+        if error := failure.error():
+            raise error from None
     # When a rank dies, the others fail because it does not respond; those errors are only consequences.
-    own = [failure["text"] for failure in failures if not _PEER_LOST.search(failure["text"])]
+    own = [failure.text for failure in failures if not _PEER_LOST.search(failure.text)]
     if own:
         raise RankFailure("a rank failed:", own[0], may_pass=False) from cause
     if cause is not None:

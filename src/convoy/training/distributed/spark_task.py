@@ -6,24 +6,23 @@ when the driver closes the connection or exits, and when the task ends.
 
 import os
 import pickle
+import socket
 import sys
 import threading
-import traceback
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from pyspark.sql import SparkSession
 
-from convoy import errors
 from convoy.cluster.connectivity import reported_problem
 from convoy.cluster.spark import driver_addresses
-from convoy.errors import ConvoyError, TrainingStopped
+from convoy.errors import TrainingStopped
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.distributed.event_channel import Address, EventServer
 from convoy.training.distributed.fresh_process import FreshProcess
-from convoy.training.distributed.launch import Handle, RankFailure
+from convoy.training.distributed.launch import RankFailure
 from convoy.training.distributed.watchdog import Watchdog
+from convoy.training.events import Emit, Event, Failure, Started, TaskBegun
 from convoy.training.loop import TrainedModel, TrainTask, train
 
 _SHA256 = 64  # letters, before the file
@@ -39,13 +38,13 @@ class OnTask:
         self._running: dict[str, tuple[SparkSession, EventServer]] = {}
         self._stopped = False
 
-    def __call__(self, spark: SparkSession, task: TrainTask, handle: Handle) -> TrainedModel:
+    def __call__(self, spark: SparkSession, task: TrainTask, handle: Emit) -> TrainedModel:
         """Train on one Spark task and return the trained model.
 
         Args:
             spark: The session.
             task: The training.
-            handle: Takes the events of ``ProgressReporter``, in a separate thread. An exception stops the training,
+            handle: Takes the training's events, in a separate thread. An exception stops the training,
                 and is raised again.
 
         Raises:
@@ -54,21 +53,17 @@ class OnTask:
             RankFailure: The training hung for ``task.training.stall_timeout`` seconds, or its process ended for another
                 reason.
         """
-        failures: list[dict[str, Any]] = []
+        failures: list[Failure] = []
 
-        def dispatch(event: dict[str, Any]) -> None:
-            if event["type"] == "begun":
-                watch.alive("started")
-                return
-            watch.alive(event["type"])
-            if event["type"] == "failure":
-                failures.append(event)
-                return
-            try:
-                handle(event)
-            except Exception:
-                receiver.hang_up()
-                raise
+        def dispatch(event: Event) -> None:
+            watch.heartbeat(event)
+            match event:
+                case TaskBegun():
+                    pass
+                case Failure():
+                    failures.append(event)
+                case _:
+                    handle(event)
 
         def give_up() -> None:
             receiver.hang_up()  # the task kills the process, unless its machine hangs
@@ -77,7 +72,7 @@ class OnTask:
 
         context, problem, outcome, ended = spark.sparkContext, None, None, threading.Event()
         watch = Watchdog(task.training.stall_timeout, give_up, begun=False)
-        receiver = EventServer(*driver_addresses(spark), dispatch)
+        receiver = EventServer(*driver_addresses(spark), dispatch, on_failure=lambda: receiver.hang_up())
         group = f"convoy-{uuid.uuid4().hex}"
         with self._lock:
             self._running[group] = spark, receiver
@@ -104,9 +99,7 @@ class OnTask:
             if watch.stalled:
                 raise RankFailure(f"the training made no progress for {watch.limit:g} s (training.stall_timeout)")
         for failure in failures:
-            if failure["kind"]:
-                raise getattr(errors, failure["kind"], ConvoyError)(failure["text"])
-            raise RankFailure("the training failed:", failure["text"], may_pass=False)
+            raise failure.error() or RankFailure("the training failed:", failure.text, may_pass=False)
         if unreached := reported_problem(str(problem) if outcome is None else outcome.tail):
             raise unreached
         if outcome is None:
@@ -145,14 +138,12 @@ def _train(task: TrainTask, address: Address, write: Callable[[bytes], object]) 
     sender = address.connect()
     _end_after(sender.wait)
     try:
-        sender.send({"type": "started", "rank": 0, "world_size": 1, "pid": os.getpid()})
+        sender.send(Started(0, 1, socket.gethostname(), os.getpid()))
         trained = train(task, SingleProcess(), sender.send)
         assert trained is not None
         write(trained.weights_sha256.encode() + trained.keras_file)
     except Exception as error:
-        kind = type(error).__name__ if isinstance(error, ConvoyError) else ""
-        text = str(error) if kind else traceback.format_exc()
-        sender.send({"type": "failure", "kind": kind, "text": text})
+        sender.send(Failure.of(error))
         os._exit(1)
 
 

@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from convoy.training.events import Alive, Epoch, Event, Resumed, Started, Step, TaskBegun
+
 START_SECONDS = 120
-_PROGRESS = frozenset({"started", "resumed", "step", "alive", "epoch"})
+_PROGRESS = (TaskBegun, Started, Resumed, Step, Alive, Epoch)
 
 
 class Watchdog:
@@ -31,11 +33,11 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
         self.stalled = False
 
-    def alive(self, event: str) -> None:
-        """Record an event of that type; only events of the training itself count as progress."""
-        if event in _PROGRESS:
+    def heartbeat(self, event: Event) -> None:
+        """Record an event; only events of the training itself count as progress."""
+        if isinstance(event, _PROGRESS):
             self._last = time.monotonic()
-        if event in ("step", "epoch"):
+        if isinstance(event, Step | Epoch):
             self.limit = self._timeout
 
     def _watch(self) -> None:

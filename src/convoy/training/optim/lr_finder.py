@@ -21,7 +21,7 @@ from convoy.dataset.storage.manifest import Manifest
 from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import Collective
-from convoy.training.events import Emit
+from convoy.training.events import Emit, Step
 from convoy.training.input.input_pipeline import Pipeline
 from convoy.training.loop import TrainTask, compiled_network, set_up_tensorflow
 from convoy.training.optim.accumulation import updates_per_epoch
@@ -94,7 +94,7 @@ def find_rate(task: TrainTask, collective: Collective, emit: Emit) -> Sweep | No
     Args:
         task: The training to find a rate for.
         collective: The ranks.
-        emit: Takes ``step`` events; used on rank 0.
+        emit: Takes ``Step`` events; used on rank 0.
 
     Returns:
         The losses, on rank 0; None elsewhere.
@@ -176,8 +176,7 @@ class _RaiseRate(keras.callbacks.Callback):
             return
         self.emitted = now
         rate = done * self.exact.accumulation_steps * self.global_batch / (now - self.started)
-        where = {"epoch": 0, "epochs": 1, "step": done, "steps": len(self.rates)}
-        self.emit({"type": "step", **where, "loss": mean, "images_per_second": rate})
+        self.emit(Step(0, 1, done, len(self.rates), loss=mean, images_per_second=rate))
 
     def result(self, scale: float) -> Sweep:
         """Return the sweep so far."""
