@@ -68,8 +68,12 @@ def test_the_bar_shows_the_trials_that_run_and_the_best_one(clock, monkeypatch):
     assert row.startswith("0")
     assert bar.startswith("━")
     assert bar.endswith("tune 1/4 trials  best 0.9000 (trial 0)  [1] epoch 3/3")
+    clock.now += 1
+    board.ended(THIRD, THIRD)
+    assert terminal.screen()[-1].endswith("tune 2/4 trials  best 0.9500 (trial 2)  [1] epoch 3/3")
     board.close()
-    assert terminal.screen() == [header, row, ""]
+    assert terminal.screen()[:2] == [header, row]
+    assert terminal.screen()[-1] == ""
 
 
 def test_short_names_are_different_and_say_something():

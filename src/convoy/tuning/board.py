@@ -46,7 +46,7 @@ class Board:
     def began(self, number: int, ended: int, best: TrialResult | None) -> None:
         """Show that a trial has started, with the number of finished ones."""
         with self._lock:
-            self._running[number], self._ended, self._best = "begins", ended, best
+            self._running[number], self._ended, self._best = "starting", ended, best
             self._live()
 
     def note(self, number: int, text: str) -> None:
@@ -64,7 +64,7 @@ class Board:
         """Show a trial's row."""
         with self._lock:
             self._running.pop(tried.number, None)
-            self._best = best
+            self._ended, self._best = self._ended + 1, best
             if not self._begun:
                 self._begun = True
                 self._line(self._header)
