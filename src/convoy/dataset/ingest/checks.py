@@ -52,6 +52,7 @@ def check_channels(manifest: Manifest) -> None:
     colours = ("red", "green", "blue") if manifest.image and len(manifest.pixel_std) == 3 else ()
     names = colours or [f"channel {i}" for i in range(len(manifest.pixel_std))]
     what = "images" if manifest.image else "arrays"
+    dull = []
     for name, mean, std in zip(names, manifest.pixel_mean, manifest.pixel_std, strict=True):
         if std == 0:
             raise SourceError(
@@ -60,10 +61,12 @@ def check_channels(manifest: Manifest) -> None:
             )
         if manifest.image and (used := std * _UNIFORM) < _SMALL_SHARE * 255:
             low, high = (round(max(0.0, min(255.0, mean + side * used / 2))) for side in (-1, 1))
-            say(
-                f"warning: {name} uses under a tenth of the range 0 to 255 in the training images, about {low} to"
-                f" {high}; if they have more than 8 bits, set {FIELD} to the range of their values, e.g. '[0, 4095]'"
-            )
+            dull.append(f"{name} about {low} to {high}")
+    if dull:
+        say(
+            f"warning: the training images use under a tenth of the range 0 to 255: {', '.join(dull)}; if they have"
+            f" more than 8 bits, set {FIELD} to the range of their values, e.g. '[0, 4095]'"
+        )
 
 
 def report_notes(reports: list[FileReport]) -> dict[str, int]:
