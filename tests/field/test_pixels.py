@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import TiffImagePlugin
 
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig
 from convoy.dataset.ingest.build import ingest
@@ -68,6 +69,8 @@ def close(content, expected, value_range=None, channels=1):
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_values_of_more_than_8_bits_use_the_whole_range(kind, low, high, channels):
+    if kind == "signed_bytes" and (b"II", 1, (2,), 1, (8,), ()) not in TiffImagePlugin.OPEN_INFO:
+        pytest.skip("this version of Pillow does not read signed bytes")
     content = getattr(pixels, kind)()
     expected = linear(0, 255, 0, 254) if kind == "int32_tiff" else linear(low, high)
     close(content, expected, channels=channels)
