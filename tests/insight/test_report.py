@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from convoy.config import AugmentationConfig, TrainingConfig
+from convoy.dataset.reading.examples import read_samples
 from convoy.insight.page import Page
 from convoy.insight.pictures import Card
 from convoy.insight.predictions import predict
@@ -139,11 +140,14 @@ def test_the_samples_worth_a_look_are_found(tmp_path):
     trained = explained(tmp_path / "data", noise(90, 6, 6, 1), np.arange(90, dtype=np.int32) % 3, ["a", "b", "c"])
     found = predict(network((6, 6, 1), 3), trained.path, trained.manifest)
     assert len(found) == found.rows == 90
+    model = network((6, 6, 1), 3)
+    found = predict(model, trained.path, trained.manifest)
+    probabilities = model.predict(read_samples(trained.path, trained.manifest, "validation", np.arange(90)).images)
     assert found.labels.tolist() == [i % 3 for i in range(90)]
     wrong = found.most_wrong(1000)
-    assert set(wrong) == set(np.flatnonzero(found.probabilities.argmax(1) != found.labels))
+    assert set(wrong) == set(np.flatnonzero(probabilities.argmax(1) != found.labels))
     assert (np.diff(found.of_true[wrong]) >= 0).all()
-    doubtful = np.sort(found.probabilities, axis=1)
+    doubtful = np.sort(probabilities, axis=1)
     assert found.least_certain(1)[0] == (doubtful[:, -1] - doubtful[:, -2]).argmin()
     assert sum(count for _, _, count in found.confused(100)) == len(wrong)
     part = predict(network((6, 6, 1), 3), trained.path, trained.manifest, rows=50)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convoy.evaluation.calibration import reliability
+from convoy.evaluation.confusion import Confusion
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Evaluation:
         recall: float (K,): of the class's samples, the share predicted as such; 0 if there are none.
         f1: float (K,): harmonic mean of the two.
         support: int (K,): samples of each class.
-        confusion: int (K, K): rows are true classes, columns predictions.
+        cells: Counts of true and predicted classes.
     """
 
     rows: int
@@ -68,7 +69,12 @@ class Evaluation:
     recall: np.ndarray
     f1: np.ndarray
     support: np.ndarray
-    confusion: np.ndarray
+    cells: Confusion
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Return the confusion matrix, int (K, K): rows are true classes, columns predictions."""
+        return self.cells.matrix()
 
     def overall(self) -> dict[str, float]:
         """Return the metrics of the whole split by name, as in ``overall_names``."""
@@ -133,10 +139,9 @@ def evaluate(outcomes: Outcomes, num_classes: int, top_k: int) -> Evaluation:
         num_classes: K.
         top_k: k.
     """
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(confusion, (outcomes.labels, outcomes.predictions), 1)
-    hits, support, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision, recall, f1 = class_metrics(hits, support, predicted)
+    cells = Confusion.of(outcomes.labels, outcomes.predictions, num_classes)
+    hits, support = cells.hits, cells.support
+    precision, recall, f1 = class_metrics(hits, support, cells.predictions)
     return Evaluation(
         rows=len(outcomes),
         accuracy=float(hits.sum() / len(outcomes)),
@@ -148,5 +153,5 @@ def evaluate(outcomes: Outcomes, num_classes: int, top_k: int) -> Evaluation:
         recall=recall,
         f1=f1,
         support=support,
-        confusion=confusion,
+        cells=cells,
     )

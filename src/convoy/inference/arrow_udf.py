@@ -93,25 +93,21 @@ def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.Rec
     package = task.model.value
     with Sampler(task.kind, package.geometry, package.spec, task.threads) as sampler:
         started = _start(batches, task, sampler)
-        answers: list[tuple[np.ndarray, np.ndarray]] = []
-        errors: dict[int, str] = {}
-        count = 0
+        parts: list[dict[str, pa.Array]] = []  # not their probabilities, which are large for thousands of classes
         current = next(started, None)
         while current is not None:
             following = next(started, None)  # its threads start before the network does
             samples, batch = current
-            answers.append(_answer(samples.wait(), task))
+            probabilities, embeddings = _answer(samples.wait(), task)
+            parts.append(result_columns(probabilities, embeddings, samples.errors, package, task.outputs))
             if task.gauge is not None:
                 task.gauge.add(samples.images, samples.sizes, samples.errors)
-            errors.update({row + count: reason for row, reason in samples.errors.items()})
-            count += len(samples.images)
             if batch is not None:
-                probabilities, embeddings = map(np.concatenate, zip(*answers, strict=True))
                 columns = {name: batch.column(batch.schema.get_field_index(name)) for name in task.kept}
-                columns |= result_columns(probabilities, embeddings, errors, package, task.outputs)
+                columns |= {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
                 yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-                answers, errors, count = [], {}, 0
-            del samples, batch
+                parts = []
+            del samples, batch, probabilities, embeddings
             current = following
 
 
@@ -175,19 +171,26 @@ def measure_row_groups(
     spec = task.model.value.spec
     for table in _tables(batches, ["image", "label"]):
         images = np.concatenate(decode_column(table.column("image"), codec, spec.shape, dtype=spec.dtype))
-        probabilities = predictor(task).predict(images)
         labels = table.column("label").to_numpy()
-        of_true = probabilities[np.arange(len(labels)), labels]
-        columns = {
-            "label": labels.astype(np.int32),
-            "prediction_index": probabilities.argmax(axis=1).astype(np.int32),
-            "rank_of_true": (probabilities > of_true[:, None]).sum(axis=1).astype(np.int32),
-            "probability_of_true": of_true,
-            "confidence": probabilities.max(axis=1),
-        }
-        for i, other in enumerate(others):
-            columns[f"other_{i}"] = predictor(other).predict(images).argmax(axis=1).astype(np.int32)
-        yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+        size = predictor(task).batch_size
+        for start in range(0, len(labels), size):
+            part = slice(start, start + size)
+            yield _measured(images[part], labels[part], task, others)
+
+
+def _measured(images: np.ndarray, labels: np.ndarray, task: ScoreTask, others: Sequence[ScoreTask]) -> pa.RecordBatch:
+    probabilities = predictor(task).predict(images)
+    of_true = probabilities[np.arange(len(labels)), labels]
+    columns = {
+        "label": labels.astype(np.int32),
+        "prediction_index": probabilities.argmax(axis=1).astype(np.int32),
+        "rank_of_true": (probabilities > of_true[:, None]).sum(axis=1).astype(np.int32),
+        "probability_of_true": of_true,
+        "confidence": probabilities.max(axis=1),
+    }
+    for i, other in enumerate(others):
+        columns[f"other_{i}"] = predictor(other).predict(images).argmax(axis=1).astype(np.int32)
+    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
 
 def measure_columns(others: int) -> str:

@@ -18,6 +18,8 @@ from convoy.models.package import ModelPackage
 from convoy.monitoring.image_stats import ImageStatsAccumulator
 from convoy.tracking.model_io import load_package
 
+_FEW_CLASSES = 20  # that are all named in a message
+_FEW_CLASSES = 20  # that are all named in a message
 _RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
@@ -138,4 +140,16 @@ def check_dataset(package: ModelPackage, manifest: Manifest) -> None:
             " model was trained on, or ingest with its geometry"
         )
     if manifest.classes != package.classes:
-        raise ModelError(f"{package.uri} has the classes {package.classes}, {what} has {manifest.classes}")
+        own, others = _differing(package.classes, manifest.classes)
+        raise ModelError(f"{package.uri} has the classes {own}, {what} has {others}")
+
+
+def _differing(own: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
+    """Format two lists of classes for a message: of many, their numbers and the first ones that differ."""
+    if max(len(own), len(others)) <= _FEW_CLASSES:
+        return str(list(own)), str(list(others))
+    at = next(
+        (i for i, pair in enumerate(zip(own, others, strict=False)) if pair[0] != pair[1]), min(len(own), len(others))
+    )
+    first, second = (f"{len(c):,}, number {at} {c[at : at + 1]}" for c in (own, others))
+    return first, second

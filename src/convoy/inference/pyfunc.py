@@ -46,15 +46,19 @@ class Classifier:
         package, predictor = self._package, self._predictor
         images = package.geometry is not None
         values = _column(data) if images else _arrays(data)
-        probabilities, errors = [np.empty((0, len(package.classes)), np.float32)], {}
+        parts = [(np.empty(0, np.int32), np.empty(0, np.float32))]
+        errors: dict[int, str] = {}
         with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
             for start in range(0, len(values), predictor.batch_size):
                 part = values[start : start + predictor.batch_size]
                 samples = np.zeros((len(part), *package.spec.shape), package.spec.dtype)
                 reasons = pool.map(self._image if images else self._array, part, samples)
-                errors.update({start + row: reason for row, reason in enumerate(reasons) if reason})
-                probabilities.append(predictor.predict(samples))
-        return _table(np.concatenate(probabilities), errors, package, getattr(data, "index", None))
+                bad = {row: reason for row, reason in enumerate(reasons) if reason}
+                *found, bad = most_probable(predictor.predict(samples), bad)
+                parts.append((found[0], found[1]))
+                errors.update({start + row: reason for row, reason in bad.items()})
+        index, best = map(np.concatenate, zip(*parts, strict=True))
+        return _table(index, best, errors, package, getattr(data, "index", None))
 
     def _image(self, value: Any, out: np.ndarray) -> str | None:
         """Write the pixels of a file into an array; return the reason if that fails."""
@@ -116,8 +120,9 @@ def _content(value: Any) -> bytes:
     raise BadImage("unsupported", f"a {type(value).__name__}; expected the bytes of an image file, or base64 text")
 
 
-def _table(probabilities: np.ndarray, errors: dict[int, str], package: ModelPackage, rows: Any) -> pd.DataFrame:
-    index, best, reasons = most_probable(probabilities, errors)
+def _table(
+    index: np.ndarray, best: np.ndarray, reasons: dict[int, str], package: ModelPackage, rows: Any
+) -> pd.DataFrame:
     columns: dict[str, Any] = {
         "prediction": np.array(package.classes, object)[index],
         "prediction_index": index,

@@ -1,6 +1,7 @@
 """Predictions for the validation split, and the selection of samples worth inspecting."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,41 +24,42 @@ _BATCH_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities of the first n samples of the split; its order is by hashes, so they are a random subset.
+    """What a network says about the first n samples of the split; its order is by hashes, so they are a random subset.
 
     Attributes:
         labels: int (n,) true classes.
-        probabilities: float32 (n, K).
+        predicted: int (n,) most probable classes.
+        confidence: float32 (n,) probability of the most probable class.
+        of_true: float32 (n,) probability of the true class.
+        margin: float32 (n,) difference between the two largest probabilities.
+        rank_of_true: int (n,) number of classes that are more probable than the true one.
+        num_classes: K.
         rows: Samples of the whole split.
     """
 
     labels: np.ndarray
-    probabilities: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    of_true: np.ndarray
+    margin: np.ndarray
+    rank_of_true: np.ndarray
+    num_classes: int
     rows: int
+
+    @classmethod
+    def of(cls, batches: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int, rows: int) -> "Predictions":
+        """Reduce probabilities to what the report needs of them; those of one batch at a time are held in memory.
+
+        Args:
+            batches: (int (n,) true classes, float32 (n, K) probabilities) of each batch, at least one.
+            num_classes: K.
+            rows: Samples of the whole split.
+        """
+        columns = zip(*(_reduced(*batch) for batch in batches), strict=True)
+        return cls(*map(np.concatenate, columns), num_classes=num_classes, rows=rows)
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """Return the most probable class: int (n,)."""
-        return self.probabilities.argmax(axis=1)
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """Return the probability of the most probable class: float32 (n,)."""
-        return self.probabilities.max(axis=1)
-
-    @property
-    def of_true(self) -> np.ndarray:
-        """Return the probability of the true class: float32 (n,)."""
-        return self.probabilities[np.arange(len(self)), self.labels]
-
-    @property
-    def margin(self) -> np.ndarray:
-        """Return the difference between the two largest probabilities: float32 (n,)."""
-        top = np.partition(self.probabilities, -2, axis=1)[:, -2:]
-        return top[:, 1] - top[:, 0]
 
     def most_wrong(self, count: int) -> np.ndarray:
         """Return wrong predictions, the least probable true class first."""
@@ -84,9 +86,17 @@ class Predictions:
 
     def evaluate(self, top_k: int = 5) -> Evaluation:
         """Return the metrics over the samples."""
-        above = (self.probabilities > self.of_true[:, None]).sum(axis=1)
-        outcomes = Outcomes(self.labels, self.predicted, above, self.of_true, self.confidence)
-        return evaluate(outcomes, self.probabilities.shape[1], top_k)
+        outcomes = Outcomes(self.labels, self.predicted, self.rank_of_true, self.of_true, self.confidence)
+        return evaluate(outcomes, self.num_classes, top_k)
+
+
+def _reduced(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the first six attributes of ``Predictions``."""
+    of_true = probabilities[np.arange(len(labels)), labels]
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    rank = (probabilities > of_true[:, None]).sum(axis=1)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return labels, predicted, confidence, of_true, top[:, 1] - top[:, 0], rank
 
 
 def predict(model: keras.Model, version_path: Path, manifest: Manifest, rows: int = MOST_ROWS) -> Predictions:
@@ -98,22 +108,27 @@ def predict(model: keras.Model, version_path: Path, manifest: Manifest, rows: in
         manifest: Its manifest.
         rows: Maximum number of samples.
     """
+    files = SplitFiles(version_path, manifest, SPLIT)
+    batches = _predicted(model, version_path, manifest, rows, files)
+    return Predictions.of(batches, len(manifest.classes), files.rows)
+
+
+def _predicted(
+    model: keras.Model, version_path: Path, manifest: Manifest, rows: int, files: SplitFiles
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield labels and probabilities of a batch at a time."""
     batch = int(max(1, min(_BATCH, _BATCH_BYTES // manifest.spec.nbytes)))
     signature = [tf.TensorSpec((None, *manifest.shape), manifest.dtype)]
     # One trace serves all batches, on accelerators and CPUs alike.
     call = tf.function(lambda samples: model(samples, training=False), input_signature=signature, autograph=False)
-    labels: list[np.ndarray] = []
-    probabilities: list[np.ndarray] = []
-    files, done, started = SplitFiles(version_path, manifest, SPLIT), 0, time.monotonic()
+    done, started = 0, time.monotonic()
     for group in files.groups:
         last = min(group.first + group.rows, rows)
         while done < last and (not done or time.monotonic() - started < MOST_SECONDS):
             # Several batches at a time: opening the file takes longer than computing small ones.
             count = min(last - done, max(batch, _BATCH_BYTES // manifest.spec.nbytes))
             samples = read_samples(version_path, manifest, SPLIT, np.arange(done, done + count))
-            labels.append(samples.labels)
             for start in range(0, count, batch):
                 found = call(tf.constant(samples.images[start : start + batch]))
-                probabilities.append(np.asarray(found, np.float32))
+                yield samples.labels[start : start + batch], np.asarray(found, np.float32)
             done += count
-    return Predictions(np.concatenate(labels), np.concatenate(probabilities), files.rows)

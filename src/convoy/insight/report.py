@@ -15,6 +15,7 @@ from convoy.console import say
 from convoy.dataset.reading.examples import Samples, read_samples
 from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.calibration import reliability
+from convoy.evaluation.confusion import picture_of
 from convoy.insight import samples as sample_sections
 from convoy.insight.charts import layers_by_epoch, rate_curve, reliability_diagram
 from convoy.insight.page import Page
@@ -157,7 +158,9 @@ def _confusion(page: Page, found: Predictions, classes: Sequence[str]) -> None:
     )
     measured = found.evaluate()
     title = f"validation: accuracy {measured.accuracy:.2%} of {measured.rows:,}"
-    page.picture("confusion_matrix", confusion_picture(measured.confusion, classes, title), "Confusion matrix")
+    shown = picture_of(measured.cells, classes)
+    figure = confusion_picture(shown.counts, shown.names, title + shown.note)
+    page.picture("confusion_matrix", figure, "Confusion matrix")
     pairs = found.confused(_CONFUSIONS)
     if pairs:
         page.heading("Most frequent confusions")

@@ -71,7 +71,7 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
     """Draw a confusion matrix: rows are true classes, columns predictions, colours the share of the true class.
 
     Args:
-        confusion: int (K, K) counts.
+        confusion: int (K, K) counts, or (K, K + 1) with a last column for predictions of all other classes.
         classes: K names.
         title: Title above the picture.
     """
@@ -85,14 +85,15 @@ def confusion_picture(confusion: np.ndarray, classes: Sequence[str], title: str)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     if count <= 30:
         for row in range(count):
-            for column in range(count):
+            for column in range(confusion.shape[1]):
                 if confusion[row, column]:
                     colour = "white" if share[row, column] > 0.3 else "black"
                     text = f"{confusion[row, column]:,}"
                     axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     if count <= 60:
         labels = [label_text(name) for name in classes]
-        axes.set_xticks(range(count), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
+        columns = [*labels, "all others"][: confusion.shape[1]]
+        axes.set_xticks(range(len(columns)), columns, rotation=90 if max(map(len, columns)) > 2 else 0)
         axes.set_yticks(range(count), labels)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     return figure

@@ -8,6 +8,7 @@ import numpy as np
 from mlflow.utils.time import get_current_time_millis
 
 from convoy.dataset.storage.manifest import Manifest
+from convoy.evaluation.confusion import Confusion, picture_of
 from convoy.models.package import ModelPackage
 from convoy.plots.training import confusion_picture
 from convoy.tracking import connection, descriptions, logged_models, registry
@@ -23,7 +24,7 @@ def log_evaluation(
     split: str,
     metrics: Mapping[str, float],
     per_class: Mapping[str, Sequence[float]],
-    confusion: np.ndarray,
+    confusion: Confusion | np.ndarray,
     manifest: Manifest,
     documents: Mapping[str, Any] | None = None,
 ) -> str:
@@ -35,13 +36,14 @@ def log_evaluation(
         split: Prefix of the metrics and folder of the artifacts.
         metrics: Name -> value.
         per_class: Column -> one value for each class.
-        confusion: int (K, K).
+        confusion: Counts of true and predicted classes, or the matrix int (K, K).
         manifest: Manifest of the dataset that was measured on; gives the class names and some tags.
         documents: Name of a file -> its content, as JSON; None is none.
 
     Returns:
         The run's id.
     """
+    cells = confusion if isinstance(confusion, Confusion) else Confusion.of_matrix(confusion)
     client, classes, run_id = mlflow.MlflowClient(), manifest.classes, package.run_id
     opened = run_id is None
     if run_id is None:
@@ -53,7 +55,7 @@ def log_evaluation(
         logged_models.metric(f"{split}_{name}", value, now, package.model_id, data) for name, value in metrics.items()
     ]
     client.log_batch(run_id, measured)
-    result = f"accuracy {metrics['accuracy']:.2%} of {int(confusion.sum()):,}"
+    result = f"accuracy {metrics['accuracy']:.2%} of {cells.total:,}"
     note = f"{result}, {manifest.name} version `{manifest.version}`"
     descriptions.add_result(run_id, package.model_id, registry.version_of(package.uri), split, note)
     table = {"class": list(classes), **{name: list(values) for name, values in per_class.items()}}
@@ -61,7 +63,8 @@ def log_evaluation(
     client.log_dict(run_id, table, PER_CLASS.format(split=split))
     for name, content in (documents or {}).items():
         client.log_dict(run_id, content, f"evaluation/{split}/{name}")
-    figure = confusion_picture(confusion, classes, f"{split}: {result}")
+    shown = picture_of(cells, classes)
+    figure = confusion_picture(shown.counts, shown.names, f"{split}: {result}{shown.note}")
     client.log_figure(run_id, figure, f"evaluation/{split}/confusion_matrix.png")
     if opened:
         client.set_terminated(run_id, "FINISHED")

@@ -111,7 +111,7 @@ def _test(spark: SparkSession, config: Config, model_uri: str, path: Path, manif
     found = measure(spark, package, path, manifest, "test", config.evaluation.top_k)
     experiment = config.tracking.experiment
     overall, per_class = found.overall(), found.per_class()
-    log_evaluation(package, experiment, "test", overall, per_class, found.confusion, manifest)
+    log_evaluation(package, experiment, "test", overall, per_class, found.cells, manifest)
     say(f"test accuracy {found.accuracy:.4f} of {found.rows:,} images")
 
 

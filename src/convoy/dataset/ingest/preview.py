@@ -18,6 +18,7 @@ from convoy.images import Geometry
 FOLDER = "pictures"
 _CLASSES = 20
 _PER_CLASS = 8
+_BARS = 60  # most classes with a bar and a name each
 _LABEL_GROUPS, _IMAGE_GROUPS = 1000, 16  # most row groups whose labels, and whose images, are read
 _LINES, _SIDE = 4, 112
 _POINTS, _PIXELS = 1000, 256  # most points and pixels of an array that are drawn; images are drawn with 112 to 223
@@ -127,9 +128,13 @@ def class_histogram(manifest: Manifest) -> Figure:
     positions, base = np.arange(count), np.zeros(count)
     for split, entry in manifest.splits.items():
         rows = np.array([entry.per_class[name] for name in manifest.classes])
-        axes.bar(positions, rows, bottom=base, label=f"{split} ({entry.rows:,})")
+        label = f"{split} ({entry.rows:,})"
+        if count <= _BARS:
+            axes.bar(positions, rows, bottom=base, label=label)
+        else:  # one shape per split instead of one per class
+            axes.stairs(base + rows, np.arange(count + 1) - 0.5, baseline=base, fill=True, label=label)
         base = base + rows
-    if count <= 60:
+    if count <= _BARS:
         axes.set_xticks(positions, [name[:20] for name in manifest.classes], rotation=90 if count > 10 else 0)
     axes.set(xlabel="class", ylabel="samples")
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)  # above, so that it hides no bar

@@ -10,6 +10,7 @@ from convoy.errors import DatasetError
 from convoy.images import ValueRange
 
 _CHANNELS = 8
+_MOST_CLASSES = 50  # rows of the table of classes
 
 
 def describe_version(path: Path, latest: bool) -> dict[str, Any]:
@@ -71,8 +72,10 @@ def manifest_summary(path: Path, manifest: Manifest) -> list[str | Table]:
         facts.append([name, f"rows {split.rows:,}, files {len(split.files):,}, row groups {groups:,}, {stored}"])
     counts = [
         [name, *(f"{split.per_class.get(name, 0):,}" for split in manifest.splits.values())]
-        for name in manifest.classes
+        for name in manifest.classes[:_MOST_CLASSES]
     ]
+    if (more := len(manifest.classes) - _MOST_CLASSES) > 0:
+        counts.append([f"... and {more:,} more", *[""] * len(manifest.splits)])
     return [Table(facts), "", Table(counts, ["class", *manifest.splits], align="<" + ">" * len(manifest.splits))]
 
 
