@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pyspark
-from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from convoy.cluster.compatibility import conflicts, installed, java_versions
 from convoy.cluster.interrupt import interruptible
+from convoy.cluster.session_check import check_session, refuse_connect, worker_python_problem
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
 
@@ -125,10 +125,14 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
         given: An existing session.
 
     Raises:
-        ClusterError: Installed packages are incompatible, there is no Java, or Spark does not start.
+        ClusterError: Installed packages are incompatible, there is no Java, Spark does not start, or the existing
+            session is unsuitable.
     """
+    if given is None:
+        refuse_connect(config.conf, config.master)
     existing = given or SparkSession.getActiveSession()
     if existing is not None:
+        check_session(existing)
         yield existing
         return
     if found := conflicts(installed()):
@@ -136,10 +140,13 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not submitted:
+        if is_local(config.master) and (problem := worker_python_problem(os.environ["PYSPARK_PYTHON"])):
+            raise ClusterError(problem)
         _choose_java()
     if submitted:
-        SparkContext._ensure_initialized()  # connects to the JVM, which has the properties given to spark-submit
-    preset = SparkConf()
+        # Connects to the JVM, which has the properties given to spark-submit.
+        pyspark.SparkContext._ensure_initialized()
+    preset = pyspark.SparkConf()
     master = preset.get("spark.master", config.master) if submitted else config.master
     properties = {**_defaults(str(master), submitted), **config.conf}
     builder = SparkSession.builder.appName(f"convoy {name}")

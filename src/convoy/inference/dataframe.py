@@ -8,6 +8,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
+from convoy.cluster.session_check import check_session
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.inference import arrow_chunks
@@ -60,9 +61,11 @@ def score_images(
 
     Raises:
         ConfigError: No such column, one of a type that cannot hold images, a reserved name, or an invalid option.
+        ClusterError: The session is one of Spark Connect, or its Python workers lack Convoy.
         ModelError: The model cannot take the column.
         TrackingError: There is no such model; the message lists the existing ones.
     """
+    check_session(df)
     name, kind = checks.image_column(df, image_column)
     outputs = checked_outputs(top_k, probabilities, embeddings, batch_size)
     kept = tuple(df.columns if columns is None else columns)

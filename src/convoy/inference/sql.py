@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import pandas_udf
 from pyspark.sql.types import StructType
 
+from convoy.cluster.session_check import check_session
 from convoy.errors import ConfigError
 from convoy.inference.arrow_udf import ScoreTask, score
 from convoy.inference.samples import Kind
@@ -49,12 +50,14 @@ def register_udf(
         The function, for DataFrames: ``df.select(classify("content").prediction)``.
 
     Raises:
+        ClusterError: The session is one of Spark Connect, or its Python workers lack Convoy.
         ConfigError: The name is not an identifier, or an option is wrong.
         TrackingError: There is no such model; the message lists the existing ones.
     """
     from convoy.inference.dataframe import checked_outputs, score_task
     from convoy.tracking.model_io import load_package
 
+    check_session(spark)
     if not name.isidentifier():
         raise ConfigError(f"{name!r} is not a name for a SQL function; expected letters, digits and _")
     outputs = checked_outputs(top_k, probabilities, embeddings, batch_size)

@@ -1,0 +1,62 @@
+"""Programs of users, and Pythons that Spark's workers may run."""
+
+from pathlib import Path
+
+JAVA = "from convoy.cluster.spark import _choose_java\n_choose_java()\n"
+
+PLAIN = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+images = spark.range(2).selectExpr("cast(id as string) AS path")
+import convoy
+convoy.score_images(images, "models:/x/1")
+"""
+"""A script that makes its own session, run without activating the environment."""
+
+CONNECT = """
+import sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.remote("local[1]").getOrCreate()
+images = spark.range(2).selectExpr("cast(id as string) AS path")
+import convoy
+from convoy.config import Config, SourceConfig
+from convoy.errors import ClusterError
+
+config = Config(source=SourceConfig(kind="digits"))
+
+ways = {
+    "score_images": lambda: convoy.score_images(images, "models:/x/1"),
+    "register_udf": lambda: convoy.register_udf(spark, "classify", "models:/x/1"),
+    "ingest": lambda: convoy.ingest(config, spark=spark),
+    "active": lambda: convoy.ingest(config),
+}
+for name, call in ways.items():
+    try:
+        call()
+    except ClusterError as error:
+        print(name, error)
+spark.stop()
+"""
+"""A program that works on a session of Spark Connect, with the server that PySpark brings."""
+
+
+def python_without_packages(folder: Path) -> Path:
+    """A ``python3`` that starts this interpreter without its packages, as that of an operating system."""
+    import sys
+
+    program = folder / "python3"
+    folder.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec env -u PYTHONPATH "{sys.executable}" -I -S "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def python_that_does_not_run(folder: Path) -> Path:
+    """A ``python3`` that fails, as a shim of a version manager without a version."""
+    program = folder / "python3"
+    folder.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho no version is set >&2\nexit 127\n")
+    program.chmod(0o755)
+    return program
