@@ -111,7 +111,7 @@ class Chaos:
 
     def killed_rank(self) -> Outcome:
         """SIGKILL of a rank."""
-        return self._rank("killed-rank", signal.SIGKILL, "the ranks did not finish")
+        return self._rank("killed-rank", signal.SIGKILL, "a rank was killed (signal 9)")
 
     def stopped_rank(self) -> Outcome:
         """SIGSTOP of a rank (`stall_timeout` 10 s)."""
@@ -123,10 +123,10 @@ class Chaos:
         self.random.choice(training.with_argument(_RANK)).send_signal(number)
         return self._restarted(training, name, reason)
 
-    def _restarted(self, training: Training, name: str, reason: str) -> Outcome:
+    def _restarted(self, training: Training, name: str, *reasons: str) -> Outcome:
         seconds = training.wait(self.limit)
-        if f"warning: {reason}" not in training.text():
-            raise Broken(f"the log does not contain {reason!r}")
+        if not any(f"warning: {reason}" in training.text() for reason in reasons):
+            raise Broken(f"the log does not contain {' or '.join(map(repr, reasons))}")
         self.check(name)
         return Outcome(seconds, "restarted, " + training.resumed())
 
@@ -135,7 +135,7 @@ class Chaos:
         training = self.train("killed-executor", "--spark.master", "local-cluster[2,1,2048]")
         self.strike(training)
         self.random.choice(training.with_argument(_EXECUTOR)).kill()
-        return self._restarted(training, "killed-executor", "the ranks did not finish")
+        return self._restarted(training, "killed-executor", "the ranks did not finish", "a rank was killed (signal 9)")
 
     def killed_driver(self) -> Outcome:
         """SIGKILL of the driver only, then `--resume`."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from pyspark.sql import SparkSession
 
 from convoy.cluster import connectivity
 from convoy.cluster.connectivity import Meeting
+from convoy.cluster.memory import Memory, container_share
+from convoy.cluster.memory import question as memory_question
 from convoy.cluster.spark import driver_addresses
 from convoy.errors import ClusterError, ConvoyError, DatasetError
 
@@ -36,6 +39,7 @@ class Machine:
         address: The address that the host's own name resolves to on it; None if it cannot be resolved.
         unreached: What it cannot reach (the driver or another worker), at which address and port, and why; None if
             it reaches both.
+        memory: Fields of ``Memory``.
     """
 
     host: str
@@ -46,9 +50,10 @@ class Machine:
     network: str = ""
     address: str | None = None
     unreached: str | None = None
+    memory: dict[str, int | None] | None = None
 
 
-def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint_folder: str | None) -> None:
+def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint_folder: str | None) -> list[Machine]:
     """Raise an error unless every executor's machine matches the driver's; runs a Spark job of about a second.
 
     Args:
@@ -57,19 +62,39 @@ def check_executors(spark: SparkSession, workers: int, manifest: str, checkpoint
         manifest: Path of the dataset version's manifest, which every rank must be able to read.
         checkpoint_folder: Existing folder that ranks write checkpoints to; None for none.
 
+    Returns:
+        The machine of each rank; that of the driver if training runs there.
+
     Raises:
         ClusterError: An executor has other versions or lacks packages, cannot reach the driver or another executor,
             or cannot write to the checkpoint folder.
         DatasetError: An executor cannot read the dataset.
     """
-    if workers == 0:
-        return
     own = _machine(next(probe_of(manifest, checkpoint_folder)([])))
+    if workers == 0:
+        return [own]
     with connectivity.listening(*driver_addresses(spark), workers) as meeting:
         answers = ask(spark, workers, probe_of(manifest, checkpoint_folder, meeting))
-    problem = first_problem(own, [_machine(answer) for answer in answers], manifest)
+    machines = [_machine(answer) for answer in answers]
+    problem = first_problem(own, machines, manifest)
     if problem is not None:
         raise problem
+    return machines
+
+
+def memory_per_rank(spark: SparkSession, machines: Sequence[Machine]) -> int | None:
+    """Return the bytes that each rank may use: the lowest of all limits; None if none is known.
+
+    Args:
+        spark: The session.
+        machines: The machine of each rank; ranks with the same host share its memory.
+    """
+    ranks = Counter(machine.host for machine in machines)
+    shares = [Memory(**each.memory).share(ranks[each.host]) for each in machines if each.memory]  # type: ignore[arg-type]
+    conf = dict(spark.sparkContext.getConf().getAll())
+    if (requested := container_share(conf, str(spark.sparkContext.master))) is not None:
+        shares.append(requested)
+    return min(shares, default=None)
 
 
 def ask(spark: SparkSession, tasks: int, probe: Callable[[Iterable[int]], Iterator[str]]) -> list[str]:
@@ -158,7 +183,7 @@ def probe_of(
     manifest: str, checkpoint_folder: str | None, meeting: Meeting | None = None
 ) -> Callable[[Iterable[int]], Iterator[str]]:
     """Return the function that a task runs. It is local, so Spark pickles its code: executors do not need Convoy."""
-    reached = connectivity.question(meeting)
+    reached, measured = connectivity.question(meeting), memory_question()
 
     def probe(_: Iterable[int]) -> Iterator[str]:
         import hashlib
@@ -214,6 +239,7 @@ def probe_of(
             except OSError as error:
                 answer["unwritable"] = f"{checkpoint_folder}: {error.strerror}"
         answer["unreached"] = reached()
+        answer["memory"] = measured("/")
         yield json.dumps(answer)
 
     return probe

@@ -43,19 +43,13 @@ def probe_of(
                 "free_mb": shutil.disk_usage(nearest).free >> 20,
             }
 
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-            try:
-                with open(limit) as file:
-                    memory = min(memory, int(file.read()))
-            except (OSError, ValueError):  # no such control group, or no limit
-                continue
+        machine = json.loads(next(quick([])))
         yield json.dumps(
             {
-                "machine": json.loads(next(quick([]))),
+                "machine": machine,
                 "python": platform.python_version(),
                 "cores": len(os.sched_getaffinity(0)),
-                "memory_mb": memory >> 20,
+                "memory_mb": machine["memory"]["total"] >> 20,
                 "gpu": os.path.exists("/dev/nvidiactl"),
                 "toolkit": tools() if thorough else None,
                 "dataset": folder(dataset),

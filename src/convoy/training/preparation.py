@@ -1,16 +1,21 @@
 """Checks on the driver before Spark starts: the dataset, whether the network fits it, the run to resume."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 
-from convoy.config import Config
+from convoy.config import Config, TrainingConfig
+from convoy.console import say
+from convoy.dataset.reading.split_reader import AUTO_BYTES
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.training.checkpoint.resume import check_resumable
 from convoy.training.network import Build, check_network
+
+_MOST_OF_MEMORY = 0.5  # for decoded samples; the rest is for TensorFlow, activations and the optimizer
 
 
 def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
@@ -34,6 +39,29 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
     if config.training.resume:
         check_resumable(config, manifest.fingerprint)
     return path, manifest, model
+
+
+def fit_cache(training: TrainingConfig, manifest: Manifest, memory: int | None) -> TrainingConfig:
+    """Return the settings with cache ``none`` in place of ``auto`` if the splits would not fit into memory.
+
+    It is decided once, for all ranks: the order of samples depends on it.
+
+    Args:
+        training: Section ``training``.
+        manifest: Manifest of the dataset version.
+        memory: Bytes that each rank may use; None if that is not known.
+    """
+    if training.cache != "auto" or training.resume is not None or memory is None:
+        return training
+    sizes = [manifest.split(name).rows * manifest.spec.nbytes for name in ("train", "validation")]
+    kept = sum(size for size in sizes if size <= AUTO_BYTES)
+    if kept <= _MOST_OF_MEMORY * memory:
+        return training
+    say(
+        f"training.cache auto: the decoded splits take {kept / 2**20:,.0f} MiB and a rank may use"
+        f" {memory / 2**20:,.0f} MiB, so they are read from their files in every epoch (none)"
+    )
+    return replace(training, cache="none")
 
 
 def check_networks(build: Build, named: Iterable[tuple[str, Config]], manifest: Manifest) -> None:

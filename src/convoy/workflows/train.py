@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from pyspark.sql import SparkSession
 
-from convoy.cluster.preflight import check_executors
+from convoy.cluster.preflight import check_executors, memory_per_rank
 from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say
@@ -36,7 +36,12 @@ from convoy.tracking.lifecycle import training_run
 from convoy.tracking.model_io import log_model
 from convoy.tracking.provenance import WEIGHTS_SHA256, tags_of_weights
 from convoy.tracking.run import TrainingRun
-from convoy.training.checkpoint.resume import checkpoint_folder, ensure_checkpoint_root, resumed_preprocessing
+from convoy.training.checkpoint.resume import (
+    checkpoint_folder,
+    ensure_checkpoint_root,
+    resumed_preprocessing,
+    with_cache_of_checkpoint,
+)
 from convoy.training.display import ConsoleDisplay, Display
 from convoy.training.distributed.elastic import ranks_to_start
 from convoy.training.distributed.launch import launch, run_on_ranks, task_of
@@ -45,7 +50,7 @@ from convoy.training.history import Reporter, TrainingHistory
 from convoy.training.loop import TrainedModel, TrainTask, load_trained
 from convoy.training.network import check_weights
 from convoy.training.optim.lr_finder import find_rate
-from convoy.training.preparation import prepare
+from convoy.training.preparation import fit_cache, prepare
 from convoy.workflows import signatures
 from convoy.workflows.results import TrainResult
 
@@ -68,12 +73,14 @@ def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, 
         RankFailure: Ranks were lost more often than ``training.max_restarts`` allows.
     """
     started = time.monotonic()
+    config = with_cache_of_checkpoint(config)
     path, manifest, network = prepare(config, build)
     connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
     with initial_weights(config, manifest) as weights, session("train", config.spark, spark) as running:
         ranks = ranks_to_start(running, config.training)
-        check_executors(running, ranks, str(path / MANIFEST), ensure_checkpoint_root(config.training))
-        run, fields = train_in_run(running, config, path, manifest, weights, tags or {}, Hooks(network=network))
+        machines = check_executors(running, ranks, str(path / MANIFEST), ensure_checkpoint_root(config.training))
+        fitted = replace(config, training=fit_cache(config.training, manifest, memory_per_rank(running, machines)))
+        run, fields = train_in_run(running, fitted, path, manifest, weights, tags or {}, Hooks(network=network))
     result = TrainResult(
         run_id=run.run_id,
         experiment_id=run.experiment_id,

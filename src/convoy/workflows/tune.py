@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from convoy.cluster.preflight import check_executors
+from convoy.cluster.preflight import Machine, check_executors, memory_per_rank
 from convoy.cluster.spark import session, slots, too_few_slots
 from convoy.config import Config, TuneConfig
 from convoy.console import say
@@ -29,7 +29,7 @@ from convoy.training.distributed.launch import RankFailure, launch
 from convoy.training.distributed.spark_task import OnTask
 from convoy.training.events import Emit
 from convoy.training.loop import TrainedModel, TrainTask
-from convoy.training.preparation import check_networks
+from convoy.training.preparation import check_networks, fit_cache
 from convoy.tuning.board import Board, TrialDisplay, as_csv, as_yaml, say_best
 from convoy.tuning.figures import pictures_of
 from convoy.tuning.parameter import Parameter
@@ -76,10 +76,11 @@ def tune(config: Config, spark: SparkSession | None = None) -> TuneResult:
     with open_study(config, parameters, manifest.fingerprint) as study:
         connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
         with session("tune", config.spark, spark) as running:
-            check_machines(running, config, path)
+            memory = memory_per_rank(running, check_machines(running, config, path))
+            fitted = replace(config, training=fit_cache(config.training, manifest, memory))
             application = running.sparkContext.applicationId
             with parent_run(config, path, manifest, application, job="tune", again=study.run_id) as parent:
-                context = StudyContext(running, config, parameters, path, manifest, parent)
+                context = StudyContext(running, fitted, parameters, path, manifest, parent)
                 Runner(context, study, started).run()
                 found = finalize_best(context, study)
     return TuneResult(
@@ -116,8 +117,8 @@ class StudyContext:
     parent: ParentRun
 
 
-def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
-    """Raise an error unless Spark has enough slots and its machines have what a training needs.
+def check_machines(spark: SparkSession, config: Config, path: Path) -> list[Machine]:
+    """Raise an error unless Spark has enough slots and its machines have what a training needs; return the machines.
 
     Raises:
         ClusterError: Too few slots, or executors that differ from the driver.
@@ -125,13 +126,12 @@ def check_machines(spark: SparkSession, config: Config, path: Path) -> None:
     """
     wanted = config.tune.parallel
     if wanted is None:
-        check_executors(
+        return check_executors(
             spark, ranks_to_start(spark, config.training), str(path / MANIFEST), ensure_checkpoint_root(config.training)
         )
-        return
     if wanted > (available := slots(spark, wanted)):
         raise too_few_slots("tune.parallel", wanted, str(spark.sparkContext.master), available)
-    check_executors(spark, wanted, str(path / MANIFEST), None)
+    return check_executors(spark, wanted, str(path / MANIFEST), None)
 
 
 def trial_config(config: Config, values: Mapping[str, Any]) -> Config:

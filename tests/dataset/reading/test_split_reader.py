@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from convoy.cluster.memory import Memory
 from convoy.config import DatasetConfig, ImageConfig, SourceConfig, StorageConfig
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.reading import split_reader as reader_module
@@ -190,10 +191,8 @@ def test_auto_keeps_small_splits_in_memory_and_streams_large_ones(versions, monk
 
 
 def test_a_split_larger_than_memory_is_refused_with_what_to_do(versions, monkeypatch):
-    class Full:
-        available = IMAGES.nbytes
-
-    monkeypatch.setattr("convoy.dataset.reading.examples.psutil.virtual_memory", Full)
+    full = Memory(2 * IMAGES.nbytes, IMAGES.nbytes)
+    monkeypatch.setattr("convoy.dataset.reading.examples.memory", lambda: full)
     with pytest.raises(DatasetError, match=r"training\.cache to none"):
         opened(versions, cache="memory")
     assert len(epoch_of(opened(versions))) == 6

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 
+from convoy.cluster.memory import memory
 from convoy.dataset.reading.decode_pool import Decoder
 from convoy.dataset.reading.split_files import SplitFiles, damage_named
 from convoy.dataset.storage.codec import decode_column
@@ -43,11 +43,12 @@ def read_split(version_path: Path, manifest: Manifest, split: str, threads: int 
         DatasetError: There is no such split, it is larger than the free memory, or files do not match the manifest.
     """
     rows = manifest.split(split).rows
-    needed, free = rows * manifest.spec.nbytes, psutil.virtual_memory().available
+    needed, free = rows * manifest.spec.nbytes, memory().share(1)
     if needed > 0.8 * free:
         raise DatasetError(
             f"split {split!r} takes {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free on this"
-            " machine; set training.cache to none, which reads it from its files in every epoch, or use smaller images"
+            " machine or in its container; set training.cache to none, which reads it from its files in every epoch, or"
+            " use smaller images"
         )
     files = SplitFiles(version_path, manifest, split)
     if files.rows != rows:

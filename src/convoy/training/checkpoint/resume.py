@@ -158,6 +158,19 @@ def ensure_checkpoint_root(config: TrainingConfig) -> str:
     return folder
 
 
+def with_cache_of_checkpoint(config: Config) -> Config:
+    """Return the configuration with the cache that the run to resume has used, where the configuration says auto.
+
+    The order of samples depends on the cache. It was chosen by the memory of the machines, which may differ now.
+    """
+    training = config.training
+    if training.cache != "auto" or training.resume is None:
+        return config
+    newest = CheckpointStore(Path(checkpoint_folder(training, training.resume)), 1, lambda _: None).latest()
+    used = newest.state["identity"].get("training.cache") if newest else None
+    return config if used != "none" else replace(config, training=replace(training, cache="none"))
+
+
 def check_resumable(config: Config, fingerprint: str) -> None:
     """Check a run's newest checkpoint, on the driver before training starts.
 

@@ -35,6 +35,16 @@ Work = Callable[[TrainTask, Collective, Emit], T | None]
 
 _STOP_SECONDS = 15  # that ranks have to exit after a signal
 _LOOPBACK = "127.0.0.1"
+_KILLED = re.compile(
+    r"exit(?:ed with)?(?: exit)?[ _](?:code|status):? ?(?:137|-9)\b|OOMKilled"
+    r"|exceeding (?:physical |virtual )?memory limits",
+    re.IGNORECASE,
+)
+OUT_OF_MEMORY = (
+    "killed (signal 9), probably because its machine or container is out of memory: lower training.global_batch_size,"
+    " set training.cache to none, use fewer ranks per machine, or raise the memory limit (on YARN and Kubernetes"
+    " spark.executor.memoryOverhead)"
+)
 _PEER_LOST = re.compile(r"HorovodInternalError|has been shut down|Connection (closed|reset)|ConnectionResetError|gloo")
 
 
@@ -68,7 +78,7 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[
         result = work(task, SingleProcess(), handle)
         assert result is not None
         return result
-    attempt, before, lost = 0, config.num_workers, False
+    attempt, before, lost, killed = 0, config.num_workers, False, False
     while True:
         ranks = ranks_to_start(spark, config, lost=lost)
         if ranks != before:
@@ -81,7 +91,9 @@ def run_on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[
         except RankFailure as failure:
             if attempt == config.max_restarts or task.checkpoints is None or not failure.may_pass:
                 raise
-            attempt, lost = attempt + 1, True
+            if failure.killed and killed and not failure.progressed:  # it would run out of memory once more
+                raise
+            attempt, lost, killed = attempt + 1, True, failure.killed
             handle(Restart(attempt, failure.reason))
         task = replace(task, resume=True)
 
@@ -92,11 +104,13 @@ class RankFailure(RuntimeError):
     Attributes:
         reason: The reason, in one line.
         may_pass: Whether another attempt may succeed.
+        killed: Whether a rank was ended by signal 9, as by a kernel that is out of memory.
+        progressed: Whether the ranks have completed an epoch before.
     """
 
-    def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True) -> None:
+    def __init__(self, reason: str, detail: str = "", *, may_pass: bool = True, killed: bool = False) -> None:
         super().__init__(f"{reason}\n{detail}" if detail else reason)
-        self.reason, self.may_pass = reason, may_pass
+        self.reason, self.may_pass, self.killed, self.progressed = reason, may_pass, killed, False
 
 
 def task_of(
@@ -139,6 +153,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T],
     local = is_local(str(context.master))
     environment = driver_environment(os.environ, local, context._python_includes or ())
     failures: list[Failure] = []
+    saved: list[int] = []
     stop = threading.Event()
     watch = Watchdog(task.training.stall_timeout, stop.set)
     growth = ScaleUpMonitor(spark, task.training, ranks, stop)
@@ -149,6 +164,7 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T],
             case Failure():
                 failures.append(event)
             case CheckpointSaved():
+                saved.append(event.epoch)
                 growth.look()
             case _:
                 handle(event)
@@ -183,7 +199,11 @@ def _on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T],
         raise RankFailure(f"no rank made progress for {watch.limit:g} s (training.stall_timeout)") from problem
     if ended and growth.wanted and not any(failure.kind for failure in failures):
         raise ScaleUp from problem
-    _raise_failure(failures, output, problem)
+    try:
+        _raise_failure(failures, output, problem)
+    except RankFailure as failure:
+        failure.progressed = bool(saved)
+        raise
     if ended:
         raise RankFailure("rank 0 ended without a result", output.tail())
     result: T = results[0]
@@ -212,6 +232,11 @@ def run_rank(task: TrainTask, address: Address, work: Work[T]) -> T | None:
         sender.close()
 
 
+def was_killed(text: str) -> bool:
+    """Return whether Horovod's or Spark's message says that a process was ended by signal 9 (exit status 137)."""
+    return _KILLED.search(text) is not None
+
+
 def _raise_failure(failures: Sequence[Failure], output: RankOutput, cause: Exception | None) -> None:
     """Raise the error that a rank reported: one that the user can fix if there is one, else one with a traceback."""
     for failure in failures:
@@ -224,5 +249,7 @@ def _raise_failure(failures: Sequence[Failure], output: RankOutput, cause: Excep
     if cause is not None:
         if unreached := reported_problem(output.tail()):
             raise unreached from None
+        if was_killed(f"{cause}\n{output.tail()}"):
+            raise RankFailure(f"a rank was {OUT_OF_MEMORY}", output.tail(), killed=True) from cause
         reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise RankFailure(f"the ranks did not finish: {reason[0]}", output.tail()) from cause

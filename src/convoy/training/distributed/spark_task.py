@@ -6,6 +6,7 @@ when the driver closes the connection or exits, and when the task ends.
 
 import os
 import pickle
+import signal
 import socket
 import sys
 import threading
@@ -20,7 +21,7 @@ from convoy.errors import TrainingStopped
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.distributed.event_channel import Address, EventServer
 from convoy.training.distributed.fresh_process import FreshProcess
-from convoy.training.distributed.launch import RankFailure
+from convoy.training.distributed.launch import OUT_OF_MEMORY, RankFailure
 from convoy.training.distributed.watchdog import Watchdog
 from convoy.training.events import Emit, Event, Failure, Started, TaskBegun
 from convoy.training.loop import TrainedModel, TrainTask, train
@@ -105,6 +106,8 @@ class OnTask:
         if outcome is None:
             reason = str(problem).strip().splitlines() or [type(problem).__name__]
             raise RankFailure(f"the training did not finish: {reason[0]}") from problem
+        if outcome.status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            raise RankFailure(f"the training's process was {OUT_OF_MEMORY}", outcome.tail, killed=True)
         if outcome.status or not outcome.result:
             raise RankFailure(f"the training's process ended with exit status {outcome.status}", outcome.tail)
         return TrainedModel(outcome.result[_SHA256:], outcome.result[:_SHA256].decode())
