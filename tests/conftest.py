@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +15,27 @@ __all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing
 # Busy machines are slow at times, and that is no failure; the same examples every time, anywhere.
 settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("convoy")
+
+
+# Variables of the developer's shell would decide where tests log to, and which Spark they run on.
+_OF_A_SHELL = (
+    "MLFLOW_TRACKING_",
+    "MLFLOW_REGISTRY_",
+    "MLFLOW_EXPERIMENT_",
+    "MLFLOW_RUN_",
+    "DATABRICKS_",
+    "SPARK_REMOTE",
+)
+for _name in [name for name in os.environ if name.startswith(_OF_A_SHELL)]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def _forget_tracking_uri():
+    """Remove what ``mlflow.set_tracking_uri`` leaves in the environment, where it would be a default of later tests."""
+    yield
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
 
 
 @pytest.hookimpl(wrapper=True)

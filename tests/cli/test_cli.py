@@ -36,8 +36,8 @@ def leaves(section=Config, prefix=""):
     for field in dataclasses.fields(section):
         if dataclasses.is_dataclass(field.type):
             yield from leaves(field.type, f"{prefix}{field.name}.")
-        elif field.default_factory is dict:
-            yield prefix + field.name, {}, docs[field.name]
+        elif field.default_factory is not dataclasses.MISSING:
+            yield prefix + field.name, field.default_factory(), docs[field.name]
         else:
             yield prefix + field.name, field.default, docs[field.name]
 

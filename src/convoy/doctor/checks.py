@@ -16,6 +16,7 @@ from convoy.dataset.storage.filesystem import RENAMES
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.doctor.facts import Facts, Folder, Host
 from convoy.doctor.pins import Pins
+from convoy.tracking.redaction import without_secrets
 
 Level = Literal["ok", "warning", "error"]
 _LITTLE_MB = 1024  # free space, and memory of a rank
@@ -211,7 +212,7 @@ def check_tracking(facts: Facts, config: Config) -> Finding:
     if facts.tracking_problem is not None:
         text, _, fix = facts.tracking_problem.partition("; ")
         return Finding("tracking", "error", text, fix)
-    return Finding("tracking", "ok", f"{config.tracking.uri} {facts.tracking}")
+    return Finding("tracking", "ok", f"{without_secrets('uri', config.tracking.uri)} {facts.tracking}")
 
 
 def check_spark(facts: Facts, config: Config) -> list[Finding]:

@@ -5,10 +5,12 @@ from typing import Any
 from convoy.config import TrackingConfig
 from convoy.config.loading import parse
 from convoy.config.locations import local_field
+from convoy.config.tracking import setting_of
 from convoy.console import say
 from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns
 from convoy.runs.formats import Format, finite, formatted
+from convoy.tracking.redaction import without_secrets
 from convoy.tracking.run_record import BEST, RunRecord
 from convoy.tracking.sqlite import sqlite_file
 
@@ -26,9 +28,13 @@ def place(config: str | None, uri: str | None) -> TrackingConfig:
     file = sqlite_file(store)
     if file is not None and not file.is_file():
         raise TrackingError(
-            f"there is no tracking store {store!r}; run jobs/train.py first, or name one with --config FILE or --uri"
-            " sqlite:///FILE"
+            f"there is no tracking store {store!r} ({setting_of('uri', store)}); run jobs/train.py first, or name one"
+            " with --config FILE or --uri sqlite:///FILE"
         )
+    if (
+        file is not None and (setting := setting_of("uri", store)) != "tracking.uri"
+    ):  # of others, the connection says it
+        say(f"tracking: {without_secrets('uri', store)} (from {setting})")
     return TrackingConfig(uri=store, experiment=tracking.experiment)
 
 
@@ -47,7 +53,7 @@ def list_runs(
 
     Args:
         config: File whose tracking.uri and tracking.experiment are used.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        uri: Tracking store; default is the file's, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
         experiment: Name of an experiment; default is the file's, without a file all of them.
         filter: MLflow's filter, e.g. "metrics.val_accuracy > 0.9 and params.`model.name` = 'lenet5'".
         params: Parameters to show, separated by commas; the last part of a name is enough: learning_rate,seed;
@@ -114,7 +120,7 @@ def best_run(
         metric: The last value of a metric, or best_<metric>; for losses, errors, times and sizes the lowest wins, else
             the highest.
         config: File whose tracking.uri and tracking.experiment are used.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        uri: Tracking store; default is the file's, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
         experiment: Name of an experiment; default is the file's, without a file all of them.
         filter: MLflow's filter, as for list.
     """
@@ -139,7 +145,7 @@ def show_run(run: str, config: str | None = None, uri: str | None = None) -> dic
     Args:
         run: Its id, the beginning of it, or its name.
         config: File whose tracking.uri is used.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        uri: Tracking store; default is the file's, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
     """
     where = place(config, uri)
     from convoy.runs import details  # imports MLflow
@@ -156,7 +162,7 @@ def diff_runs(
         before: A run's id, the beginning of it, or its name.
         after: Id, its beginning, or name of the other run.
         config: File whose tracking.uri is used.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        uri: Tracking store; default is the file's, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
         format: text goes to stderr, the others to stdout in place of the JSON line.
     """
     where = place(config, uri)
@@ -173,7 +179,7 @@ def compare_runs(
     Args:
         runs: Their ids, the beginnings of them, or their names.
         config: File whose tracking.uri is used.
-        uri: Tracking store; default is the file's, or sqlite:///mlflow.db.
+        uri: Tracking store; default is the file's, or MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
         output: File to draw into: .png, .svg or .pdf.
     """
     output = local_field("--output", output)

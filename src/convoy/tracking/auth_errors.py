@@ -9,6 +9,7 @@ import mlflow
 import requests
 from mlflow.exceptions import MlflowException
 
+from convoy.config.tracking import setting_of
 from convoy.errors import TrackingError
 from convoy.tracking.redaction import without_environment, without_secrets
 
@@ -29,8 +30,8 @@ def refusal(error: BaseException, uri: str | None = None) -> TrackingError | Non
         return None
     uri = mlflow.get_tracking_uri() if uri is None else uri
     said = without_environment(" ".join(_message(error).split()))[:200].rstrip(". ")
-    shown = without_secrets("tracking.uri", uri)
-    return TrackingError(f"tracking.uri {shown!r} rejects the credentials ({status}: {said}); {_mend(uri)}")
+    shown = f"{setting_of('uri', uri)} {without_secrets('tracking.uri', uri)!r}"
+    return TrackingError(f"{shown} rejects the credentials ({status}: {said}); {_mend(uri)}")
 
 
 @contextmanager

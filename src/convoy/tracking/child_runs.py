@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 
 from convoy.config import Config
+from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.tracking import connection
 from convoy.tracking.auth_errors import auth_errors_explained
@@ -182,6 +183,7 @@ def parent_run(
         if fresh:
             run.log_config(with_version(config, manifest), job)
             run.log_dataset(manifest, path)
+        say(f"run {run.run_id} {connection.place_of(config.tracking)}")
         tags = provenance_tags(manifest, spark_application, config.training.num_workers)
         run.set_tags({**tags, "mlflow.source.name": f"jobs/{job}.py"})
         yield ParentRun(run.run_id, run.experiment_id)

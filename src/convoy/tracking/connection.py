@@ -3,30 +3,42 @@
 import fcntl
 import logging
 import os
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import mlflow
 import requests
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
+from convoy.config import TrackingConfig
+from convoy.config.tracking import ID_PREFIX, overridden, setting_of
+from convoy.console import say
 from convoy.errors import TrackingError
 from convoy.tracking.auth_errors import auth_errors_explained, refusal
+from convoy.tracking.redaction import without_secrets
 from convoy.tracking.sqlite import absolute, sqlite_file
 
 logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "INFO")  # MLflow 2 does not read it
 
-_TIMEOUT_SECONDS = 20  # a busy server answers late; one that is down refuses at once
-# MLflow's defaults are 120 s and 7 retries: a server that hangs would block a call for a quarter of an hour.
+# A busy server answers late; one that is down refuses at once. MLflow's defaults are 120 s and 7 retries: a server that
+# hangs would block a call for a quarter of an hour.
 _REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
+_SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+_said = list[str]()
+ANSWERS = "answers"
+_LOCK_SECONDS = 20  # that a SQLite file may be locked by another process
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI's pages for model training
 
 
 def connect(uri: str, registry_uri: str | None = None, create: bool = False, read_only: bool = False) -> None:
     """Point MLflow at a tracking store, after checking that it answers.
+
+    The check is a request of MLflow's own client, so that its settings apply: credentials, certificates, TLS, proxies.
 
     Args:
         uri: ``sqlite:///file.db``, ``http(s)://server``, ``databricks``.
@@ -37,65 +49,113 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
     Raises:
         TrackingError: The store does not answer, rejects the credentials, or is of an unsupported kind.
     """
-    scheme = urlsplit(uri).scheme
-    if scheme in ("http", "https"):
-        for name, value in _REQUESTS.items():
-            os.environ.setdefault(name, value)
-        try:
-            requests.get(uri, timeout=_TIMEOUT_SECONDS).raise_for_status()
-        except requests.RequestException as error:
-            status = getattr(error.response, "status_code", 0)
-            if not 400 <= status < 500:  # 4xx: a store may have no page at its root
-                what = f"status {status}" if status else type(error).__name__
-                raise TrackingError(
-                    f"tracking.uri {uri!r} does not answer within {_TIMEOUT_SECONDS} s ({what}); start the server, or"
-                    " use a local file: --tracking.uri sqlite:///mlflow.db"
-                ) from None
-    elif scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
-        raise TrackingError(
-            f"tracking.uri {uri!r} is a folder, which MLflow 3 does not take; use sqlite:///{uri.rstrip('/')}/mlflow.db"
-            if not scheme
-            else f"tracking.uri {uri!r} is a folder, which MLflow 3 does not take; use sqlite:///mlflow.db"
-        )
-    elif file := sqlite_file(uri):
+    scheme, name = urlsplit(uri).scheme, store_name(uri)
+    if scheme == "file" or (not scheme and uri not in ("databricks", "databricks-uc")):
+        folder = "" if scheme else f"{uri.rstrip('/')}/"
+        raise TrackingError(f"{name} is a folder, which MLflow 3 does not take; use sqlite:///{folder}mlflow.db")
+    if file := sqlite_file(uri):
         if not create:
-            _check_is_store(uri, file)
+            _check_is_store(name, file)
         if not read_only:
-            _check_writable(uri, file)
-    mlflow.set_tracking_uri(absolute(uri))
-    mlflow.set_registry_uri(absolute(registry_uri or uri))
+            _check_writable(name, file)
+    if scheme in ("http", "https"):
+        for variable, value in _REQUESTS.items():
+            os.environ.setdefault(variable, value)
+    with _environment(dict.fromkeys(_SET_BY_MLFLOW)):  # the user's own values have a meaning for later calls
+        mlflow.set_tracking_uri(absolute(uri))
+        mlflow.set_registry_uri(absolute(registry_uri or uri))
     try:
-        with _alone(None if read_only else sqlite_file(uri)), _quiet():
+        alone = _alone(None if read_only else sqlite_file(uri))
+        with alone, _quiet(), _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
             mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:
         if refused := refusal(error, uri):
             raise refused from None
-        raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {first_line(error)}") from None
+        raise TrackingError(f"{name} {_problem(error)}") from None
+    _say_which(uri, registry_uri)
 
 
-def _check_is_store(uri: str, file: Path) -> None:
+def store_name(uri: str) -> str:
+    """Return a tracking store for messages: the setting that it comes from, and its URI without credentials."""
+    return f"{setting_of('uri', uri)} {without_secrets('tracking.uri', uri)!r}"
+
+
+def place_of(tracking: TrackingConfig) -> str:
+    """Return where a run is, for messages: its experiment and the tracking store, without credentials."""
+    setting = setting_of("experiment", tracking.experiment)
+    experiment = f"experiment {tracking.experiment!r}{f' ({setting})' if setting.startswith('MLFLOW_') else ''}"
+    return f"in {experiment} at {without_secrets('uri', tracking.uri)}"
+
+
+def _say_which(uri: str, registry_uri: str | None) -> None:
+    """Print which store is used where the environment names one, once until it changes."""
+    lines = []
+    for field, value, what in (("uri", uri, "tracking"), ("registry_uri", registry_uri, "model registry")):
+        setting, other = setting_of(field, value), overridden(field, value)
+        shown = without_secrets("uri", value or uri)
+        if setting.startswith("MLFLOW_"):
+            lines.append(f"{what}: {shown} (from {setting})")
+        elif other:
+            lines.append(f"{what}: {shown} (from tracking.{field}, which takes precedence over {other})")
+    if lines and lines != _said:
+        _said[:] = lines
+        for line in lines:
+            say(line)
+
+
+def _problem(error: Exception) -> str:
+    """Return the reason why a store cannot be used, and how to fix it."""
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    start = "start the server, or use a local file: --tracking.uri sqlite:///mlflow.db"
+    text = first_line(error)
+    if any(isinstance(each, requests.exceptions.SSLError) for each in chain):
+        reason = re.search(r"(certificate verify failed[^()]*|alert [\w ]+)", str(error))
+        return (
+            f"fails the TLS handshake ({reason[1].strip(' :') if reason else text[:200]}); set"
+            " MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of its CA, and MLFLOW_TRACKING_CLIENT_CERT_PATH if"
+            " it demands a client certificate"
+        )
+    if "certificate" in text and any(isinstance(each, OSError) for each in chain[1:]):
+        return f"cannot be connected to: {text.rpartition('exception ')[2][:200]}; correct the path of the certificate"
+    status = re.search(r"(?:error code|too many) (5\d\d)", str(error))
+    away = any(isinstance(each, requests.Timeout | requests.ConnectionError) for each in chain)
+    if status or away:
+        what = "ReadTimeout" if "timed out" in str(error) else "ConnectionError"
+        seconds = os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "some")
+        return f"does not answer within {seconds} s ({f'status {status[1]}' if status else what}); {start}"
+    if getattr(error, "error_code", "") == "ENDPOINT_NOT_FOUND":
+        return "has no MLflow API (status 404); expected the address of a server, with its path prefix if it has one"
+    if "not in a valid JSON format" in str(error) or isinstance(error, ValueError):
+        return (
+            "does not answer with JSON, but e.g. with a login page; correct the address, or give credentials:"
+            " MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return f"is not a readable MLflow store: {text[:300]}"
+
+
+def _check_is_store(name: str, file: Path) -> None:
     """Raise an error unless a SQLite file is an MLflow store: MLflow would create its tables in any database."""
     if not file.exists():
-        raise TrackingError(f"tracking.uri {uri!r} does not exist; run jobs/train.py first, or correct the path")
+        raise TrackingError(f"{name} does not exist; run jobs/train.py first, or correct the path")
     try:
-        opened = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_SECONDS)
+        opened = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_SECONDS)
         with closing(opened) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {table for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
-        raise TrackingError(f"tracking.uri {uri!r} is not a readable MLflow store: {error}") from None
+        raise TrackingError(f"{name} is not a readable MLflow store: {error}") from None
     if "runs" not in tables:
-        raise TrackingError(f"tracking.uri {uri!r} is not an MLflow store (it has no table runs); correct the path")
+        raise TrackingError(f"{name} is not an MLflow store (it has no table runs); correct the path")
 
 
-def _check_writable(uri: str, file: Path) -> None:
+def _check_writable(name: str, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(file, "ab"):
             pass
     except OSError as error:
-        raise TrackingError(
-            f"tracking.uri {uri!r} cannot be written to: {error.strerror}; fix it or choose another"
-        ) from None
+        raise TrackingError(f"{name} cannot be written to: {error.strerror}; fix it or choose another") from None
 
 
 def look(uri: str) -> str:
@@ -110,22 +170,41 @@ def look(uri: str) -> str:
     file = sqlite_file(uri)
     if file is None or file.exists():
         connect(uri)
-        return "answers"
+        return ANSWERS
     nearest = next(folder for folder in file.absolute().parents if folder.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise TrackingError(f"tracking.uri {uri!r} cannot be created in {nearest}; fix it or choose another")
+        raise TrackingError(f"{store_name(uri)} cannot be created in {nearest}; fix it or choose another")
     return "will be created by the first run"
+
+
+def find_experiment(name: str) -> Experiment | None:
+    """Return the experiment of that name, or of the id after ``id:``; None if there is none."""
+    client = mlflow.MlflowClient()
+    if not name.startswith(ID_PREFIX):
+        return client.get_experiment_by_name(name)
+    try:
+        return client.get_experiment(name.removeprefix(ID_PREFIX))
+    except MlflowException as error:
+        if refusal(error):
+            raise
+        return None
 
 
 @auth_errors_explained()
 def experiment_id(name: str) -> str:
-    """Return the id of an experiment, created if missing; a SQLite store keeps artifacts beside its file."""
-    client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(name)
+    """Return the id of an experiment, created if missing; a SQLite store keeps artifacts beside its file.
+
+    Args:
+        name: Its name, or ``id:`` and the id of an existing experiment.
+    """
+    client, setting = mlflow.MlflowClient(), setting_of("experiment", name)
+    found = find_experiment(name)
     if found is not None:
         if found.lifecycle_stage == "deleted":
-            raise TrackingError(f"tracking.experiment {name!r} was deleted; restore it or choose another name")
+            raise TrackingError(f"{setting} {name!r} was deleted; restore it or choose another name")
         return str(found.experiment_id)
+    if name.startswith(ID_PREFIX):
+        raise TrackingError(f"{setting} {name!r}: there is no experiment with that id at {mlflow.get_tracking_uri()}")
     file = sqlite_file(mlflow.get_tracking_uri())
     location = (file.parent.absolute() / "mlartifacts").as_uri() if file else None
     try:
@@ -135,7 +214,22 @@ def experiment_id(name: str) -> str:
             return experiment_id(name)
         if refusal(error):
             raise
-        raise TrackingError(f"tracking.experiment {name!r} cannot be created: {first_line(error)}") from None
+        raise TrackingError(f"{setting} {name!r} cannot be created: {first_line(error)}") from None
+
+
+@contextmanager
+def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables for the block (None: leave one as it is), and restore them after it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update({name: value for name, value in values.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def training_run(
         run = _reopened(config.training.resume)
     if _PARENT not in (tags or {}):
         run.then = f", then continue with --resume {run.run_id}"
+        say(f"run {run.run_id} {connection.place_of(config.tracking)}")
     with ending(run):
         if config.training.resume is None:
             run.log_config(with_version(config, manifest))

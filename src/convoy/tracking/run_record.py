@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from convoy.config.tracking import ID_PREFIX
 from convoy.errors import TrackingError, did_you_mean
 
 BEST = "best_"
@@ -52,6 +53,23 @@ class RunRecord:
     def seconds(self) -> float | None:
         """Return the duration in seconds; None while the run is active."""
         return None if self.ended is None else (self.ended - self.started) / 1000
+
+
+def of_experiment(experiments: Mapping[str, str], wanted: str, uri: str) -> dict[str, str]:
+    """Return the experiment of that name, or of the id after ``id:``, as a mapping: id -> name.
+
+    Args:
+        experiments: Id -> name, of all experiments.
+        wanted: The name, or ``id:`` and the id.
+        uri: The store, for the message.
+
+    Raises:
+        TrackingError: There is none.
+    """
+    found = {key: name for key, name in experiments.items() if wanted in (name, f"{ID_PREFIX}{key}")}
+    if not found:
+        raise no_experiment(wanted, experiments.values(), uri)
+    return found
 
 
 def no_experiment(name: str, known: Iterable[str], uri: str) -> TrackingError:

@@ -13,6 +13,7 @@ from mlflow.entities import Param, RunTag
 from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
+from convoy.console import say
 from convoy.models.package import ModelPackage
 from convoy.plots.training import label_text
 from convoy.tracking import connection, logged_models
@@ -102,6 +103,7 @@ def log_scoring(
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
+    say(f"score: run {run_id} {connection.place_of(config.tracking)}")
     return run_id
 
 

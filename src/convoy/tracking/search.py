@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from convoy.errors import ConfigError, TrackingError
 from convoy.tracking.auth_errors import refusal
 from convoy.tracking.connection import first_line
-from convoy.tracking.run_record import BEST, RunRecord, lower_is_better, no_experiment
+from convoy.tracking.run_record import BEST, RunRecord, lower_is_better, of_experiment
 
 _PAGE = 1000
 _THREADS = 8
@@ -39,9 +39,7 @@ def all_runs(experiment: str | None = None, matching: str | None = None) -> list
     """
     experiments = {each.experiment_id: each.name for each in _experiments()}
     if experiment is not None:
-        if experiment not in experiments.values():
-            raise no_experiment(experiment, experiments.values(), mlflow.get_tracking_uri())
-        experiments = {key: name for key, name in experiments.items() if name == experiment}
+        experiments = of_experiment(experiments, experiment, mlflow.get_tracking_uri())
     with _no_garbage_collection():
         return [_record(run, experiments) for run in _search(list(experiments), matching)]
 

@@ -7,7 +7,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from convoy.console import say
-from convoy.tracking.connection import first_line
+from convoy.tracking.connection import find_experiment, first_line
 from convoy.tracking.search import artifact_json
 
 SIGNATURE = "convoy.signature"
@@ -44,7 +44,7 @@ def recorded(run_id: str, stage: str, signature: str | None) -> dict[str, Any] |
 def find_training(experiment: str, signature: str | None) -> str | None:
     """Return the id of the newest finished training run with this signature, or None if there is none."""
     client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(experiment)
+    found = find_experiment(experiment)
     if signature is None or found is None:
         return None
     query = f"tags.`{SIGNATURE}` = '{signature}' and attributes.status = 'FINISHED'"

@@ -66,6 +66,7 @@ def evaluate(config: Config, spark: SparkSession | None = None) -> EvaluationRes
     measured = section.split, found.overall(), found.per_class(), found.confusion, manifest
     documents = as_documents(found, intervals, findings)
     run_id = log_evaluation(package, config.tracking.experiment, *measured, documents)
+    say(f"evaluate: logged to run {run_id} at {connection.store_name(config.tracking.uri)}")
     say(*summary_of(found, intervals, manifest.classes, findings))
     say(f"evaluate: {package.uri} on {found.rows:,} {section.split} images: accuracy {found.accuracy:.4f}")
     result = EvaluationResult(

@@ -15,6 +15,7 @@ from typing import Any
 from pyspark import TaskContext
 
 from convoy.training.distributed.event_channel import Address
+from convoy.training.distributed.horovod_env import without_tracking
 from convoy.training.events import TaskBegun
 
 _TAIL = 20_000
@@ -76,7 +77,12 @@ def environment(own: Mapping[str, str], path: Iterable[str], gpus: Iterable[str]
         gpus: Addresses of the GPUs that Spark assigned to the task; None if it assigns none.
     """
     visible = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-    return {**own, "PYTHONPATH": os.pathsep.join(filter(None, path)), "TF_CPP_MIN_LOG_LEVEL": "3", **visible}
+    return {
+        **without_tracking(own),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **visible,
+    }
 
 
 def run(module: str, payload: bytes, env: Mapping[str, str], wait: Callable[[], object] | None = None) -> Outcome:
