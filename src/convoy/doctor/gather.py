@@ -19,6 +19,7 @@ from convoy.doctor.pins import Pins
 from convoy.doctor.probe import host_of, probe_of
 from convoy.errors import ClusterError, ConvoyError, DatasetError
 from convoy.tracking import connection
+from convoy.tracking.artifact_store import check_experiment
 from convoy.tracking.connection import first_line
 from convoy.training.checkpoint.resume import checkpoint_folder
 
@@ -35,6 +36,8 @@ def gather(config: Config, pins: Pins) -> Facts:
     tracking, problem = "", None
     try:
         tracking = connection.look(config.tracking.uri)
+        if tracking == connection.ANSWERS:
+            check_experiment(config.tracking.experiment)
     except ConvoyError as error:
         problem = str(error)
     return Facts(

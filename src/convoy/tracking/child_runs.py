@@ -13,6 +13,7 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.tracking import connection
+from convoy.tracking.artifact_store import check_artifact_store
 from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.evaluations import PER_CLASS
 from convoy.tracking.lifecycle import ending, provenance_tags, with_version
@@ -177,6 +178,7 @@ def parent_run(
     fresh = run is None
     if run is None:
         experiment = connection.experiment_id(config.tracking.experiment)
+        check_artifact_store(experiment)
         with auth_errors_explained():
             run = TrainingRun(client.create_run(experiment, run_name=f"{job}-{manifest.name}").info.run_id, experiment)
     with ending(run):

@@ -13,7 +13,8 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import TrackingError, TrainingStopped
-from convoy.tracking import connection, provenance
+from convoy.tracking import connection, logged_models, provenance
+from convoy.tracking.artifact_store import first_artifacts
 from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.presentation import run_name
 from convoy.tracking.run import TrainingRun
@@ -40,6 +41,9 @@ def training_run(
         TrackingError: There is no run with that id.
     """
     client = mlflow.MlflowClient()
+    with auth_errors_explained():
+        if logged_models.HAVE_IDS and not logged_models.have_ids():
+            say("the tracking server is older than MLflow 3: the model is logged as an artifact of its run, without id")
     if config.training.resume is None:
         experiment = connection.experiment_id(config.tracking.experiment)
         name = (tags or {}).get("mlflow.runName", run_name(config))
@@ -51,10 +55,11 @@ def training_run(
         run.then = f", then continue with --resume {run.run_id}"
         say(f"run {run.run_id} {connection.place_of(config.tracking)}")
     with ending(run):
+        with first_artifacts(run.run_id):
+            provenance.log_record(run.run_id, config, manifest)
         if config.training.resume is None:
             run.log_config(with_version(config, manifest))
             run.log_dataset(manifest, path)
-        provenance.log_record(run.run_id, config, manifest)
         run.set_tags({**provenance_tags(manifest, spark_application, config.training.num_workers), **(tags or {})})
         yield run
 

@@ -1,32 +1,87 @@
 """All differences between MLflow 2 and MLflow 3 for models.
 
 In MLflow 3 a logged model has an id (``models:/m-...``), its own page and its own metrics; in MLflow 2 it is a folder
-of its run (``runs:/<id>/model``). Databricks Runtime 15.4 LTS ML has MLflow 2.13.
+of its run (``runs:/<id>/model``). Databricks Runtime 15.4 LTS ML has MLflow 2.13. Client and server may be of different
+versions: a model has an id only if both are of MLflow 3.
 """
 
+import contextlib
 import json
+import tempfile
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from packaging.version import Version
 
 _NOTE = "mlflow.note.content"  # the same as for runs
 _VERSIONS = "mlflow.modelVersions"
+_NO_ID = "m-" + 32 * "0"
 HAVE_IDS = Version(mlflow.__version__).major >= 3
+"""Whether models have ids in the installed MLflow."""
+_server_has_ids: dict[str, bool] = {}
+
+
+def have_ids() -> bool:
+    """Return whether models have ids in the installed MLflow and in the current tracking store.
+
+    A server of MLflow 2 has no such endpoint; it is found out with one request, once per store.
+
+    Raises:
+        MlflowException: The server does not answer, or rejects the credentials.
+    """
+    uri = mlflow.get_tracking_uri()
+    if not HAVE_IDS or urlsplit(uri).scheme not in ("http", "https"):
+        return HAVE_IDS
+    if uri not in _server_has_ids:
+        try:
+            mlflow.MlflowClient().get_logged_model(_NO_ID)
+            _server_has_ids[uri] = True
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the endpoint exists, the model does not
+                _server_has_ids[uri] = True
+            elif error.error_code == "ENDPOINT_NOT_FOUND" or "404" in str(error) or "Not Found" in str(error):
+                _server_has_ids[uri] = False
+            else:
+                raise
+    return _server_has_ids[uri]
 
 
 def log(flavor: ModuleType, name: str, **options: Any) -> str:
     """Log a model to the active run, in a flavour whose ``save_model`` gets the options; return its URI."""
-    if HAVE_IDS:
+    if have_ids():
         # Validation would load the network once more, and put its code on sys.path.
         info = Model.log(None, flavor=flavor, name=name, validate_serving_input=False, **options)
+    elif HAVE_IDS:
+        return _log_to_run(flavor, name, **options)
     else:
         info = Model.log(name, flavor=flavor, **options)
     return str(info.model_uri)
+
+
+def _log_to_run(flavor: ModuleType, name: str, *, metadata: dict[str, Any], **options: Any) -> str:
+    """Log a model as MLflow 2 does: MLflow 3's ``Model.log`` always creates a model with an id."""
+    client, run = mlflow.MlflowClient(), mlflow.active_run()
+    assert run is not None
+    model = Model(artifact_path=name, run_id=run.info.run_id, metadata=metadata)
+    with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+        path = Path(folder) / name
+        flavor.save_model(path=str(path), mlflow_model=model, **options)
+        client.log_artifacts(run.info.run_id, str(path), name)
+    with contextlib.suppress(MlflowException):  # only for the table of runs, which shows which ones have models
+        client._record_logged_model(run.info.run_id, model)
+    return f"runs:/{run.info.run_id}/{name}"
+
+
+def has_id(model_uri: str) -> bool:
+    """Return whether a logged model's URI has an id."""
+    return model_uri.startswith("models:/m-")
 
 
 def id_of(model_uri: str) -> str:
@@ -36,7 +91,7 @@ def id_of(model_uri: str) -> str:
 
 def create_version(client: mlflow.MlflowClient, name: str, model_uri: str, run_id: str, description: str) -> str:
     """Create a version of a registered model from a logged model; return the version."""
-    if HAVE_IDS:
+    if has_id(model_uri):
         made = client.create_model_version(
             name, model_uri, run_id=run_id, model_id=id_of(model_uri), description=description
         )

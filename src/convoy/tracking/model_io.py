@@ -96,7 +96,7 @@ def log_model(
             pip_requirements=_requirements(),
             metadata={METADATA: metadata},
         )
-    if logged_models.HAVE_IDS and (note := descriptions.note_of(run_id)):
+    if logged_models.has_id(model_uri) and (note := descriptions.note_of(run_id)):
         logged_models.describe(mlflow.MlflowClient(), logged_models.id_of(model_uri), note)
     if registered_model is None:
         return model_uri, None

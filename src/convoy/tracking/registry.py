@@ -13,6 +13,7 @@ from convoy.tracking import descriptions, logged_models
 
 _BY_VERSION = re.compile(r"models:/(?P<name>[^/@:'\"]+)/(?P<version>\d+|latest)$")
 _BY_ALIAS = re.compile(r"models:/(?P<name>[^/@:'\"]+)@(?P<alias>[^/@]+)$")
+_BY_STAGE = re.compile(r"models:/(?P<name>[^/@:'\"]+)/(?P<stage>Production|Staging|Archived|None)$", re.IGNORECASE)
 _BY_RUN = re.compile(r"runs:/(?P<run>[0-9a-f]+)/(?P<path>.+)$")
 _BY_ID = re.compile(r"models:/m-[0-9a-f]+$")
 
@@ -66,6 +67,8 @@ def resolve(uri: str) -> Resolved:
         return Resolved(uri, match["run"])
     if _BY_ID.match(uri):
         return Resolved(uri, None)
+    if match := _BY_STAGE.match(uri):
+        raise _stage(client, uri, **match.groupdict())
     raise TrackingError(
         f"{uri!r} is not a model URI; expected models:/name/version, models:/name@alias, models:/name/latest or"
         " runs:/<run id>/model"
@@ -111,6 +114,24 @@ def _unknown(client: mlflow.MlflowClient, what: str, name: str) -> TrackingError
     names = sorted(model.name for model in client.search_registered_models())
     there = f"there are {', '.join(names)}" if names else "none is registered yet; run jobs/train.py first"
     return TrackingError(f"{what}: no model {name!r} is registered; {there}{did_you_mean(name, names)}")
+
+
+def _stage(client: mlflow.MlflowClient, uri: str, name: str, stage: str) -> TrackingError:
+    """Return the error for a URI with a stage: MLflow 3 has aliases instead of stages."""
+    try:
+        found = list(client.search_model_versions(f"name = '{name}'"))
+    except MlflowException:
+        found = []
+    if not found:
+        return _unknown(client, uri, name)
+    versions = [int(each.version) for each in found if str(each.current_stage).lower() == stage.lower()]
+    known = f"version {max(versions)} is in that stage: give models:/{name}/{max(versions)}, or" if versions else "give"
+    alias = "champion" if stage.lower() == "production" else stage.lower()
+    return TrackingError(
+        f"{uri} has a stage, which MLflow has replaced by aliases; {known} an alias, as models:/{name}@{alias}; set it"
+        f" on MLflow's page of the version, or MlflowClient().set_registered_model_alias({name!r}, {alias!r},"
+        f" {str(max(versions)) if versions else 'version'!r})"
+    )
 
 
 def _resolve_registered(

@@ -30,6 +30,7 @@ from convoy.models.summary.picture import can_draw, write_picture
 from convoy.models.summary.text import full_text, totals_line
 from convoy.plots.lr_finder import rate_curve
 from convoy.tracking import connection, lr_sweep, stages
+from convoy.tracking.artifact_store import check_artifact_store
 from convoy.tracking.descriptions import training_note
 from convoy.tracking.initial_weights import SCHEMES, download_weights
 from convoy.tracking.lifecycle import training_run
@@ -76,6 +77,8 @@ def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, 
     config = with_cache_of_checkpoint(config)
     path, manifest, network = prepare(config, build)
     connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
+    if not config.training.resume:
+        check_artifact_store(connection.experiment_id(config.tracking.experiment))
     with initial_weights(config, manifest) as weights, session("train", config.spark, spark) as running:
         ranks = ranks_to_start(running, config.training)
         machines = check_executors(running, ranks, str(path / MANIFEST), ensure_checkpoint_root(config.training))
@@ -231,8 +234,26 @@ def _train_and_log(
     run.describe(training_note(task.model, task.training, manifest, model.count_params(), summary))
     if config.tracking.report:
         explainer(config, path, manifest)(run, model)
-    uri, version = log_model(model, manifest, examples, run.run_id, config.tracking.registered_model)
+    with _kept_on_failure(trained, Path(checkpoint_folder(config.training, run.run_id))):
+        uri, version = log_model(model, manifest, examples, run.run_id, config.tracking.registered_model)
     return {"model_uri": uri, "model_version": version, **summary}
+
+
+@contextmanager
+def _kept_on_failure(trained: TrainedModel, folder: Path) -> Iterator[None]:
+    """Keep the trained network in a folder if the block, which logs it, fails."""
+    try:
+        yield
+    except BaseException:  # an interrupt too
+        file = folder / "model.keras"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(trained.keras_file)
+        except OSError as error:
+            say(f"warning: the trained model is lost: {file} cannot be written ({error.strerror})")
+        else:
+            say(f"the trained model could not be logged to MLflow; it is kept in {file}")
+        raise
 
 
 def _find_learning_rate(spark: SparkSession, task: TrainTask, manifest: Manifest, run: TrainingRun) -> dict[str, Any]:
