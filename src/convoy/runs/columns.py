@@ -133,7 +133,7 @@ def table(runs: Sequence[RunRecord], metrics: Sequence[str], params: Sequence[st
     for run in runs:
         seconds = None if run.seconds is None else round(run.seconds) if short else run.seconds
         experiment = [run.experiment] if several else []
-        row: list[Cell] = [ids[run.run_id], run.name, *experiment, run.status, time_text(run.started), seconds]
+        row: list[Cell] = [ids[run.run_id], run.name, *experiment, run.state, time_text(run.started), seconds]
         row += [value_of(run, name, best) for name in metrics]
         rows.append(row + [run.params.get(name) for name in params])
     return Table([*header, *metrics, *titles], rows)

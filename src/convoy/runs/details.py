@@ -16,6 +16,7 @@ from convoy.runs.difference import Environment, difference
 from convoy.runs.formats import Format, finite, formatted, shown
 from convoy.tracking import connection, provenance, search
 from convoy.tracking.child_runs import OF_EPOCHS, trial_of
+from convoy.tracking.liveness import LOST
 from convoy.tracking.presentation import flatten, parameters
 from convoy.tracking.run_record import BEST, RunRecord
 
@@ -42,7 +43,7 @@ def show(uri: str, reference: str) -> dict[str, Any]:
         "run_id": run.run_id,
         "name": run.name,
         "experiment": run.experiment,
-        "status": run.status,
+        "status": run.state,
         "started": columns.time_text(run.started),
         "seconds": run.seconds,
         "rows": dict(run.rows),
@@ -62,6 +63,8 @@ def changed_settings(run: RunRecord) -> dict[str, str]:
 def _facts(run: RunRecord) -> list[list[str]]:
     tags = run.tags
     took = "still running" if run.seconds is None else f"{run.seconds:,.0f} s"
+    if run.state == LOST:
+        took = f"its driver does not exist any more; continue with --resume {run.run_id}"
     commit = tags.get(provenance.COMMIT, "")
     if commit.endswith("-dirty"):
         commit = f"{commit.removesuffix('-dirty')}, with the changes in {provenance.CHANGES}"
@@ -71,7 +74,7 @@ def _facts(run: RunRecord) -> list[list[str]]:
         "run": run.run_id,
         "name": run.name,
         "experiment": run.experiment,
-        "status": f"{run.status}, {took}, from {columns.time_text(run.started)} UTC",
+        "status": f"{run.state}, {took}, from {columns.time_text(run.started)} UTC",
         "failure": tags.get("convoy.failure", "").partition("\n")[0],
         "user": run.user or tags.get("mlflow.user", ""),
         "code": commit,

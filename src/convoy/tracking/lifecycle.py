@@ -13,7 +13,7 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import TrackingError, TrainingStopped
-from convoy.tracking import connection, logged_models, provenance
+from convoy.tracking import connection, liveness, logged_models, provenance
 from convoy.tracking.artifact_store import first_artifacts
 from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.presentation import run_name
@@ -73,7 +73,7 @@ def ending(run: TrainingRun) -> Iterator[None]:
     """
     client = mlflow.MlflowClient()
     try:
-        with auth_errors_explained(run.then):
+        with auth_errors_explained(run.then), liveness.heartbeat(client, run.run_id):
             yield
     except BaseException as error:
         try:
@@ -97,6 +97,10 @@ def _reopened(run_id: str) -> TrainingRun:
     client = mlflow.MlflowClient()
     try:
         found = client.get_run(run_id)
+        if pid := liveness.other_driver(found.info.status, found.data.tags):
+            raise TrackingError(
+                f"training.resume: run {run_id} is still trained by process {pid}; wait for it, or end it"
+            )
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
         raise TrackingError(
@@ -129,5 +133,6 @@ def provenance_tags(manifest: Manifest, spark_application: str, num_workers: int
         provenance.DATASET: manifest.name,
         provenance.VERSION: manifest.version,
         provenance.FINGERPRINT: manifest.fingerprint,
+        **liveness.tags(),
     }
     return {name: value for name, value in tags.items() if value}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from convoy.config.tracking import ID_PREFIX
 from convoy.errors import TrackingError, did_you_mean
+from convoy.tracking.liveness import LOST, is_lost
 
 BEST = "best_"
 """``best_<metric>`` is the best value of a metric over the epochs."""
@@ -48,6 +49,11 @@ class RunRecord:
     user: str = ""
     artifact_uri: str = ""
     rows: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """Return the status, or LOST for a run that counts as running although its driver does not exist any more."""
+        return LOST if is_lost(self.status, self.tags) else self.status
 
     @property
     def seconds(self) -> float | None:

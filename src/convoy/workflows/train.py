@@ -19,7 +19,7 @@ from convoy.dataset.reading.examples import read_examples
 from convoy.dataset.reading.split_reader import samples_per_epoch
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
-from convoy.errors import ConfigError
+from convoy.errors import ConfigError, TrackingError
 from convoy.insight.report import explainer
 from convoy.models.input_scale import listed
 from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
@@ -37,6 +37,7 @@ from convoy.tracking.lifecycle import training_run
 from convoy.tracking.model_io import log_model
 from convoy.tracking.provenance import WEIGHTS_SHA256, tags_of_weights
 from convoy.tracking.run import TrainingRun
+from convoy.tracking.search import find
 from convoy.training.checkpoint.resume import (
     checkpoint_folder,
     ensure_checkpoint_root,
@@ -74,7 +75,8 @@ def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, 
         RankFailure: Ranks were lost more often than ``training.max_restarts`` allows.
     """
     started = time.monotonic()
-    config = with_cache_of_checkpoint(config)
+    if config.training.resume:
+        config = _resumed(config)
     path, manifest, network = prepare(config, build)
     connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
     if not config.training.resume:
@@ -95,6 +97,19 @@ def train(config: Config, spark: SparkSession | None = None, tags: Mapping[str, 
     )
     stages.record(run.run_id, "train", signatures.of_training(config, manifest), result.to_json())
     return result
+
+
+def _resumed(config: Config) -> Config:
+    """Return the configuration with the full id of the run to resume, for which the beginning of it may be given."""
+    given = str(config.training.resume)
+    if not given.isalnum():  # not an id; the check of the checkpoint says so
+        return config
+    connection.connect(config.tracking.uri, config.tracking.registry_uri)
+    try:
+        run_id = find(given).run_id
+    except TrackingError as error:
+        raise TrackingError(f"training.resume: {error}") from None
+    return with_cache_of_checkpoint(replace(config, training=replace(config.training, resume=run_id)))
 
 
 @dataclass(frozen=True)
