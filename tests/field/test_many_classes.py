@@ -15,7 +15,7 @@ from convoy.errors import ModelError
 from convoy.evaluation.bootstrap import bootstrap
 from convoy.evaluation.confusion import Confusion, picture_of
 from convoy.evaluation.metrics import evaluate
-from convoy.evaluation.tables import as_documents, as_fields, as_text
+from convoy.evaluation.tables import as_documents, as_fields, summary_of
 from convoy.inference.dataframe import check_dataset
 from convoy.insight.predictions import Predictions
 from convoy.models.package import ModelPackage
@@ -46,7 +46,7 @@ def test_an_evaluation_of_20_000_classes_takes_a_fraction_of_a_gigabyte(peak):
     assert found.accuracy == pytest.approx((given.labels == given.predictions).mean())
     assert found.cells.total == ROWS
     assert len(json.dumps(as_fields(found, intervals))) < 2_000
-    assert len(as_text(found, intervals, names, [])) < 10_000
+    assert sum(len(str(part)) for part in summary_of(found, intervals, names, [])) < 10_000
     assert len(json.dumps(documents)) < 5_000_000
     assert len(figure.axes[0].get_yticks()) == 50
     assert {"class 0", "class 1", "class 2"} <= set(shown.names)

@@ -72,7 +72,7 @@ def test_there_is_no_pickle_in_it(animals):
     files = [path for path in animals.folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     assert {path.name for path in files} >= {"MLmodel", "model.keras", "requirements.txt", "pyfunc.py"}
     for path in files:
-        assert path.suffix in ("", ".py", ".yaml", ".json", ".txt", ".keras", ".css", ".properties"), path
+        assert path.suffix in ("", ".py", ".yaml", ".json", ".txt", ".keras", ".css", ".html", ".properties"), path
         assert not _is_pickle(path.read_bytes()), path
     with zipfile.ZipFile(animals.folder / KERAS_FILE) as archive:
         for name in archive.namelist():

@@ -56,7 +56,8 @@ class Predictions:
             rows: Samples of the whole split.
         """
         columns = zip(*(_reduced(*batch) for batch in batches), strict=True)
-        return cls(*map(np.concatenate, columns), num_classes=num_classes, rows=rows)
+        labels, predicted, confidence, of_true, margin, rank_of_true = map(np.concatenate, columns)
+        return cls(labels, predicted, confidence, of_true, margin, rank_of_true, num_classes, rows)
 
     def __len__(self) -> int:
         return len(self.labels)
