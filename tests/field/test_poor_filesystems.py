@@ -213,6 +213,31 @@ def test_the_doctor_names_what_is_missing_and_what_follows():
     assert [finding.level for finding in check_file_systems(missing, stream)] == ["warning", "error"]
 
 
+SCORE = """
+sys.path.insert(0, sys.argv[3])
+from convoy.cluster.spark import session
+from convoy.config import Config, ScoringConfig, SparkConfig
+from convoy.inference.sinks.write import check_output, score_to_output
+from tests.inference.packages import package
+with session("scores", SparkConfig(master="local[2]")) as spark:
+    for mode in ("overwrite", "append", "incremental", "overwrite"):
+        section = ScoringConfig(input=sys.argv[1], output=sys.argv[2], mode=mode)
+        check_output(section)
+        written = score_to_output(spark, Config(scoring=section), package())
+        print(mode, written.rows, written.added.count(), spark.read.parquet(sys.argv[2]).count())
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+def test_scores_are_published_on_such_a_file_system(run, tmp_path):
+    write_images(tmp_path / "in", {"a": 3, "b": 3})
+    root = Path(__file__).parents[2]
+    said = run("all", *script(SCORE, tmp_path / "in", tmp_path / "poor" / "scores", root))
+    assert "overwrite 6 6 6\nappend 6 6 12\nincremental 0 0 12\noverwrite 6 6 6\n" in said
+    assert os.listdir(tmp_path / "poor") == ["scores"]
+
+
 @pytest.mark.e2e
 @pytest.mark.long
 def test_jobs_on_such_a_file_system_end_as_elsewhere(run, tmp_path):

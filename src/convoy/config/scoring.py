@@ -15,8 +15,9 @@ class ScoringConfig:
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
     input: str | None = None
-    """A folder of images (searched recursively), a glob, Parquet files, `table:<name>` for a table of Spark's catalog,
-    or `dataset:<split>` for a split of the configured dataset."""
+    """A folder of images (searched recursively), a glob, Parquet files, the folder of a table (Parquet with partitions,
+    Delta, Iceberg, Hudi), `table:<name>` for a table of Spark's catalog, or `dataset:<split>` for a split of the
+    configured dataset."""
     image_column: str | None = None
     """Column with the images of Parquet files or a table; null is the first of content, image and path."""
     columns: list[str] | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -72,7 +72,11 @@ def log_table_at(spark: SparkSession, pattern: str, what: str) -> TableFolder | 
     hadoop = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
     for root, marker, name in markers(pattern):
         path = hadoop(marker)
-        if path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path):
+        try:
+            found = path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path)
+        except Py4JError:  # there is no such file system, or no access to it: reading the table reports that
+            return None
+        if found:
             if root != pattern.rstrip("/"):
                 raise part_of_table(what, name, root)
             return TableFolder(name, (root,))
