@@ -196,7 +196,7 @@ def test_the_paths_of_scored_files_join_with_those_of_sparks_files(spark, tmp_pa
 
 
 @pytest.mark.spark
-@pytest.mark.parametrize("mode", ["append", "incremental"])
+@pytest.mark.parametrize("mode", ["append", pytest.param("incremental", marks=pytest.mark.long)])
 def test_a_result_of_an_older_version_goes_on_without_the_column(spark, tmp_path, mode):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "1.png").write_bytes(image(1))

@@ -187,7 +187,7 @@ def test_tracking_server_that_is_away_when_scores_are_wanted(refused, digits, mo
 class Unavailable(http.server.BaseHTTPRequestHandler):
     """What stands before a server that is away."""
 
-    def do_GET(self):
+    def do_POST(self):
         self.send_error(503)
 
     def log_message(self, format, *args):

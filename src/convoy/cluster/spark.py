@@ -160,8 +160,7 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with _without_tracking_credentials():
-            spark = builder.getOrCreate()
+        spark = builder.getOrCreate()
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
@@ -176,18 +175,6 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
             _silence(spark)
         with contextlib.suppress(Exception):
             spark.stop()
-
-
-@contextmanager
-def _without_tracking_credentials() -> Iterator[None]:
-    """Hide MLflow's variables from the JVM that is started in the block: Python workers inherit its environment."""
-    hidden = {name: value for name, value in os.environ.items() if name.startswith(_OF_TRACKING)}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def _expect_end_of_jvm(spark: SparkSession) -> None:
@@ -224,6 +211,8 @@ def _defaults(master: str, submitted: bool) -> dict[str, str]:
             "spark.sql.shuffle.partitions": "8",
             "spark.sql.warehouse.dir": str(Path("work/spark-warehouse").absolute()),
             "spark.ui.enabled": "false",
+            # Python workers would inherit the driver's environment; MLflow is for the driver alone.
+            **{f"spark.executorEnv.{name}": "" for name in os.environ if name.startswith(_OF_TRACKING)},
         }
         if not submitted:  # otherwise it has no effect: the JVM is already running
             log4j = Path(__file__).with_name("log4j2.properties")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageFile, JpegImagePlugin
+from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
 from convoy.images import deep, dicom, header, jpeg, png, tiff
@@ -117,7 +117,7 @@ def _jpeg(content: bytes, channels: int, eighths: Callable[[int, int], int]) -> 
         text = str(damage)
     except BadImage as bad:
         if bad.reason != "corrupt" or content.startswith(b"\xff\xd8\xff"):
-            raise
+            raise  # else it has bytes before its first segment, with which no decoder opens it
         text = bad.detail
     # A decoder reports stray bytes and damaged profiles in the same way as damaged pixels: decode without the former.
     try:
@@ -187,7 +187,7 @@ def _jpeg_strictly(content: bytes, channels: int, eighths: Callable[[int, int], 
 
 def _jpeg_by_pillow(content: bytes, channels: int, orientation: int) -> Picture:
     _check_jpeg_frame(content)
-    image = _opened(JpegImagePlugin.JpegImageFile, content)
+    image = header.open_by(JpegImagePlugin.JpegImageFile, "jpeg", content)
     if channels == 1:
         image.draft("L", image.size)  # the stored luminance
     image.load()
@@ -201,10 +201,6 @@ def _check_jpeg_frame(content: bytes) -> None:
         raise BadImage("unsupported", f"a JPEG of {bits} bits, a kind that is not supported; save it as 16-bit PNG")
     if marker in (0xC3, 0xC7, 0xCB, 0xCF):
         raise BadImage("unsupported", "a lossless JPEG, a kind that is not supported; save it as PNG")
-
-
-def _opened(plugin: type[ImageFile.ImageFile], content: bytes) -> ImageFile.ImageFile:
-    return header.open_by(plugin, "jpeg" if plugin is JpegImagePlugin.JpegImageFile else "png", content)
 
 
 def _png(content: bytes, channels: int, value_range: ValueRange) -> Picture:
@@ -226,7 +222,7 @@ def _png(content: bytes, channels: int, value_range: ValueRange) -> Picture:
         values = deep.png_pixels(content, found)
         pixels = convert(eight_bits(values, value_range), channels)
         return _whole(_turn(pixels, found.orientation), (*notes, *_opacity_notes(values)))
-    image = _opened(PngImageFile, png.only_pixels(content) if found.damaged else content)
+    image = header.open_by(PngImageFile, "png", png.only_pixels(content) if found.damaged else content)
     image.load()
     _scale_transparency(image, bits)
     return _whole(_turn(_converted(image, channels), found.orientation), (*notes, *_alpha_notes(image)))

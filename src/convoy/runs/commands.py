@@ -25,16 +25,15 @@ def place(config: str | None, uri: str | None) -> TrackingConfig:
     """
     tracking = parse("runs", "", ["--config", config]).tracking if config else TrackingConfig()
     store = uri or tracking.uri
-    file = sqlite_file(store)
+    file, setting = sqlite_file(store), setting_of("uri", store)
+    origin = f" (from {setting})" if setting.startswith("MLFLOW_") else ""
     if file is not None and not file.is_file():
         raise TrackingError(
-            f"there is no tracking store {store!r} ({setting_of('uri', store)}); run jobs/train.py first, or name one"
-            " with --config FILE or --uri sqlite:///FILE"
+            f"there is no tracking store {store!r}{origin}; run jobs/train.py first, or name one with --config FILE or"
+            " --uri sqlite:///FILE"
         )
-    if (
-        file is not None and (setting := setting_of("uri", store)) != "tracking.uri"
-    ):  # of others, the connection says it
-        say(f"tracking: {without_secrets('uri', store)} (from {setting})")
+    if file is not None and origin:  # of other stores, the connection prints it
+        say(f"tracking: {without_secrets('uri', store)}{origin}")
     return TrackingConfig(uri=store, experiment=tracking.experiment)
 
 
