@@ -160,6 +160,7 @@ def test_parent_of_the_right_folder_is_refused_with_the_folder_to_give(tmp_path)
         ("cat", "dog", "val"),
         ("cat", "dog", "Test_Images"),
         ("cat", "train", "test"),
+        ("cat", "seg_train", "seg_test"),
         ("cat", "train/steam", "train/diesel"),
     ],
 )
@@ -311,9 +312,10 @@ def test_side_files_are_not_part_of_a_version(spark, tmp_path, capsys):
     assert f"warning: links to folders are not followed: 1, e.g. '{tmp_path}/images/a/link'" in said
     layouts.write(tmp_path / "clean", "a", "b", n=3)
     assert run(spark, tmp_path / "clean", tmp_path / "data").existed
+    (tmp_path / "images" / "a" / "link").unlink()  # Spark would follow it
     again = run(spark, tmp_path / "images", tmp_path / "data", "table", "binaryFile")
     assert again.existed
-    assert "side files and folders: 2 @eaDir/" in capsys.readouterr().err
+    assert "ingest: ignored 11 side files and folders: 2 @eaDir/, 2 Thumbs.db, " in capsys.readouterr().err
 
 
 @pytest.mark.spark

@@ -33,9 +33,9 @@ class SourceConfig:
 
     kind: SourceKind = "folder"
     """`digits` is built in (scikit-learn's 1,797 handwritten digits); `folder` is `<path>/<class>/<image>` or
-    `<path>/<split>/<class>/<image>`, detected automatically; `manifest` is a CSV or Parquet file that lists images;
-    `table` is anything that Spark reads; `idx` is a folder with MNIST's files; `arrays` is an .npz file or a folder of
-    .npy files with images, or other arrays, and labels; `petastorm` is a Petastorm dataset."""
+    `<path>/<split>/<class>/<image>`, detected automatically; `manifest` is a CSV, JSON lines or Parquet file that lists
+    images; `table` is anything that Spark reads; `idx` is a folder with MNIST's files; `arrays` is an .npz file or a
+    folder of .npy files with images, or other arrays, and labels; `petastorm` is a Petastorm dataset."""
     path: str | None = None
     """Folder or file; for `table`, a path or the name of a catalog table; not used by `digits`."""
     format: str | None = None

@@ -229,7 +229,7 @@ def test_damaged_parquet_is_said_in_one_line(spark, tmp_path):
         (["file", "label"], {}, r"no column 'path' \(source\.columns\.path\); its columns are 'file', 'label'"),
         (["path", "label"], {"label": "kind"}, r"no column 'kind'"),
         (["path", "label"], {"split": "fold"}, r"no column 'fold' \(source\.columns\.split\)"),
-        (["path;label"], {}, "its columns are 'path;label'"),
+        (["path:label"], {}, "its columns are 'path:label'"),
     ],
 )
 def test_missing_column_is_said_before_any_work(tmp_path, write, header, columns, said):
@@ -261,13 +261,13 @@ def test_file_that_is_no_manifest_is_said(tmp_path, content, said):
 
 
 def test_what_is_no_file_is_said(tmp_path):
-    with pytest.raises(SourceError, match="does not exist; expected a CSV or Parquet file"):
+    with pytest.raises(SourceError, match="does not exist; expected a CSV, JSON lines or Parquet file"):
         source_at(tmp_path / "none.csv")
-    with pytest.raises(SourceError, match="is a folder; expected a CSV or Parquet file"):
+    with pytest.raises(SourceError, match="is a folder; expected a CSV, JSON lines or Parquet file"):
         source_at(tmp_path)
     with pytest.raises(SourceError, match=r"is a URL; .* use source\.kind table"):
         source_at("s3://bucket/m.csv")
-    with pytest.raises(ConfigError, match=r"source\.kind manifest needs the CSV or Parquet file"):
+    with pytest.raises(ConfigError, match=r"source\.kind manifest needs the CSV, JSON lines or Parquet file"):
         source_of(SourceConfig("manifest"))
 
 

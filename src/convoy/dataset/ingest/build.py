@@ -25,7 +25,8 @@ from convoy.cluster.spark import stage_progress
 from convoy.config import DatasetConfig
 from convoy.console import say
 from convoy.dataset.ingest.auto_geometry import propose_image
-from convoy.dataset.ingest.checks import check_channels, check_reports, check_scan, report_notes
+from convoy.dataset.ingest.checks import check_channels, check_classes, check_reports, check_scan, report_notes
+from convoy.dataset.ingest.contradictions import check_contradictions, contradictory
 from convoy.dataset.ingest.layout import Layout, lay_out, partition_keys
 from convoy.dataset.ingest.preview import draw_pictures
 from convoy.dataset.ingest.scan import Scan, scan_source
@@ -93,6 +94,7 @@ def ingest(
             " codec for all but uint8 images with 1 or 3 channels"
         )
     classes = source.classes(spark)
+    check_classes(classes)
     if unknown := sorted(config.class_fractions.keys() - set(classes)):
         raise ConfigError(
             f"dataset.class_fractions has {unknown[0]!r}, which is not a class of the source"
@@ -128,6 +130,8 @@ def _ingest(
         scan = scan_source(spark, source, config)
     try:
         check_scan(scan, classes)
+        if scan.duplicates.across_classes:
+            check_contradictions(_with_content(spark, contradictory(scan.samples), source), source)
         array = source.array_spec()
         if array is None and config.image.resize == "auto":
             config, reason = propose_image(_with_content(spark, scan.samples, source), source, config)

@@ -9,6 +9,7 @@ from convoy.dataset.ingest.scan import Scan
 from convoy.dataset.ingest.statistics import reasons
 from convoy.dataset.ingest.values import FIELD
 from convoy.dataset.ingest.write import FileReport
+from convoy.dataset.sources.labels import check_class_names, label_warnings
 from convoy.dataset.sources.listing import lookalikes
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import SourceError
@@ -19,6 +20,17 @@ _UNIFORM = math.sqrt(12)
 """Range of evenly spread values, in standard deviations."""
 
 
+def check_classes(classes: list[str]) -> None:
+    """Raise ``SourceError`` for one class, or classes that look the same; warn of unusual names. Reads no image."""
+    if len(classes) < 2:
+        raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
+    check_class_names(classes)
+    for alike in lookalikes(classes)[:3]:
+        say(f"warning: are the classes {' and '.join(map(repr, alike))} the same? They differ only in case or spaces")
+    for line in label_warnings(classes):
+        say(line)
+
+
 def check_scan(scan: Scan, classes: list[str]) -> None:
     """Raise ``SourceError`` if the source cannot be used for training; warn of anything unusual. Decodes nothing."""
     if not scan.total:
@@ -27,14 +39,10 @@ def check_scan(scan: Scan, classes: list[str]) -> None:
         raise SourceError(
             "no sample is left for training; give more images or lower dataset.validation_fraction and test_fraction"
         )
-    if len(classes) < 2:
-        raise SourceError(f"there is one class, {classes[0]!r}; a classifier needs two or more")
     if scan.duplicates.across_splits:
         say(f"warning: images in more than one split: {scan.duplicates.across_splits:,}; see dataset.on_leakage")
-    if scan.duplicates.across_classes:
-        say(f"warning: images under more than one class: {scan.duplicates.across_classes:,}")
-    for alike in lookalikes(classes)[:3]:
-        say(f"warning: are the classes {' and '.join(map(repr, alike))} the same? They differ only in case or spaces")
+    if scan.total >= 20 and 2 * len(classes) > scan.total:
+        say(f"warning: there are {len(classes):,} classes for {scan.total:,} images; most have one image")
     if not any(split == "validation" for split, _ in scan.counts):
         say("warning: no image fell into the validation split, which training needs; raise dataset.validation_fraction")
     empty = sorted(set(classes) - {name for _, name in scan.counts})

@@ -66,7 +66,7 @@ class Source(Protocol):
 
 _PATHS = {
     "folder": "the folder of images, e.g. --source.path ~/images",
-    "manifest": "the CSV or Parquet file that lists images, e.g. --source.path ~/images/labels.csv",
+    "manifest": "the CSV, JSON lines or Parquet file that lists images, e.g. --source.path ~/images/labels.csv",
     "table": "a path that Spark reads or the name of a catalog table, e.g. --source.path main.default.images",
     "idx": "the folder of MNIST's files, e.g. --source.path ~/mnist",
     "petastorm": "the folder of the Petastorm dataset, e.g. --source.path ~/pictures",

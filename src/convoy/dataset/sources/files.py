@@ -35,7 +35,8 @@ class Ignored:
         """Return a line about side files and a warning of links, each only if there are any; ``job`` begins a line."""
         lines = []
         if self.side:
-            common = [f"{count:,} {kind}" for kind, count in self.side.most_common(_MOST_KINDS)]
+            kinds = sorted(self.side.items(), key=lambda kind: (-kind[1], kind[0]))
+            common = [f"{count:,} {kind}" for kind, count in kinds[:_MOST_KINDS]]
             more = len(self.side) - len(common)
             named = ", ".join(common) + (f" and {more} more kinds" if more else "")
             lines.append(f"{job}: ignored {self.side.total():,} side files and folders: {named}")

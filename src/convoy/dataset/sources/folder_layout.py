@@ -25,6 +25,7 @@ _OF_TARGETS = re.compile(
     "annotations?|annots|labels?|masks?|bbox(es)?|ground_?truth|gt|imagesets|segmentation(class|s)"
 )
 _ANY_CLASS = _OF_IMAGES | {"all", "data", "unknown", "unlabeled", "unlabelled"}
+_LISTS = (".csv", ".tsv", ".jsonl", ".parquet")
 _NUMBERED = ("fold", "batch", "part", "subset", "shard", "chunk")
 
 EVERY_FOLDER = "--source.kind table --source.format binaryFile"
@@ -49,7 +50,7 @@ class FolderLayout:
 
 @dataclass
 class _Folder:
-    """What is directly in a folder, without side files: folders, files that may be images, and other files.
+    """What is directly in a folder, without side files: folders, files that may be images, and lists of files.
 
     Attributes:
         images: Number of files that may be images, by their suffix.
@@ -60,7 +61,7 @@ class _Folder:
     folders: list[str] = field(default_factory=list)
     images: int = 0
     example: str = ""
-    others: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
 
     def __truediv__(self, name: str) -> "_Folder":
         return _look(os.path.join(self.path, name))
@@ -77,13 +78,15 @@ def _look(path: str) -> _Folder:
         with os.scandir(path) as entries:
             for entry in entries:
                 name = os.fsencode(entry.name).decode("utf-8", "replace")
-                if entry.is_dir():
+                # Following a link that leads to itself raises an error in scandir.
+                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     if not is_side_folder(name):
                         found.folders.append(name)
                 elif is_side_file(name):
                     continue
                 elif _NOT_AN_IMAGE.fullmatch(name):
-                    found.others.append(name)
+                    if name.lower().endswith(_LISTS):
+                        found.lists.append(name)
                 else:
                     found.images += 1
                     found.example = min(found.example or name, name)
@@ -253,10 +256,11 @@ def _refuse_split_beside_classes(root: _Folder, splits: Mapping[str, str]) -> No
 
 def _refuse_two_readings(root: _Folder, name: str) -> NoReturn:
     others = _quoted([other for other in root.folders if other != name][:2])
-    move = "its folders up" if splits_among([name])[name] == "train" else f"{others} into a folder 'train'"
+    said = split_name(name)
+    move = f"{others} away" if said and said.split == "train" else f"{others} into a folder 'train', or {name!r} away"
     raise SourceError(
         f"source.path {root.path!r} has a folder {name!r} beside {others}, which may be a split or a class; if every"
-        f" folder is a class, give {EVERY_FOLDER}; if it is a split, move {move}, or move {name!r} away"
+        f" folder is a class, give {EVERY_FOLDER}; if it is a split, move {move}"
     )
 
 
@@ -358,12 +362,7 @@ def _same_below(root: _Folder) -> list[str]:
 
 
 def _manifest_hint(*folders: _Folder) -> str:
-    lists = [
-        os.path.join(folder.path, name)
-        for folder in folders
-        for name in folder.others
-        if name.lower().endswith((".csv", ".tsv", ".jsonl", ".parquet"))
-    ]
+    lists = [os.path.join(folder.path, name) for folder in folders for name in sorted(folder.lists)]
     if lists:
         return f"; if {os.path.basename(lists[0])} has the labels: --source.kind manifest --source.path {lists[0]}"
     if any(folder.images for folder in folders):

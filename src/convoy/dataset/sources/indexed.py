@@ -2,6 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.dataset.sources.labels import check_labels
 from convoy.dataset.sources.listing import (
     LABEL_EXPECTED,
     LISTING,
@@ -68,22 +70,24 @@ class IndexedSource(ABC):
     def classes(self, spark: SparkSession | None = None) -> list[str]:
         """Return the class names of the source, else its labels, sorted."""
         names = self.class_names()
-        found: set[str] = set()
+        found = Counter[str]()
         for part in self.parts():
             labels = self.labels(part.name)
             for start in range(0, len(labels), _CHUNK):
-                distinct = np.unique(labels[start : start + _CHUNK])
+                distinct, counts = np.unique(labels[start : start + _CHUNK], return_counts=True)
                 if names and (outside := distinct[(distinct < 0) | (distinct >= len(names))]).size:
                     raise SourceError(
                         f"label {outside[0]} in {part.name!r} has no name: class_names has {len(names)}; expected"
                         f" labels 0 to {len(names) - 1}"
                     )
-                found.update(texts(distinct))
+                found.update(dict(zip(texts(distinct), counts.tolist(), strict=True)))
                 if len(found) > MAX_CLASSES:
                     raise SourceError(f"{part.name!r} has over {MAX_CLASSES:,} different labels; is that right?")
         for name in names or found:
             if not is_label(name):
                 raise SourceError(f"there is a class {name!r}; {LABEL_EXPECTED}")
+        if not names:
+            check_labels(found, "the arrays of labels", "the array")
         return names or sorted_classes(found)
 
     def splits(self, spark: SparkSession | None = None) -> set[str]:

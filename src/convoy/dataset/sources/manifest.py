@@ -1,4 +1,4 @@
-"""A CSV or Parquet file that lists images: path, label, and optionally split and weight."""
+"""A CSV, JSON lines or Parquet file that lists images: path, label, and optionally split and weight."""
 
 import csv
 import os
@@ -6,23 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
 
 from convoy.config import ColumnsConfig
 from convoy.config.locations import absolute, is_url
+from convoy.dataset.sources.hugging_face import class_label_names
+from convoy.dataset.sources.listing import is_label
+from convoy.dataset.sources.manifest_file import ManifestFile, inspect_file
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
-    CSV_OPTIONS,
     check_fields,
+    check_one_class,
     check_paths,
     check_weights,
     classes_of,
     column,
-    glob_escaped,
     known_split,
+    label_columns,
+    resolved,
     spark_errors,
     splits_of,
     text,
@@ -30,10 +32,16 @@ from convoy.dataset.sources.rows import (
 )
 from convoy.errors import SourceError, did_you_mean
 
+_USUAL = {
+    "path": ("file_name", "filename", "file", "filepath", "file_path", "image_path", "image", "image_id", "id"),
+    "label": ("class", "class_name", "label_name", "category", "target"),
+}
+"""Columns that are named in the hint for a missing one."""
+
 
 @dataclass(frozen=True)
 class ManifestSource:
-    """A file with one row per image: Parquet by its first bytes, else CSV with a header (RFC 4180, UTF-8).
+    """A file with one row per image: Parquet or JSON lines by its first bytes, else CSV with a header (UTF-8).
 
     Attributes:
         path: The file; relative paths in it are relative to its folder.
@@ -53,15 +61,16 @@ class ManifestSource:
             )
         if not os.path.exists(file):
             raise SourceError(
-                f"source.path {self.path!r} does not exist; expected a CSV or Parquet file that lists images"
+                f"source.path {self.path!r} does not exist; expected a CSV, JSON lines or Parquet file, a list"
+                " of images"
             )
         if os.path.isdir(file):
             raise SourceError(
-                f"source.path {self.path!r} is a folder; expected a CSV or Parquet file (a folder of Parquet files is"
-                " source.kind table, one of images is folder)"
+                f"source.path {self.path!r} is a folder; expected a CSV, JSON lines or Parquet file (a folder of"
+                " Parquet files is source.kind table, one of images is folder)"
             )
         try:
-            names = self._column_names()
+            names = self._file.columns
         except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
             reason = (
                 error.strerror
@@ -69,34 +78,39 @@ class ManifestSource:
                 else (str(error) or type(error).__name__).splitlines()[0]
             )
             raise SourceError(
-                f"source.path {self.path!r} cannot be read ({reason}); expected a CSV (UTF-8) or Parquet file"
+                f"source.path {self.path!r} cannot be read ({reason}); expected a CSV (UTF-8), JSON lines or Parquet"
+                " file"
             ) from None
         for role, name in self._expected(names):
             if names.count(name) != 1:
                 found = ", ".join(map(repr, names)) or "none"
                 what = "has more than one column" if name in names else "has no column"
+                usual = next((usual for usual in _USUAL.get(role, ()) if usual in names), None)
+                hint = did_you_mean(name, names) or (f"; give --source.columns.{role} {usual}" if usual else "")
                 raise SourceError(
-                    f"source.path {self.path!r} {what} {name!r} (source.columns.{role}); its columns are"
-                    f" {found}{did_you_mean(name, names)}"
+                    f"source.path {self.path!r} {what} {name!r} (source.columns.{role}); its columns are {found}{hint}"
                 )
 
     def classes(self, spark: SparkSession) -> list[str]:
         """Return the labels, sorted; raises ``SourceError`` for the first wrong row."""
         with self._spark_errors():
-            rows = self._rows(spark)
-            if not self._is_parquet():
-                check_fields(spark, self._file, self._column_names(), self.columns.path, self._what)
+            rows, file = self._rows(spark), self._file
+            if file.kind == "csv":
+                first = resolved(self.columns, file.columns).path
+                check_fields(spark, file.location, file.columns, first, self._what, file.separator)
             names = classes_of(rows, self._what)
             check_paths(rows, self._what)
+            check_one_class(rows, self._what)
             if "weight" in rows.columns:
                 check_weights(rows, self._what)
         return names
 
     def splits(self, spark: SparkSession) -> set[str]:
         """Return the splits that the split column names; rows without a split are for training."""
-        if not self._has_splits():
-            return set()
         with self._spark_errors():
+            columns = self._file.load(spark).columns
+            if resolved(self.columns, columns).split not in columns:
+                return set()
             return splits_of(self._rows(spark), self._what)
 
     def notes(self, spark: SparkSession) -> list[str]:
@@ -137,7 +151,8 @@ class ManifestSource:
 
     def _expected(self, names: list[str]) -> list[tuple[str, str]]:
         """Return (field, column) of the columns to read; split and weight only if they exist or are configured."""
-        roles = {role: getattr(self.columns, role) for role in ("path", "label", "split", "weight")}
+        columns = resolved(self.columns, names)
+        roles = {role: getattr(columns, role) for role in ("path", "label", "split", "weight")}
         optional = {"split": ColumnsConfig.split, "weight": ColumnsConfig.weight}
         return [
             (role, name)
@@ -145,45 +160,31 @@ class ManifestSource:
             if name is not None and (role not in optional or name != optional[role] or name in names)
         ]
 
-    def _has_splits(self) -> bool:
-        return self.columns.split in self._column_names()
-
     @property
-    def _file(self) -> str:
-        """Return the path of the file for Spark."""
-        return glob_escaped(f"file://{absolute(self.path)}")
-
-    def _is_parquet(self) -> bool:
-        with open(absolute(self.path), "rb") as file:
-            return file.read(4) == b"PAR1"
-
-    def _column_names(self) -> list[str]:
-        if self._is_parquet():
-            return list(pq.read_schema(absolute(self.path)).names)
-        with open(absolute(self.path), encoding="utf-8-sig", newline="") as file:
-            return next((row for row in csv.reader(file, strict=True) if row), [])
+    def _file(self) -> ManifestFile:
+        return inspect_file(absolute(self.path), {self.columns.path, self.columns.label})
 
     def _rows(self, spark: SparkSession) -> DataFrame:
         """Return ``path``, ``class_name``, ``split`` as written; with weights, ``weight`` and ``given_weight`` too."""
-        if self._is_parquet():
-            frame = spark.read.parquet(self._file)
-        else:
-            names = self._column_names()
-            schema = StructType([StructField(name, StringType()) for name in names])
-            frame = spark.read.options(**CSV_OPTIONS).schema(schema).csv(self._file)
+        file = self._file
+        frame = file.load(spark)
         types = {part.name: part.dataType for part in frame.schema}
+        columns = resolved(self.columns, frame.columns)
+        known = class_label_names(file.path, columns.label) if file.kind == "parquet" else None
+        label, number = label_columns(frame, columns.label, known if known and all(map(is_label, known)) else None)
 
         def values(name: str) -> Any:
             return text(column(name), types[name], name)
 
-        split = values(self.columns.split) if self.columns.split in types else F.lit(None).cast("string")
-        name, weights = self.columns.weight, []
+        split = values(columns.split) if columns.split in types else F.lit(None).cast("string")
+        name, weights = columns.weight, []
         if name in types:
-            number = weight(column(name), types[name], name)
-            weights = [number.alias("weight"), column(name).cast("string").alias("given_weight")]
+            numbers = weight(column(name), types[name], name)
+            weights = [numbers.alias("weight"), column(name).cast("string").alias("given_weight")]
         return frame.select(
-            values(self.columns.path).alias("path"),
-            values(self.columns.label).alias("class_name"),
+            values(columns.path).alias("path"),
+            label.alias("class_name"),
             split.alias("split"),
+            *([] if number is None else [number.alias("number")]),
             *weights,
         )

@@ -12,9 +12,9 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from convoy.config import ColumnsConfig
 from convoy.config.locations import absolute, is_url
-from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.arrays import LARGEST, NUMBERS
 from convoy.dataset.sources.rows import glob_escaped, spark_errors
+from convoy.dataset.sources.split_names import UNLABELLED, splits_among
 from convoy.dataset.sources.table import TableSource
 from convoy.errors import SourceError, did_you_mean
 from convoy.images import ArraySpec, channels_last
@@ -67,6 +67,9 @@ class PetastormSource(TableSource):
     def _is_path(self) -> bool:
         return True
 
+    def _is_local_parquet(self) -> bool:
+        return False  # the names of classes and splits are those of the Unischema's fields
+
     def _folders(self) -> dict[str, str | None]:
         """Return a mapping: folder of each Petastorm dataset -> its split, or None."""
         if is_url(self._root):
@@ -79,9 +82,9 @@ class PetastormSource(TableSource):
         if _is_petastorm(self._root):
             return {self._root: None}
         inner: dict[str, str | None] = {
-            folder: SPLIT_ALIASES[name.lower()]
-            for name in sorted(os.listdir(self._root))
-            if name.lower() in SPLIT_ALIASES and _is_petastorm(folder := os.path.join(self._root, name))
+            folder: split
+            for name, split in splits_among(os.listdir(self._root)).items()
+            if split != UNLABELLED and _is_petastorm(folder := os.path.join(self._root, name))
         }
         if not inner:
             raise SourceError(

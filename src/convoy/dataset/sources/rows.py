@@ -1,8 +1,10 @@
 """Rows of a DataFrame as samples: labels, splits, and a survey of all rows. Shared by manifests and tables."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from itertools import chain
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -15,14 +17,19 @@ from pyspark.sql.types import (
     DecimalType,
     DoubleType,
     FloatType,
+    IntegralType,
     MapType,
     NumericType,
     StringType,
     StructField,
     StructType,
+    TimestampNTZType,
+    TimestampType,
 )
 
+from convoy.config import ColumnsConfig
 from convoy.dataset.ingest.splits import SPLIT_ALIASES
+from convoy.dataset.sources.labels import check_labels
 from convoy.dataset.sources.listing import LABEL_EXPECTED, MAX_CLASSES, is_label, sorted_classes
 from convoy.errors import SourceError, did_you_mean
 
@@ -38,6 +45,16 @@ def column(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
 
 
+def resolved(columns: ColumnsConfig, names: Sequence[str]) -> ColumnsConfig:
+    """Return the names of columns as a table writes them: ``Label`` for ``label``, if there is no other such column."""
+    found = {}
+    for role in fields(columns):
+        given = getattr(columns, role.name)
+        alike = [name for name in names if name.strip().lower() == str(given).lower()]
+        found[role.name] = alike[0] if given is not None and given not in names and len(alike) == 1 else given
+    return ColumnsConfig(**found)
+
+
 def glob_escaped(path: str) -> str:
     """Return a path with which Spark does no pattern matching."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
@@ -50,7 +67,16 @@ def text(values: Column, kind: DataType, name: str) -> Column:
         SourceError: Arrays, maps and structs cannot be labels.
     """
     if isinstance(kind, ArrayType | MapType | StructType):
-        raise SourceError(f"column {name!r} is of type {kind.simpleString()}; expected strings or numbers")
+        several = "; models with several labels for an image are not supported: use a column with one label for each"
+        raise SourceError(
+            f"column {name!r} is of type {kind.simpleString()[:60]}; expected strings or numbers"
+            + (several if isinstance(kind, ArrayType) else "")
+        )
+    if isinstance(kind, TimestampType | TimestampNTZType):
+        raise SourceError(
+            f"column {name!r} is of type {kind.simpleString()}; expected strings or numbers, for classes with several"
+            " images"
+        )
     as_string = values.cast("string")
     if isinstance(kind, DoubleType | FloatType | DecimalType):
         number = values.cast("double")
@@ -100,15 +126,17 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
     """Inspect all rows once, on the workers, and return one row per (class, split).
 
     Args:
-        rows: ``path`` (or null if samples have none), ``class_name`` and ``split`` as given.
+        rows: ``path`` (or null if samples have none), ``class_name`` and ``split`` as given, and ``number`` if the
+            label is a number that has a name.
         what: The source, for messages.
 
     Raises:
         SourceError: There are no rows, or a row has no label, a label that cannot be the name of a class, an unknown
             split, or no path; the message names such a row.
     """
-    groups = rows.groupBy("class_name", "split").agg(F.min("path").alias("example"))
-    found = groups.orderBy("class_name", "split").limit(MAX_CLASSES + 1).collect()
+    by = [name for name in ("class_name", "split", "number") if name in rows.columns]
+    groups = rows.groupBy(*by).agg(F.min("path").alias("example"), F.count("*").alias("rows"))
+    found = groups.orderBy(*by).limit(MAX_CLASSES + 1).collect()
     if not found:
         raise SourceError(f"{what} has no rows; expected one per image")
     if len(found) > MAX_CLASSES:
@@ -117,8 +145,12 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
         )
     for group in found:
         row = f"{what}: row {group.example!r}" if group.example is not None else f"{what}: a row"
+        if group.class_name is None and group.asDict().get("number") is not None:
+            raise SourceError(f"{row} has the label {group.number!r}, which has no name; leave such rows out")
         if group.class_name is None:
             raise SourceError(f"{row} has no label; expected a class name or number in every row")
+        if "\ufffd" in group.class_name:
+            raise SourceError(f"{row} has the label {group.class_name!r}, which is not UTF-8; save the file as UTF-8")
         if not is_label(group.class_name):
             raise SourceError(f"{row} has the label {group.class_name!r}; {LABEL_EXPECTED}")
         if group.split is not None and group.split.strip().lower() not in SPLIT_ALIASES:
@@ -127,7 +159,7 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
     return found
 
 
-def check_fields(spark: SparkSession, path: str, names: list[str], first: str, what: str) -> None:
+def check_fields(spark: SparkSession, path: str, names: list[str], first: str, what: str, separator: str = ",") -> None:
     """Raise ``SourceError`` if a row of a CSV has more fields than its header, apart from blank ones at its end.
 
     Spark drops them silently. The usual cause is a comma in a name without quotes, so that each of the fields after it
@@ -139,13 +171,14 @@ def check_fields(spark: SparkSession, path: str, names: list[str], first: str, w
         names: The columns.
         first: The column that identifies a row in messages.
         what: The source, for messages.
+        separator: What separates fields.
     """
-    fields = [f"_{number}" for number in range(len(names) + _FURTHER)]
-    schema = StructType([StructField(name, StringType()) for name in fields])
+    places = [f"_{number}" for number in range(len(names) + _FURTHER)]
+    schema = StructType([StructField(name, StringType()) for name in places])
     # The header is a row like the others: as a header, Spark would warn that it does not have all of these fields.
-    rows = spark.read.options(**CSV_OPTIONS).options(header="false").schema(schema).csv(path)
-    further = F.coalesce(*fields[len(names) :])
-    wrong = rows.where(further.isNotNull()).select(fields[names.index(first)], further)
+    rows = spark.read.options(**CSV_OPTIONS, sep=separator).options(header="false").schema(schema).csv(path)
+    further = F.coalesce(*places[len(names) :])
+    wrong = rows.where(further.isNotNull()).select(places[names.index(first)], further)
     if (row := wrong.first()) is not None:
         raise SourceError(
             f"{what}: row {row[0]!r} has more fields than the header has columns ({len(names)}), {row[1]!r} is left"
@@ -176,8 +209,80 @@ def check_weights(rows: DataFrame, what: str) -> None:
 
 
 def classes_of(rows: DataFrame, what: str) -> list[str]:
-    """Return the class names of surveyed rows, sorted."""
-    return sorted_classes(group.class_name for group in survey(rows, what))
+    """Return the class names of surveyed rows: in the order of the numbers that they name, else sorted.
+
+    Raises:
+        SourceError: A row is wrong (see ``survey``), or the labels are not classes (see ``check_labels``), or names and
+            numbers do not belong together one to one.
+    """
+    found = survey(rows, what)
+    if "number" in rows.columns and all(group.number is not None for group in found):
+        return _named_classes({(group.number, group.class_name) for group in found}, what)
+    counts = Counter[str]()
+    for group in found:
+        counts[group.class_name] += group.rows
+    check_labels(counts, what)
+    return sorted_classes(counts)
+
+
+def _named_classes(pairs: set[tuple[str, str]], what: str) -> list[str]:
+    """Return names in the order of their numbers."""
+    names, numbers = dict(pairs), {name: number for number, name in pairs}
+    if len(names) < len(pairs):
+        number, name = next(pair for pair in sorted(pairs) if names[pair[0]] != pair[1])
+        raise SourceError(
+            f"{what}: the label {number!r} has the names {name!r} and {names[number]!r}; expected one: correct them, or"
+            " give the column of names as source.columns.label"
+        )
+    if len(numbers) < len(pairs):
+        number, name = next(pair for pair in sorted(pairs) if numbers[pair[1]] != pair[0])
+        raise SourceError(
+            f"{what}: the labels {number!r} and {numbers[name]!r} have the same name, {name!r}; expected different ones"
+        )
+    return [names[number] for number in sorted_classes(names)]
+
+
+def label_columns(frame: DataFrame, label: str, names: list[str] | None) -> tuple[Column, Column | None]:
+    """Return the class of each row, and the number that it is the name of, if the labels are numbers with names.
+
+    Args:
+        frame: The table.
+        label: Its column with labels. Whole numbers are replaced with the column ``<label>_name``, if there is one.
+        names: Names of the labels 0, 1, ... if they are known otherwise.
+    """
+    types = {part.name: part.dataType for part in frame.schema}
+    kind, given = types[label], text(column(label), types[label], label)
+    if names and isinstance(kind, IntegralType):
+        return _names_of(names, column(label)), given
+    beside = next((name for name in types if name.lower() == f"{label}_name".lower()), None)
+    if beside is None or not isinstance(types[beside], StringType) or not isinstance(kind, IntegralType | StringType):
+        return given, None
+    is_number = given.rlike("^-?[0-9]+$")
+    name = text(column(beside), types[beside], beside)
+    return F.when(is_number, name).otherwise(given), F.when(is_number, given)
+
+
+def _names_of(names: list[str], number: Column) -> Column:
+    """Return the names of labels that are their indices, null for other numbers."""
+    listed = F.split(F.lit("\n".join(names)), "\n")
+    return F.when(number.between(0, len(names) - 1), F.element_at(listed, (number + 1).cast("int")))
+
+
+def check_one_class(rows: DataFrame, what: str) -> None:
+    """Raise ``SourceError`` if rows name the same file under several classes.
+
+    Args:
+        rows: ``path`` and ``class_name``.
+        what: The source, for messages.
+    """
+    classes = rows.groupBy("path").agg(F.min("class_name").alias("one"), F.max("class_name").alias("two"))
+    wrong = classes.where("one != two")
+    if found := wrong.orderBy("path").limit(1).collect():
+        [row] = found
+        raise SourceError(
+            f"{what}: {wrong.count():,} images have several labels, e.g. {row.path!r}: {row.one!r} and {row.two!r};"
+            " expected one class for an image (several are not supported): remove the wrong rows"
+        )
 
 
 def splits_of(rows: DataFrame, what: str) -> set[str]:

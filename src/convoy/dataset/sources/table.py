@@ -18,16 +18,21 @@ from pyspark.sql.types import BinaryType, StructField, StructType
 from convoy.config import ColumnsConfig
 from convoy.config.locations import absolute, is_url, local_path, scheme_of
 from convoy.dataset.sources.files import Ignored
+from convoy.dataset.sources.hugging_face import SPLIT_OF_FILE, class_label_names, splits_of_files
+from convoy.dataset.sources.listing import is_label
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
     check_fields,
+    check_one_class,
     check_paths,
     check_weights,
     classes_of,
     column,
     glob_escaped,
     known_split,
+    label_columns,
+    resolved,
     spark_errors,
     splits_of,
     text,
@@ -52,6 +57,7 @@ class _Columns:
     is_struct: bool
     path: Column | None
     label: Column | None
+    number: Column | None
     split: Column | None
     weight: Column | None
     given_weight: Column | None
@@ -81,11 +87,13 @@ class TableSource:
         with self._spark_errors():
             frame, there = self._load(spark)
             if (self.format or "").lower() == "csv":
-                check_fields(spark, self._escaped(), frame.columns, self.columns.path, self._what)
+                first = resolved(self.columns, frame.columns).path
+                check_fields(spark, self._escaped(), frame.columns, first, self._what)
             rows = self._survey_rows(frame, there)
             names = classes_of(rows, self._what)
             if there.content is None:
                 check_paths(rows, self._what)
+                check_one_class(rows, self._what)
             if there.weight is not None:
                 check_weights(rows, self._what)
         return names
@@ -97,7 +105,11 @@ class TableSource:
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
 
     def notes(self, spark: SparkSession) -> list[str]:
-        """Return a line about side files, which the layouts ``binaryFile`` and ``image`` ignore."""
+        """Return lines about splits in names of files, and side files, which the layouts of files ignore."""
+        if splits := self._splits_of_files():
+            return [
+                f"ingest: splits by the names of files: {', '.join(f'{name} is {splits[name]}' for name in splits)}"
+            ]
         if not self._is_path() or (self.format or "").lower() not in _FILE_LAYOUTS:
             return []
         with self._spark_errors():
@@ -186,7 +198,7 @@ class TableSource:
             reader = reader.option("basePath", os.path.expanduser(base))  # a pattern: keep all partition columns
         with text_partitions(spark):
             frame = reader.load(path)
-            if kind.lower() in _FILE_LAYOUTS and self.columns.label not in frame.columns:
+            if kind.lower() in _FILE_LAYOUTS and resolved(self.columns, frame.columns).label not in frame.columns:
                 # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
                 frame = reader.option("recursiveFileLookup", "true").load(path)
         there = self._find(frame)
@@ -207,14 +219,17 @@ class TableSource:
     def _find(self, frame: DataFrame) -> _Columns:
         """Find the columns; raise ``SourceError`` for a column that is missing or of a type that cannot hold images."""
         types = {part.name: part.dataType for part in frame.schema}
-        default = ColumnsConfig()
+        default, columns = ColumnsConfig(), resolved(self.columns, frame.columns)
         for role in ("path", "image", "label", "split", "weight"):
-            name = getattr(self.columns, role)
+            name = getattr(columns, role)
             if name is not None and name not in types and name != getattr(default, role):
                 raise SourceError(self._missing(f"no column {name!r} (source.columns.{role})", name, frame))
-        there = {role: getattr(self.columns, role) for role in ("path", "label", "split")}
+        there = {role: getattr(columns, role) for role in ("path", "split")}
         found = {role: text(column(name), types[name], name) for role, name in there.items() if name in types}
-        image = self.columns.image
+        label = number = None
+        if columns.label in types:
+            label, number = label_columns(frame, columns.label, self._class_names(columns.label))
+        image = columns.image
         if image not in types and image == default.image:
             image = "image"  # the column's name in Spark's image source and in Hugging Face's Parquet files
         content, is_struct, path = None, False, found.get("path")
@@ -236,27 +251,44 @@ class TableSource:
             raise SourceError(
                 self._missing(f"neither images ({image!r}) nor paths ({self.columns.path!r})", image, frame)
             )
-        if "label" not in found and path is None:
+        if label is None and path is None:
             raise SourceError(self._missing(f"no labels ({self.columns.label!r})", self.columns.label, frame))
         weights: tuple[Column | None, Column | None] = (None, None)
-        if (name := self.columns.weight) in types:
+        split = found.get("split")
+        if split is None and (splits := self._splits_of_files()):
+            start = F.regexp_extract(F.col("_metadata.file_name"), SPLIT_OF_FILE, 0)
+            split = F.create_map(*(F.lit(part) for pair in splits.items() for part in pair))[start]
+        if (name := columns.weight) in types:
             weights = (weight(column(name), types[name], name), column(name).cast("string"))
-        return _Columns(content, is_struct, path, found.get("label"), found.get("split"), *weights)
+        return _Columns(content, is_struct, path, label, number, split, *weights)
+
+    def _class_names(self, label: str) -> list[str] | None:
+        """Return the names of numbered classes that Hugging Face's metadata has."""
+        names = class_label_names(absolute(self.path), label) if self._is_local_parquet() else None
+        return names if names and all(map(is_label, names)) else None
+
+    def _splits_of_files(self) -> dict[str, str]:
+        return splits_of_files(absolute(self.path)) if self._is_local_parquet() else {}
+
+    def _is_local_parquet(self) -> bool:
+        return self._is_path() and (self.format or "parquet").lower() == "parquet" and not is_url(absolute(self.path))
 
     def _missing(self, what: str, name: str, frame: DataFrame) -> str:
         columns = ", ".join(map(repr, frame.columns))
         near = did_you_mean(name, frame.columns)
+        if len(frame.columns) == 1 and re.search(r"[;\t|]", frame.columns[0]):
+            near = "; for CSV with other separators than commas, use source.kind manifest"
         return f"{self._what} has {what}; its columns are {columns}: set source.columns{near}"
 
     def _survey_rows(self, frame: DataFrame, there: _Columns) -> DataFrame:
         """Return the columns that ``survey`` needs, without reading any image."""
         path = F.lit(None).cast("string") if there.path is None else self._name(there.path)
-        weights = {"weight": there.weight, "given_weight": there.given_weight}
+        further = {"number": there.number, "weight": there.weight, "given_weight": there.given_weight}
         return frame.select(
             path.alias("path"),
             self._label(there).alias("class_name"),
             self._split(there).alias("split"),
-            *(values.alias(name) for name, values in weights.items() if values is not None),
+            *(values.alias(name) for name, values in further.items() if values is not None),
         )
 
     def _label(self, there: _Columns) -> Column:
@@ -305,7 +337,7 @@ class TableSource:
 def _side_kind(path: str) -> str:
     *folders, file = path.split("/")
     if not is_side_file(file):
-        return kind_of(next(name for name in reversed(folders) if is_side_folder(name)), folder=True)
+        return kind_of(next((name for name in reversed(folders) if is_side_folder(name)), file), folder=True)
     return kind_of(file)
 
 
