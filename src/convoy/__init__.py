@@ -15,6 +15,7 @@ quiet_import.install()
 _HOMES = {
     "evaluate": "convoy.workflows.evaluate",
     "experiment": "convoy.workflows.experiment",
+    "import_model": "convoy.workflows.import_model",
     "ingest": "convoy.workflows.ingest",
     "load": "convoy.config.loading",
     "petastorm": "convoy.dataset.petastorm.compat",

@@ -13,6 +13,7 @@ JOBS = {
     "experiment": "variants of a training, side by side -> a parent run with a chart",
     "tune": "trials of a training in a space of its fields -> a parent run, the best model",
     "evaluate": "a model on a split of the dataset -> metrics and pictures in its run",
+    "import-model": "a Keras model of another program -> a registered model version",
     "promote": "a version of a registered model -> the champion",
     "rollback": "the previous version -> the champion again",
     "score": "images -> the same rows with predictions",
@@ -32,14 +33,14 @@ def main() -> int:
         print("       convoy datasets list|show|diff|verify [--root FOLDER] [--name NAME] ...")
         print("       convoy runs list|show|diff|compare|best [--config FILE] [--uri URI] ...\n\njobs:")
         for name, text in JOBS.items():
-            print(f"  {name:<10} {text}")
+            print(f"  {name:<12} {text}")
         print("\n`convoy <job> --help` documents every field; `convoy datasets <command> --help` every argument.")
         return 0
     name, *rest = arguments
     if name not in JOBS:
         say(f"error: unknown job {name!r}; expected one of {', '.join(JOBS)}{did_you_mean(name, JOBS)}")
         return 2
-    job = importlib.import_module(f"convoy.jobs.{name}")
+    job = importlib.import_module(f"convoy.jobs.{name.replace('-', '_')}")
     return int(job.main(rest))
 
 

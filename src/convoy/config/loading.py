@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from convoy.config.parser_errors import explained, in_words, unknown_field
 from convoy.errors import ConfigError, ConvoyError
 
 _FILE = "--config"
+_NEGATIVE = re.compile(r"-\d")
 _SHORT = {"--resume": "--training.resume", "--from": "--first", "--until": "--last"}
 
 
@@ -122,6 +124,9 @@ def _in_full(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
     """Expand the arguments that have a short form, flags without a value, and the path of the file."""
     full: list[str] = []
     for i, argument in enumerate(arguments):
+        if full and _NEGATIVE.match(argument) and full[-1].startswith("--") and "=" not in full[-1]:
+            full[-1] += f"={argument}"  # a value such as -1..1, which argparse would take for an option
+            continue
         name, equals, value = argument.partition("=")
         if name == _FILE and equals:
             value = local_field(_FILE, value)

@@ -14,6 +14,22 @@ class ScoringConfig:
 
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
+    preprocessing: Literal["none", "0..1", "-1..1", "imagenet", "caffe"] | dict[str, list[float]] | None = None
+    """What the samples of a model that Convoy did not train went through in its training, from pixels of 0 to 255:
+    `none`, a scale to `0..1` or `-1..1`, `imagenet` (0..1, minus ImageNet's mean, divided by its deviation), `caffe`
+    (BGR minus ImageNet's mean: ResNet50, VGG16 and VGG19 of `keras.applications`), or `{mean: [...], std: [...]}` of
+    each channel, in units of the samples. Evaluation and `convoy import-model` use it too, as the next four fields."""
+    head: Literal["softmax", "sigmoid", "logits"] | None = None
+    """What such a model returns: probabilities (`softmax`), the probability of the second of two classes (`sigmoid`),
+    or `logits`; null derives it from its last layer, and from the loss that it was compiled with."""
+    classes: list[str] | str | None = None
+    """Class names of such a model, in the order of its outputs, or a text file with one in each line (also
+    Teachable Machine's `labels.txt`); null names them 0, 1, ..."""
+    image_size: list[int] | None = None
+    """Size that images are resized to for such a model, [height, width] or [height, width, channels]; null takes the
+    size of its input."""
+    resize: Literal["stretch", "letterbox", "center_crop", "none"] | None = None
+    """How images are resized for such a model, as for dataset.image.resize; null is stretch."""
     input: str | None = None
     """A folder of images (searched recursively), a glob, Parquet files, the folder of a table (Parquet with partitions,
     Delta, Iceberg, Hudi), `table:<name>` for a table of Spark's catalog, or `dataset:<split>` for a split of the
@@ -62,6 +78,7 @@ class ScoringConfig:
         require(self.top_k is None or self.top_k >= 1, "scoring.top_k", self.top_k, "at least 1")
         fraction = self.max_error_fraction
         require(0 <= fraction <= 1, "scoring.max_error_fraction", fraction, "from 0 to 1")
+        self._check_facts()
         interval, table = self.stream_interval, self.output.startswith("table:")
         streams = interval is None or (self.stream and 0 < interval < math.inf)
         require(streams, "scoring.stream_interval", interval, "more than 0, and scoring.stream set")
@@ -70,6 +87,14 @@ class ScoringConfig:
         if self.stream:
             require(self.mode in (None, "append"), "scoring.mode", self.mode, "append where scoring.stream is set")
             require(not table, "scoring.output", self.output, "a folder where scoring.stream is set")
+
+    def _check_facts(self) -> None:
+        given, size = self.preprocessing, self.image_size
+        expected = "none, 0..1, -1..1, imagenet, caffe, or {mean: [...], std: [...]}"
+        require(not isinstance(given, dict) or set(given) == {"mean", "std"}, "scoring.preprocessing", given, expected)
+        fits = size is None or (len(size) in (2, 3) and min(size) >= 1 and size[2:] in ([], [1], [3]))
+        require(fits, "scoring.image_size", size, "[height, width], or [height, width, channels] of 1 or 3 channels")
+        require(self.classes is None or len(self.classes) > 0, "scoring.classes", self.classes, "names, or a file")
 
     @property
     def write_mode(self) -> Literal["overwrite", "append", "incremental"]:

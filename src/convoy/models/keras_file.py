@@ -44,7 +44,7 @@ def check(content: bytes, uri: str) -> None:
             if archive.getinfo(_CONFIG).file_size > _CONFIG_BYTES:
                 raise ModelError(f"{uri} is refused: {_CONFIG} in its .keras file is over {_CONFIG_BYTES >> 20} MiB")
             config = json.loads(archive.read(_CONFIG))
-        found = next(_code(config), None)
+        found = code_in(config)
     except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, RuntimeError) as error:
         what = next((kind for start, kind in _OTHERS.items() if content.startswith(start)), None)
         reason = f"its network is {what}" if what else f"its network cannot be read ({_first_line(error)})"
@@ -54,6 +54,19 @@ def check(content: bytes, uri: str) -> None:
             f"{uri} is refused: its layer {found!r} holds Python code (a lambda), which would run when the model is"
             " loaded; replace it with Keras' layers or operations, and log the model again"
         )
+
+
+def logits_loss(content: bytes) -> bool | None:
+    """Return whether the loss that a ``.keras`` file was compiled with takes logits; None if it does not say."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return logits_in(json.loads(archive.read(_CONFIG)).get("compile_config"))
+
+
+def logits_in(compiled: Any) -> bool | None:
+    """Return whether the loss in a compile configuration takes logits; None if it does not say."""
+    loss = compiled.get("loss") if isinstance(compiled, dict) else None
+    found = loss.get("config") if isinstance(loss, dict) else None
+    return bool(found["from_logits"]) if isinstance(found, dict) and "from_logits" in found else None
 
 
 def load(content: bytes, uri: str) -> "keras.Model":
@@ -79,6 +92,11 @@ def load(content: bytes, uri: str) -> "keras.Model":
             raise ModelError(
                 f"{uri} cannot be loaded in Keras' safe mode: {_first_line(error)}; expected a network of Keras' layers"
             ) from None
+
+
+def code_in(config: Any) -> str | None:
+    """Return the name of a layer that contains code, anywhere in the configuration of a network; None without one."""
+    return next(_code(config), None)
 
 
 def _code(config: Any, layer: str = "?") -> Iterator[str]:

@@ -13,7 +13,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import distributions
 from importlib.resources.abc import Traversable
@@ -27,12 +27,14 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from convoy.dataset.storage.manifest import Manifest
-from convoy.errors import ModelError, TrackingError
-from convoy.images import Geometry, encode_png
-from convoy.models.external import foreign_package
-from convoy.models.keras_file import check
+from convoy.errors import ConfigError, ModelError, TrackingError
+from convoy.images import ArraySpec, Geometry, encode_png
+from convoy.models.external.facts import ModelFacts
+from convoy.models.external.package import foreign_package
+from convoy.models.keras_file import check, load
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
-from convoy.tracking import descriptions, logged_models, registry
+from convoy.tracking import connection, descriptions, logged_models, registry
+from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.connection import first_line
 
 if TYPE_CHECKING:
@@ -65,19 +67,63 @@ def log_model(
     Returns:
         (model URI, version in the registry or None).
     """
-    tensors = Schema([TensorSpec(np.dtype(manifest.dtype), (-1, *manifest.shape))])
-    probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(manifest.classes)))])
     metadata = {
-        "classes": manifest.classes,
-        "geometry": manifest.image and manifest.image.to_dict(),
-        "shape": list(manifest.shape),
-        "dtype": manifest.dtype,
+        **_described(manifest.classes, manifest.image, manifest.spec),
         "training": _training(manifest),
         "dataset": {"name": manifest.name, "version": manifest.version, "fingerprint": manifest.fingerprint},
     }
-    example = example[: _EXAMPLE_VALUES // math.prod(manifest.shape)]
+    return _log(model, metadata, manifest.image, manifest.spec, example, run_id, registered_model)
+
+
+def log_package(
+    package: ModelPackage, experiment: str, registered_model: str | None, tags: Mapping[str, str]
+) -> tuple[str, str, str | None]:
+    """Log a packaged network that Convoy did not train in a run of its own, and register it as a new version.
+
+    Args:
+        package: The model.
+        experiment: Name of the run's experiment.
+        registered_model: Name in the registry, or None.
+        tags: Tags of the run.
+
+    Returns:
+        (id of the run, model URI, version in the registry or None).
+    """
+    network, spec = load(package.keras_file, package.uri), package.spec
+    with auth_errors_explained():
+        client, experiment_id = mlflow.MlflowClient(), connection.experiment_id(experiment)
+        run_id = str(client.create_run(experiment_id, run_name="import-model", tags=dict(tags)).info.run_id)
+        try:
+            metadata = {**_described(package.classes, package.geometry, spec), "training": None, "dataset": None}
+            example = np.zeros((0, *spec.shape), spec.dtype)
+            uri, version = _log(network, metadata, package.geometry, spec, example, run_id, registered_model)
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id, "FINISHED")
+    return run_id, uri, version
+
+
+def _described(classes: Sequence[str], geometry: Geometry | None, spec: ArraySpec) -> dict[str, Any]:
+    """Return the metadata that ``package.described`` reads."""
+    geometry_fields = geometry and asdict(geometry)
+    return {"classes": list(classes), "geometry": geometry_fields, "shape": list(spec.shape), "dtype": spec.dtype}
+
+
+def _log(
+    model: "keras.Model",
+    metadata: dict[str, Any],
+    geometry: Geometry | None,
+    spec: ArraySpec,
+    example: np.ndarray,
+    run_id: str,
+    registered_model: str | None,
+) -> tuple[str, str | None]:
+    tensors = Schema([TensorSpec(np.dtype(spec.dtype), (-1, *spec.shape))])
+    probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(metadata["classes"])))])
+    example = example[: _EXAMPLE_VALUES // math.prod(spec.shape)]
     inputs, given = tensors, example
-    if manifest.image:
+    if geometry:
         # Not binary: MLflow's server would decode the base64 itself, and one bad row would fail the whole request.
         inputs = Schema([ColSpec(DataType.string, "image")])
         given = pd.DataFrame({"image": [base64.b64encode(encode_png(image)).decode() for image in example]})
@@ -163,17 +209,54 @@ def _copy_source(source: Traversable, target: Path) -> None:
             (target / item.name).write_bytes(item.read_bytes())
 
 
-def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geometry | None = None) -> ModelPackage:
+def load_package(
+    uri: str,
+    classes: Sequence[str] | None = None,
+    geometry: Geometry | None = None,
+    facts: ModelFacts | None = None,
+) -> ModelPackage:
     """Download a model by its URI. No code of the model is run.
 
     Args:
         uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/latest``, ``runs:/<id>/model``.
         classes: Class names by index, for a model that has none; None calls them "0", "1", ...
         geometry: Geometry of images for a model that has none; None stretches images to the model's input size.
+        facts: What is stated about a model that Convoy did not log; None is nothing.
 
     Raises:
         TrackingError: There is no such model; the message lists the existing ones.
         ModelError: It is not a Keras image classifier that can be scored, or it is unsafe.
+        ConfigError: Facts are stated about a model that has them already.
+    """
+    resolved, folder, description = download(uri)
+    if not (folder / KERAS_FILE).is_file():
+        raise ModelError(
+            f"{uri} holds no {KERAS_FILE}; expected a model logged with mlflow.keras; convoy import-model reads others"
+        )
+    content = (folder / KERAS_FILE).read_bytes()
+    check(content, uri)
+    run_id = resolved.run_id or description.run_id
+    metadata = (description.metadata or {}).get(METADATA)
+    if metadata:
+        stated = [name for name, value in vars(facts or ModelFacts()).items() if value is not None]
+        if stated:
+            field = {"size": "image_size"}.get(stated[0], stated[0])
+            raise ConfigError(
+                f"scoring.{field} is for models that Convoy did not log; {uri} has its own, which is part of it: remove"
+                f" scoring.{field}"
+            )
+        package = described(resolved.uri, content, metadata, run_id)
+    else:
+        package = foreign_package(resolved.uri, content, classes, geometry, run_id, facts)
+    return replace(package, model_id=logged_models.model_id(description))
+
+
+def download(uri: str) -> tuple[registry.Resolved, Path, Model]:
+    """Download a model by its URI; return the URI without an alias, the model's folder and its description.
+
+    Raises:
+        TrackingError: There is no such model; the message lists the existing ones.
+        ModelError: It refers to files outside its folder.
     """
     resolved = registry.resolve(uri)
     try:
@@ -184,17 +267,7 @@ def load_package(uri: str, classes: Sequence[str] | None = None, geometry: Geome
     except Exception as error:
         raise TrackingError(f"{uri} cannot be downloaded: {first_line(error)}") from None
     _check_paths(uri, description)
-    if not (folder / KERAS_FILE).is_file():
-        raise ModelError(f"{uri} holds no {KERAS_FILE}; expected a model logged with mlflow.keras")
-    content = (folder / KERAS_FILE).read_bytes()
-    check(content, uri)
-    run_id = resolved.run_id or description.run_id
-    metadata = (description.metadata or {}).get(METADATA)
-    if metadata:
-        package = described(resolved.uri, content, metadata, run_id)
-    else:
-        package = foreign_package(resolved.uri, content, classes, geometry, run_id)
-    return replace(package, model_id=logged_models.model_id(description))
+    return resolved, folder, description
 
 
 def _check_paths(uri: str, description: Model) -> None:

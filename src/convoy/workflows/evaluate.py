@@ -29,6 +29,7 @@ from convoy.tracking.evaluations import log_evaluation
 from convoy.tracking.model_io import load_package
 from convoy.tracking.registry import default_uri
 from convoy.workflows import signatures
+from convoy.workflows.model_facts import facts_of
 from convoy.workflows.results import EvaluationResult
 
 _BATCH_SIZE = 256
@@ -55,7 +56,7 @@ def evaluate(config: Config, spark: SparkSession | None = None) -> EvaluationRes
     manifest.split(section.split)
     gates = parse_gates(section.gates, manifest.classes, section.top_k)
     connection.connect(config.tracking.uri, config.tracking.registry_uri)
-    package = load_package(uri, manifest.classes, manifest.image)
+    package = load_package(uri, manifest.classes, manifest.image, facts_of(config.scoring))
     baselines = BaselineModels(gates, package, manifest)
     with session("evaluate", config.spark, spark) as running:
         outcomes, others = measure_rows(running, package, baselines.packages, path, manifest, section.split)
@@ -63,7 +64,7 @@ def evaluate(config: Config, spark: SparkSession | None = None) -> EvaluationRes
     found = compute_metrics(outcomes, *shape)
     intervals = bootstrap(outcomes, *shape, section.bootstrap) if section.bootstrap else None
     findings = judge(gates, found, outcomes, baselines.predictions(outcomes.predictions, others))
-    measured = section.split, found.overall(), found.per_class(), found.confusion, manifest
+    measured = section.split, found.overall(), found.per_class(), found.cells, manifest
     documents = as_documents(found, intervals, findings)
     run_id = log_evaluation(package, config.tracking.experiment, *measured, documents)
     say(f"evaluate: logged to run {run_id} at {connection.store_name(config.tracking.uri)}")

@@ -158,6 +158,35 @@ class EvaluationResult(Result):
 
 
 @dataclass(frozen=True, repr=False)
+class ImportResult(Result):
+    """An imported model.
+
+    Attributes:
+        run_id: Id of the MLflow run that holds it.
+        model_uri: ``models:/<name>/<version>``, or the logged model's URI if no model is registered.
+        model_version: Version of the registered model; None if none is registered.
+        kind: Kind of the file: ``keras``, ``h5`` or ``saved_model``.
+        shape: Shape of a sample.
+        dtype: Type of its values.
+        classes: Number of classes.
+        seconds: Wall time.
+    """
+
+    run_id: str
+    model_uri: str
+    model_version: str | None
+    kind: str
+    shape: Sequence[int]
+    dtype: str
+    classes: int
+    seconds: float
+
+    def to_json(self) -> Json:
+        """Return the fields of the JSON line of ``jobs/import_model.py``."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, repr=False)
 class PromotionResult(Result):
     """The versions of a registered model that its aliases name.
 

@@ -21,6 +21,7 @@ from convoy.tracking.model_io import load_package
 from convoy.tracking.registry import default_uri
 from convoy.tracking.scorings import Histogram, histogram_picture, log_scoring
 from convoy.workflows import signatures
+from convoy.workflows.model_facts import facts_of
 from convoy.workflows.results import ScoreResult
 
 CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
@@ -48,7 +49,7 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
     check_input(config)
     check_output(section)
     connection.connect(config.tracking.uri, config.tracking.registry_uri)
-    package = load_package(uri)
+    package = load_package(uri, facts=facts_of(section))
     inputs = signatures.input_states(config)
     with session("score", config.spark, spark) as running:
         for line in input_notes(running, config):

@@ -1,0 +1,1 @@
+"""Networks that Convoy did not train."""
