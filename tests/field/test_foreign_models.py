@@ -21,7 +21,15 @@ from convoy.models.external.package import file_of, foreign_package
 from convoy.tracking.model_io import load_package
 from convoy.workflows.model_facts import class_names, facts_of
 from tests.conftest import encoded
-from tests.field.inputs.foreign_models import PIXELS, SIDE, classifier, keras_2_files, with_lambda, with_module
+from tests.field.inputs.foreign_models import (
+    PIXELS,
+    SIDE,
+    classifier,
+    keras_2_files,
+    with_lambda,
+    with_module,
+    with_module_in_keras,
+)
 from tests.logged import connect, log_foreign
 
 FLOAT = PIXELS.astype(np.float32)
@@ -178,6 +186,9 @@ def test_code_in_files_is_refused_before_keras_sees_it(tmp_path, old):
         read_network(with_lambda(tmp_path), "bad.h5")
     with pytest.raises(ModelError, match=r"subprocess\.Popen"):
         read_network(with_module(tmp_path), "module.h5")
+    (tmp_path / "module.keras").write_bytes(with_module_in_keras())
+    with pytest.raises(ModelError, match=r"subprocess\.Popen"):
+        read_network(tmp_path / "module.keras", "module.keras")
     folder, _ = old
     metadata = (folder / "softmax" / "keras_metadata.pb").read_bytes()
     bad = tmp_path / "saved"
@@ -192,7 +203,7 @@ def test_code_in_files_is_refused_before_keras_sees_it(tmp_path, old):
 
 
 def test_a_saved_model_that_is_only_a_graph_is_refused_with_what_to_do(tmp_path):
-    classifier("softmax").export(str(tmp_path / "exported"), verbose=False)
+    classifier("softmax").export(str(tmp_path / "exported"))
     with pytest.raises(ModelError, match=r"model\.save\('model\.keras'\)"):
         read_network(tmp_path / "exported", "exported")
 

@@ -56,10 +56,16 @@ def check(content: bytes, uri: str) -> None:
         )
 
 
+def configuration(content: bytes) -> dict[str, Any]:
+    """Return the configuration in a ``.keras`` file that was checked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found: dict[str, Any] = json.loads(archive.read(_CONFIG))
+        return found
+
+
 def logits_loss(content: bytes) -> bool | None:
     """Return whether the loss that a ``.keras`` file was compiled with takes logits; None if it does not say."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return logits_in(json.loads(archive.read(_CONFIG)).get("compile_config"))
+    return logits_in(configuration(content).get("compile_config"))
 
 
 def logits_in(compiled: Any) -> bool | None:

@@ -16,6 +16,7 @@ from convoy.dataset.ingest.nan_check import first_not_finite
 from convoy.dataset.reading.tf_data import reading_errors
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.pretrained.transfer import InitialWeights
+from convoy.models.rewiring import finalize_normalisation
 from convoy.training.auxiliary import Function, has_auxiliary_heads, of_main_head, with_auxiliary_loss
 from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.callbacks.layer_health import Health, first_samples
@@ -128,6 +129,7 @@ def _train_on(
     )
     position = StepCounter(data.steps, *run.start)
     collective.broadcast([*model.weights, *optimizer.variables])
+    finalize_normalisation(model.layers)  # of all ranks, whose weights may be those of rank 0's checkpoint or file
     exact = GlobalMetrics(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
     stop = TerminateOnNaN(lambda: first_not_finite(Path(task.version_path), manifest, "train"))
     callbacks: list[keras.callbacks.Callback] = [StepCounterCallback(position), exact, stop]

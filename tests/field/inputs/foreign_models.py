@@ -5,6 +5,7 @@ wrote them. ``saved_model.pb``, which is never read, is left empty there.
 """
 
 import importlib
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -13,6 +14,8 @@ import h5py
 import keras
 import numpy as np
 from keras import layers
+
+from convoy.models.external.package import file_of
 
 SIDE = 12
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
@@ -93,3 +96,18 @@ def with_module(folder):
         config["config"]["layers"][1] = {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}}
         file.attrs["model_config"] = json.dumps(config).encode()
     return folder / "module.h5"
+
+
+def with_module_in_keras():
+    """A ``.keras`` file with an object of another package."""
+    network = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+    written, changed = io.BytesIO(file_of(network)), io.BytesIO()
+    with zipfile.ZipFile(written) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                config["config"]["layers"][1] |= {"module": "subprocess", "class_name": "Popen"}
+                content = json.dumps(config).encode()
+            new.writestr(name, content)
+    return changed.getvalue()

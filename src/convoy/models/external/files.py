@@ -16,7 +16,7 @@ from convoy.models.external.legacy import check_config, first_shape, upgraded
 from convoy.models.external.loading import built, loaded
 from convoy.models.external.package import file_of
 from convoy.models.external.saved_model import read_saved_model
-from convoy.models.keras_file import check, logits_in, logits_loss
+from convoy.models.keras_file import check, configuration, logits_in, logits_loss
 from convoy.models.pretrained.hdf5 import check_links
 
 _MLFLOW = ("data/model.keras", "data/model.h5", "data/model", "tfmodel")  # of the flavours keras and tensorflow
@@ -61,6 +61,7 @@ def read_network(path: Path, uri: str) -> NetworkFile:
         return _read_hdf5(path, uri)
     content = path.read_bytes()
     check(content, uri)
+    check_config(configuration(content), uri)
     return NetworkFile(content, "keras", logits_loss(content))
 
 

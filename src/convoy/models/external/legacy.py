@@ -6,7 +6,14 @@ from convoy.errors import ModelError
 from convoy.models.keras_file import code_in
 
 _GRAPHS = {"Model": "Functional", "Functional": "Functional", "Sequential": "Sequential"}
-_MODULES = ("keras.", "tf_keras.", "tensorflow.keras.", "tensorflow.python.keras.", "builtins.")
+_MODULES = (
+    "keras.",
+    "tf_keras.",
+    "tensorflow.keras.",
+    "tensorflow.python.keras.",
+    "builtins.",
+    "convoy.models.layers.",
+)
 
 
 def check_config(config: Any, uri: str) -> None:
@@ -34,9 +41,9 @@ def _foreign(config: Any) -> str | None:
     if "class_name" in config:
         if isinstance(module, str) and not f"{module}.".startswith(_MODULES):
             return f"{module}.{config['class_name']}"
-        if config["class_name"] == "function" or (module and f"{module}.".startswith("builtins.")):
+        if config["class_name"] == "function" or module == "builtins":
             return f"the function {config.get('config')!r}"
-        if isinstance(registered, str) and ">" in registered:
+        if isinstance(registered, str) and ">" in registered and not registered.startswith("convoy>"):
             return registered
     return next(filter(None, map(_foreign, config.values())), None)
 
