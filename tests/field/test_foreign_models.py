@@ -100,9 +100,18 @@ def test_a_model_whose_first_layers_do_not_normalise_gets_a_warning_that_names_t
     assert said.count("\n") == warned
 
 
+def test_a_model_that_scales_by_itself_and_gets_scaled_samples_gets_a_warning(capsys):
+    network = classifier("softmax", first=layers.Rescaling(1 / 255))
+    package_of(network, preprocessing="0..1")
+    assert "scales its samples itself (layer rescaling" in capsys.readouterr().err
+    package_of(network, preprocessing="none")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
+        ({"head": "logits"}, r"ends with a softmax already"),
         ({"preprocessing": {"mean": [0.5] * 3, "std": [0.5] * 3}}, r"pixels from 0 to 1.*multiply all by 255"),
         ({"preprocessing": {"mean": [0.5] * 2, "std": [90.0]}}, r"3 channels.*2 of mean"),
         ({"preprocessing": {"mean": [90.0], "std": [0.0]}}, r"std of 0"),

@@ -28,7 +28,10 @@ def known_head(uri: str, network: keras.Model, given: Head | None, from_logits: 
         ModelError: It does not fit the network.
     """
     count = network.output_shape[-1]
-    given = given or _seen(network, from_logits)
+    seen = _seen(network, from_logits)
+    if given == "logits" and seen in ("softmax", "sigmoid"):
+        raise ModelError(f"{uri} ends with a {seen} already ({last_layer(network)}); remove scoring.head logits")
+    given = given or seen
     if given == "softmax" and count < 2:
         raise ModelError(f"{uri} returns one value, which cannot be a softmax; expected scoring.head sigmoid or logits")
     if given == "sigmoid" and count > 1:

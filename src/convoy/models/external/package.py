@@ -80,8 +80,8 @@ def foreign_package(
     names = [str(i) for i in range(class_count(network))] if classes is None else [str(name) for name in classes]
     if len(names) != class_count(network):
         raise ModelError(f"{uri} has {class_count(network)} classes, but {len(names)} names were given")
-    if facts.preprocessing is None and geometry is not None:
-        _warn_of_scale(uri, network)
+    if geometry is not None:
+        _warn_of_scale(uri, network, facts.preprocessing)
     whole = adapted(uri, network, spec, facts.preprocessing or "none", head)
     _check_probabilities(uri, whole, spec, head)
     content = keras_file if whole is network else file_of(whole)
@@ -108,9 +108,15 @@ def _geometry(uri: str, shape: tuple[int | None, ...], facts: ModelFacts) -> Geo
     return Geometry(height, width, channels, facts.resize or "stretch")
 
 
-def _warn_of_scale(uri: str, network: keras.Model) -> None:
+def _warn_of_scale(uri: str, network: keras.Model, given: Preprocessing | None) -> None:
+    """Print a warning if pixels are probably not scaled, or scaled twice."""
     scale = input_scale(network)
-    if scale.is_normalised:
+    if scale.is_normalised and given not in (None, "none"):
+        say(
+            f"warning: {uri} scales its samples itself (layer {listed(scale.normalising)}), and scoring.preprocessing"
+            f" {given} scales them before; remove it if that is not intended"
+        )
+    if scale.is_normalised or given is not None:
         return
     first = f" (layer {listed(scale.unchanged)} takes them as they are)" if scale.unchanged else ""
     say(
