@@ -81,3 +81,23 @@ def test_a_file_that_comes_while_others_are_scored_is_not_taken_for_scored(tmp_p
     before = input_states(config)
     (tmp_path / "in" / "b.png").write_bytes(b"b")
     assert of_scoring(config, "models:/a/1", before) != scoring(config)
+
+
+def test_what_is_stated_about_a_model_counts_by_its_content(tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
+
+    def evaluation(**fields):
+        given = {f"scoring.{name}": value for name, value in fields.items()}
+        return of_evaluation(load(None, given), "runs:/1/model", DATA)
+
+    stated = evaluation(classes=str(labels))
+    assert evaluation() == evaluation(batch_size=7)
+    assert len({evaluation(), stated, evaluation(preprocessing="0..1"), evaluation(head="logits")}) == 4
+    assert stated == evaluation(classes=["cat", "dog"])
+    labels.write_text("dog\ncat\n")
+    assert stated != evaluation(classes=str(labels))
+
+
+def test_automatic_preprocessing_of_a_published_network_is_that_of_the_dataset():
+    assert training() == training(model__preprocessing="dataset") != training(model__preprocessing="none")

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from convoy.config import Config
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.inference.sources import list_input
+from convoy.workflows.model_facts import facts_of
 
 _NO_INFLUENCE = ("checkpoint", "resume", "max_restarts", "stall_timeout")
+_FACTS = ("preprocessing", "head", "classes", "image_size", "resize")  # of section ``scoring``
 _MOST_FILES = 100_000  # of more, the sizes and times would take longer to read than is worth it
 
 States = list[tuple[str, int, int]]
@@ -34,6 +36,8 @@ def of_training(config: Config, manifest: Manifest) -> str | None:
         return None
     settings = {name: value for name, value in asdict(training).items() if name not in _NO_INFLUENCE}
     tracking = config.tracking.registered_model, config.tracking.report
+    if model.preprocessing == "auto" and model.layers is None:
+        model = replace(model, preprocessing="dataset")  # the same
     return _hash("train", manifest.version, manifest.fingerprint, asdict(model), settings, tracking)
 
 
@@ -45,7 +49,7 @@ def of_evaluation(config: Config, model: str, manifest: Manifest) -> str:
         model: URI of the model, resolved to a version.
         manifest: Manifest of the dataset version.
     """
-    section = {**asdict(config.evaluation), "model": model}
+    section = {**asdict(config.evaluation), "model": model, **_facts(config)}
     return _hash("evaluate", manifest.version, manifest.fingerprint, section)
 
 
@@ -81,7 +85,13 @@ def of_scoring(config: Config, model: str, inputs: States | None) -> str | None:
     if str(section.input).startswith("dataset:"):
         dataset = Manifest.load(catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)).version
     written = (os.path.join(output, name) for name in os.listdir(output))
-    return _hash("score", {**asdict(section), "model": model}, dataset, inputs, _states(written))
+    others = {name: value for name, value in asdict(section).items() if name not in _FACTS}
+    return _hash("score", {**others, "model": model, **_facts(config)}, dataset, inputs, _states(written))
+
+
+def _facts(config: Config) -> dict[str, Any]:
+    """Return what is stated about a model that Convoy did not log; names of classes instead of their file."""
+    return {f"fact.{name}": value for name, value in vars(facts_of(config.scoring)).items() if value is not None}
 
 
 def _states(files: Iterable[str]) -> States:
