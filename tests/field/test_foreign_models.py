@@ -3,6 +3,8 @@
 import base64
 import importlib
 import json
+import shutil
+from pathlib import Path
 
 import keras
 import mlflow
@@ -188,6 +190,21 @@ def test_files_of_keras_2_give_what_keras_2_computed(old, name):
     expected = truth["softmax"] if name.startswith("softmax") else sigmoid(truth["logit"])
     np.testing.assert_allclose(probabilities(package), expected, atol=1e-5)
     assert read.kind == ("h5" if name.endswith("h5") else "saved_model")
+
+
+@pytest.mark.parametrize(("name", "place"), [("softmax", "model"), ("softmax.h5", "model.h5")])
+def test_models_that_mlflow_logged_with_keras_2_are_read_without_their_pickles(old, tmp_path, name, place):
+    """``mlflow.tensorflow`` writes ``data/model`` or ``data/model.h5``, and custom objects as a pickle."""
+    folder, truth = old
+    (tmp_path / "data").mkdir()
+    (tmp_path / "MLmodel").write_text("flavors:\n  tensorflow:\n    data: data\n    model_type: keras\n")
+    (tmp_path / "data" / "custom_objects.cloudpickle").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
+    copy(folder / name, tmp_path / "data" / place)
+    read = read_network(tmp_path, "runs:/1/model")
+    package = foreign_package("m", read.content, None, None, None, ModelFacts(preprocessing="-1..1"), read.from_logits)
+    np.testing.assert_allclose(probabilities(package), truth["softmax"], atol=1e-5)
+    assert not Path("ran").exists()
 
 
 def test_code_in_files_is_refused_before_keras_sees_it(tmp_path, old):
