@@ -106,8 +106,8 @@ def log_package(
 
 def _described(classes: Sequence[str], geometry: Geometry | None, spec: ArraySpec) -> dict[str, Any]:
     """Return the metadata that ``package.described`` reads."""
-    geometry_fields = geometry and asdict(geometry)
-    return {"classes": list(classes), "geometry": geometry_fields, "shape": list(spec.shape), "dtype": spec.dtype}
+    stored = geometry and geometry.to_dict()
+    return {"classes": list(classes), "geometry": stored, "shape": list(spec.shape), "dtype": spec.dtype}
 
 
 def _log(
