@@ -15,7 +15,7 @@ environment = test "$$(cat .venv-$(1)/.stamp 2>/dev/null)" = "$$(sha256sum < con
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui coverage dist docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui coverage dist release docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ wheelhouse: setup ## what a Databricks runtime lacks, for an init script, in ./d
 
 dist: setup ## the wheel, and an archive of the environment for spark-submit --archives, in ./dist
 	@$(RUN) tools/dist.py
+
+release: setup ## build the sdist and the wheel in ./dist/release, check them, and run a pipeline from each in a new environment
+	@$(call environment,release,$(RUN))
+	@.venv-release/bin/python tools/release.py
 
 docs: setup ## check docs/, its links and its code blocks, and build it as a site in ./site, with search and the API
 	@$(call environment,docs,$(RUN))

@@ -78,8 +78,13 @@ def test_what_is_no_environment_is_refused(checkout, arguments):
     """Or it would be removed."""
     (checkout / "src").mkdir()
     (checkout / "src/code.py").touch()
-    assert_refused(setup(checkout, *arguments), r".* is neither --check, --dev nor NAME PINS; expected .*")
+    assert_refused(setup(checkout, *arguments), r".* is neither --check, .* nor NAME PINS; expected .*")
     assert (checkout / "src/code.py").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--package"], ["--package", "no.whl"], ["--package", "no.whl", ".venv-x"]])
+def test_a_package_that_is_missing_is_refused(checkout, arguments):
+    assert_refused(setup(checkout, *arguments), "--package '(no.whl)?' is not a file; expected .*")
 
 
 def test_another_environment_has_its_own_pins_and_state(checkout):

@@ -3,7 +3,7 @@
 # of each file, into constraints.txt and constraints/*.txt. The versions of Databricks runtimes are given by their .in files.
 #
 #   tools/lock.sh            write all of them
-#   tools/lock.sh NAME ...   write only these: default, dev, docs, ui, stock, dbr-17.3-ml, ...
+#   tools/lock.sh NAME ...   write only these: default, dev, docs, release, ui, stock, dbr-17.3-ml, ...
 set -euo pipefail
 unset CDPATH
 cd "${BASH_SOURCE[0]%/*}/.."
@@ -28,13 +28,13 @@ lock() {
     rm "$draft"
 }
 
-[ $# != 0 ] || set -- default dev docs ui stock $(cd constraints && ls dbr-*.in | sed 's/\.in$//')
+[ $# != 0 ] || set -- default dev docs release ui stock $(cd constraints && ls dbr-*.in | sed 's/\.in$//')
 for name; do
     case $name in
     default)
         lock constraints.txt "$PYTHONS" --universal setup.py constraints/build.in --extra cpu --extra java
         ;;
-    dev | docs | ui)
+    dev | docs | release | ui)
         lock "constraints/$name.txt" "$PYTHONS" --universal "constraints/$name.in" --constraints constraints.txt
         ;;
     *)

