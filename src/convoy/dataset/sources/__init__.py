@@ -1,6 +1,7 @@
 """Sources of images. A source lists samples as a DataFrame and reads one sample on a worker.
 
-To add a source, write one module with a frozen dataclass that implements ``Source``, and add one line to ``source_of``.
+To add a source, write one module with a frozen dataclass that implements ``Source``, and add it to ``_PATHS``, to
+``_source_of`` and, by its name, to ``SourceKind`` in ``convoy.config.source``.
 """
 
 import os
