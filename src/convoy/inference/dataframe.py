@@ -12,7 +12,7 @@ from convoy.cluster.session_check import check_session
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.inference import arrow_chunks
-from convoy.inference import columns as checks
+from convoy.inference import input_columns as checks
 from convoy.inference.arrow_udf import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
 from convoy.inference.prediction_columns import Outputs
 from convoy.models.package import ModelPackage
