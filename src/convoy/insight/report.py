@@ -16,7 +16,7 @@ from convoy.dataset.reading.examples import Samples, read_samples
 from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.calibration import reliability
 from convoy.evaluation.confusion import picture_of
-from convoy.insight import samples as sample_sections
+from convoy.insight import sample_sections
 from convoy.insight.charts import layers_by_epoch, rate_curve, reliability_diagram
 from convoy.insight.page import Page
 from convoy.insight.predictions import Predictions, predict
