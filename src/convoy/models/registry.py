@@ -9,7 +9,7 @@ import keras
 from convoy.config import ModelConfig
 from convoy.errors import ModelError
 from convoy.models.architectures.table import Architecture, check_imagenet, choose
-from convoy.models.custom import called_function, from_function, from_layers, scale_of_layers
+from convoy.models.custom_network import called_function, from_function, from_layers, scale_of_layers
 from convoy.models.input_scale import InputScale, input_scale
 from convoy.models.layers.blocks import KerasTensor, imagenet_preprocessing, normalise
 from convoy.models.rewiring import fresh_names

@@ -12,7 +12,7 @@ import keras
 
 from convoy.config import ModelConfig
 from convoy.errors import ModelError, did_you_mean
-from convoy.models.custom import identifiers
+from convoy.models.custom_network import identifiers
 from convoy.models.layers.blocks import KerasTensor
 from convoy.models.layers.maxout import Maxout
 from convoy.models.rewiring import (
