@@ -108,7 +108,7 @@ def _network(work: Path, name: str, shape: tuple[int, int, int], decodes: bool) 
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from convoy.models.registry import build
+    from convoy.models.builder import build
 
     keras.utils.set_random_seed(0)
     model = build(ModelConfig(name), shape, len(CLASSES), [127.0] * shape[2], [70.0] * shape[2])

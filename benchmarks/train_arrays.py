@@ -24,7 +24,7 @@ def network(version: str, name: str):
     """Convoy's network for the dataset, so that all contenders train the same."""
     from convoy.config import ModelConfig
     from convoy.dataset.storage.manifest import Manifest
-    from convoy.models.registry import build
+    from convoy.models.builder import build
 
     manifest = Manifest.load(version)
     return build(ModelConfig(name), manifest.shape, len(manifest.classes), manifest.pixel_mean, manifest.pixel_std)

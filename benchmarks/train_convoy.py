@@ -8,7 +8,7 @@ from epochs import own_stdout
 
 from convoy.cluster.spark import session
 from convoy.config import ModelConfig, OptimizerConfig, SparkConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.launch import launch, threads_per_rank
 from convoy.training.events import Epoch
 from convoy.training.loop import TrainTask

@@ -11,7 +11,7 @@ from convoy.console import say
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, DatasetError
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.models.summary.describe import describe
 from convoy.models.summary.graph import without_weights
 from convoy.models.summary.picture import write_picture

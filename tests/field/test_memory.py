@@ -12,7 +12,7 @@ import pytest
 from convoy.cluster.memory import Memory, container_share, memory, spark_bytes
 from convoy.cluster.preflight import probe_of
 from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.checkpoint.resume import with_cache_of_checkpoint
 from convoy.training.distributed.launch import RankFailure, launch, was_killed
 from convoy.training.events import Restart

@@ -10,8 +10,8 @@ import pytest
 
 from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.errors import ModelError, TrainingError
+from convoy.models.builder import build
 from convoy.models.input_scale import input_scale
-from convoy.models.registry import build
 from convoy.training.checkpoint.resume import check_resumable, resume_signature
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.optim.precision import in_precision

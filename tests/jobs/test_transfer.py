@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from convoy.config import ModelConfig
 from convoy.dataset.storage.manifest import Manifest
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.network import untrained
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from convoy.config import ModelConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.models.summary.describe import describe
 from convoy.models.summary.graph import without_weights
 from tests.models.networks import published, weights_without_values

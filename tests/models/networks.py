@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from convoy.config import ModelConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.models.summary.describe import describe
 from convoy.models.summary.graph import without_weights
 from tests.version_differences import clear_session

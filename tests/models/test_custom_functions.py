@@ -8,7 +8,7 @@ import pytest
 
 from convoy.config import ModelConfig
 from convoy.errors import ModelError
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.optim.precision import in_precision
 from tests.conftest import noise
 

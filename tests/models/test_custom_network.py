@@ -8,8 +8,8 @@ import yaml
 from convoy.config import ModelConfig
 from convoy.config.loading import parse
 from convoy.errors import ConfigError, ModelError
+from convoy.models.builder import build
 from convoy.models.custom_network import _KINDS, _LAYERS, _snake_case
-from convoy.models.registry import build
 from tests.conftest import noise
 
 SMALL = """

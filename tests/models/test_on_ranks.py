@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from convoy.config import HorovodConfig, ModelConfig, OptimizerConfig
 from convoy.models.architectures.table import ARCHITECTURES
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.collective import HorovodRanks
 from convoy.training.optim.losses import crossentropy
 from convoy.training.optim.optimizer import build_optimizer, distribute

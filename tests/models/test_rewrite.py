@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from convoy.config import ModelConfig
 from convoy.config.model import Activation
 from convoy.errors import ModelError
+from convoy.models.builder import build
 from convoy.models.layers.maxout import Maxout
-from convoy.models.registry import build
 from convoy.models.rewiring import KERNELS
 from convoy.models.rewrite import with_options
 from tests.conftest import noise

@@ -10,7 +10,7 @@ import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
 from convoy.dataset.storage.manifest import Manifest
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.launch import launch
 from convoy.training.loop import TrainTask
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from convoy.config import AugmentationConfig, ModelConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.events import Event, Step

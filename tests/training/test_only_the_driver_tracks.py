@@ -6,7 +6,7 @@ from pathlib import Path
 from pyspark import cloudpickle
 
 from convoy.config import Config, TrackingConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.launch import task_of
 
 

@@ -15,7 +15,7 @@ from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.experiments.comparison import Row, as_csv, as_json, as_markdown, cells, rows_of
 from convoy.experiments.figures import comparison_picture, recall_picture
 from convoy.experiments.variants import Variant, variants_of
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.tracking import connection
 from convoy.tracking.child_runs import ParentRun, parent_run
 from convoy.tracking.evaluations import log_evaluation

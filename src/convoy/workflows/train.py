@@ -21,9 +21,9 @@ from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, TrackingError
 from convoy.insight.report import explainer
+from convoy.models.builder import build, custom_network
 from convoy.models.input_scale import listed
 from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
-from convoy.models.registry import build, custom_network
 from convoy.models.rewiring import fresh_names
 from convoy.models.summary.describe import describe
 from convoy.models.summary.picture import can_draw, write_picture

@@ -19,7 +19,7 @@ from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError, TrainingStopped
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.tracking import connection, registry
 from convoy.tracking.child_runs import ParentRun, parent_run
 from convoy.tracking.run import TrainingRun

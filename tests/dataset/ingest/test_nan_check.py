@@ -11,7 +11,7 @@ from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.ingest.nan_check import first_not_finite
 from convoy.dataset.storage import raw
 from convoy.errors import TrainingError
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.loop import TrainTask, train
 from tests.conftest import noise

@@ -12,7 +12,7 @@ from keras import layers
 from convoy.config import ModelConfig
 from convoy.errors import ConfigError, ModelError
 from convoy.models.architectures.table import ARCHITECTURES, Architecture
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.models.summary.arithmetic import Field, Window, number, same, times, widest
 from convoy.models.summary.shape_checks import check_geometry, named_failures, windows_of
 

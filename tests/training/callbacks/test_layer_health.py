@@ -6,7 +6,7 @@ import pytest
 
 from convoy.config import AugmentationConfig, ModelConfig, TrainingConfig
 from convoy.dataset.reading.examples import Samples
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.callbacks.layer_health import Health
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.events import Event, LayerHealth, TrainingWarning

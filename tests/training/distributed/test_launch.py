@@ -18,8 +18,8 @@ from convoy.config import (
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ClusterError
+from convoy.models.builder import build
 from convoy.models.layers.blocks import normalise
-from convoy.models.registry import build
 from convoy.training.distributed.launch import launch
 from convoy.training.events import EarlyStopped, Epoch, Event, RankEpoch, System
 from convoy.training.loop import TrainTask, load_trained

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from convoy.config import CheckpointConfig, ModelConfig, OptimizerConfig, TrainingConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.launch import RankFailure, launch
 from convoy.training.events import Restart, Resumed, Started, Step
 from convoy.training.loop import TrainTask

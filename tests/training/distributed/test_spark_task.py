@@ -10,7 +10,7 @@ import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig, TrainingConfig
 from convoy.errors import ClusterError, TrainingError, TrainingStopped
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed import spark_task as on_task_module
 from convoy.training.distributed.fresh_process import environment, run
 from convoy.training.distributed.launch import RankFailure

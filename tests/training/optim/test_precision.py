@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from convoy.config import ModelConfig, OptimizerConfig
-from convoy.models.registry import build
+from convoy.models.builder import build
 from convoy.training.distributed.collective import SingleProcess
 from convoy.training.optim.losses import accuracy, crossentropy
 from convoy.training.optim.optimizer import build_optimizer, distribute

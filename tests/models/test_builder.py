@@ -10,7 +10,7 @@ import tensorflow as tf
 from convoy.config import ModelConfig
 from convoy.config.loading import parse
 from convoy.errors import ModelError
-from convoy.models.registry import build
+from convoy.models.builder import build
 from tests.conftest import noise
 from tests.dataset.storage.test_raw import DTYPES
 
