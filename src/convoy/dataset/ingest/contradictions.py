@@ -11,7 +11,7 @@ from convoy.dataset.ingest.scan import payload_of
 from convoy.dataset.sources import Source
 from convoy.errors import SourceError
 from convoy.images import BadImage, identify
-from convoy.images.header import kind_of
+from convoy.images.recognise import kind_of
 
 _SHOWN = 3
 _COLUMNS = "name string, class_name string, other_name string, other_class string"
