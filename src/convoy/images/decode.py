@@ -9,7 +9,6 @@ differ by rounding, and where a colour was out of range.
 
 import contextlib
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,9 +19,10 @@ from PIL import Image, JpegImagePlugin
 from PIL.PngImagePlugin import PngImageFile
 
 from convoy.images import deep, dicom, header, jpeg, png, tiff
-from convoy.images.bad_image import BadImage
+from convoy.images.bad_image import BadImage, first_line
 from convoy.images.geometry import channels_last
 from convoy.images.orientation import upright
+from convoy.images.quiet import quiet
 from convoy.images.recognise import jpeg_from_start, kind_of
 from convoy.images.value_range import DeepPixels, ValueRange, eight_bits
 
@@ -100,9 +100,9 @@ def read(content: bytes, channels: int, eighths: Callable[[int, int], int], valu
     except MemoryError:
         raise BadImage("too_large", f"the {kind} does not fit into memory") from None
     except Exception as error:  # a decoder may raise anything for malicious bytes; the job must continue
-        text = str(error) or type(error).__name__
+        text = first_line(error)
         early = isinstance(error, EOFError | IndexError) or "truncated" in text.lower() or "requires a buffer" in text
-        raise BadImage("truncated" if early else "corrupt", f"the {kind}: {text.splitlines()[0]}") from None
+        raise BadImage("truncated" if early else "corrupt", f"the {kind}: {text}") from None
 
 
 def _whole(pixels: np.ndarray, notes: tuple[str, ...] = ()) -> Picture:
@@ -254,8 +254,7 @@ def _other(kind: str, content: bytes, channels: int, value_range: ValueRange) ->
         if isinstance(pixels, DeepPixels):
             pixels = eight_bits(pixels, value_range)
         return _whole(convert(pixels, channels))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings about damaged metadata
+    with quiet():
         image = header.open_with(kind, content)
         orientation = header.opened_orientation(kind, image, content)
         notes: tuple[str, ...] = ()
@@ -274,6 +273,7 @@ def _other(kind: str, content: bytes, channels: int, value_range: ValueRange) ->
     return _whole(_turn(pixels, orientation), notes)
 
 
+@quiet()
 def _dicom(content: bytes) -> np.ndarray | DeepPixels:
     found = dicom.open_dicom(content)
     header.check_size(int(found.Columns), int(found.Rows))

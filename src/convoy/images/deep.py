@@ -1,7 +1,5 @@
 """Values of more than 8 bits in files of any kind, and their extremes over a dataset."""
 
-import warnings
-
 import cv2
 import numpy as np
 from PIL import ImageFile
@@ -9,6 +7,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from convoy.images import dicom, header, png, tiff
 from convoy.images.bad_image import BadImage
+from convoy.images.quiet import quiet
 from convoy.images.recognise import kind_of
 from convoy.images.value_range import DeepPixels, ValueRange, check_finite
 
@@ -145,8 +144,7 @@ def _undeclared(content: bytes) -> DeepPixels | None:
         return pixels if isinstance(pixels, DeepPixels) else None
     if kind not in ("tiff", "ppm"):
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings about damaged metadata
+    with quiet():
         image = header.open_with(kind, content)
         deep = tiff.is_deep(image) if kind == "tiff" else image.mode == "F"
         return pillow_pixels(kind, image, content) if deep else None

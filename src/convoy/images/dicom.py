@@ -1,15 +1,16 @@
 """DICOM files, through pydicom, which is optional: ``pip install 'convoy-ml[dicom]'``."""
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
 
-from convoy.images.bad_image import BadImage
+from convoy.images.bad_image import BadImage, first_line
+from convoy.images.quiet import quiet
 from convoy.images.value_range import DeepPixels
 
 
+@quiet()
 def open_dicom(content: bytes) -> Any:
     """Return the data elements of a DICOM file; its pixels are not decoded.
 
@@ -24,48 +25,43 @@ def open_dicom(content: bytes) -> Any:
             "a DICOM file, which needs pydicom: pip install 'convoy-ml[dicom]' on the driver and the workers",
         ) from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = pydicom.dcmread(io.BytesIO(content))
-            shape = int(found.Rows), int(found.Columns), int(found.get("SamplesPerPixel", 1))
+        found = pydicom.dcmread(io.BytesIO(content))
+        shape = int(found.Rows), int(found.Columns), int(found.get("SamplesPerPixel", 1))
     except AttributeError:
         raise BadImage("unsupported", "a DICOM file without an image") from None
     except Exception as error:  # a parser may raise anything for malicious bytes
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadImage(_reason(error), f"the dicom: {text}") from None
+        raise BadImage(_reason(error), f"the dicom: {first_line(error)}") from None
     if shape[2] not in (1, 3):
         raise BadImage("channels", f"a DICOM image of {shape[2]} samples per pixel, 1 or 3 expected")
     return found
 
 
+@quiet()
 def dicom_pixels(found: Any) -> np.ndarray | DeepPixels:
     """Return the pixels of the first frame: uint8 (H, W, 3) of colour images, else values after the modality's scaling.
 
+    pydicom converts YCbCr to RGB.
     The range that a grey image declares is its window (the first one), else that of its stored bits.
     """
-    from pydicom.pixels import apply_modality_lut, convert_color_space, pixel_array
+    from pydicom.pixels import apply_modality_lut, pixel_array
 
     space = str(found.get("PhotometricInterpretation", ""))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            values = pixel_array(found, index=0 if int(found.get("NumberOfFrames", 1) or 1) > 1 else None)
-        except (RuntimeError, NotImplementedError) as error:  # a compression that needs another package
-            raise BadImage("unsupported", f"the dicom: {str(error).splitlines()[0]}") from None
-        except Exception as error:
-            raise BadImage(_reason(error), f"the dicom: {str(error).splitlines()[0]}") from None
-        if space == "PALETTE COLOR":
-            from pydicom.pixels import apply_color_lut
+    try:
+        values = pixel_array(found, index=0 if int(found.get("NumberOfFrames", 1) or 1) > 1 else None)
+    except (RuntimeError, NotImplementedError) as error:  # a compression that needs another package
+        raise BadImage("unsupported", f"the dicom: {first_line(error)}") from None
+    except Exception as error:
+        raise BadImage(_reason(error), f"the dicom: {first_line(error)}") from None
+    if space == "PALETTE COLOR":
+        from pydicom.pixels import apply_color_lut
 
-            values = apply_color_lut(values, found)
-        if values.ndim == 3:
-            if space.startswith("YBR") and found.file_meta.TransferSyntaxUID.is_compressed is False:
-                values = convert_color_space(values, space, "RGB")
-            if values.dtype == np.uint8:
-                return values
-            bits = int(found.BitsStored) if space != "PALETTE COLOR" else 8 * values.dtype.itemsize
-            return DeepPixels(values, (0.0, float((1 << bits) - 1)), (0.0, float((1 << bits) - 1)))
-        scaled = np.asarray(apply_modality_lut(values, found))
+        values = apply_color_lut(values, found)
+    if values.ndim == 3:
+        if values.dtype == np.uint8:
+            return values
+        bits = int(found.BitsStored) if space != "PALETTE COLOR" else 8 * values.dtype.itemsize
+        return DeepPixels(values, (0.0, float((1 << bits) - 1)), (0.0, float((1 << bits) - 1)))
+    scaled = np.asarray(apply_modality_lut(values, found))
     bits, signed = int(found.BitsStored), int(found.get("PixelRepresentation", 0)) == 1
     slope, shift = float(found.get("RescaleSlope", 1) or 1), float(found.get("RescaleIntercept", 0) or 0)
     stored = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)

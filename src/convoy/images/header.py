@@ -4,16 +4,16 @@ import functools
 import importlib
 import io
 import struct
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import ImageFile, features
 
 from convoy.images import dicom, jpeg, png, tiff
-from convoy.images.bad_image import BadImage
+from convoy.images.bad_image import BadImage, first_line
 from convoy.images.geometry import channels_last
 from convoy.images.orientation import orientation_of, upright
+from convoy.images.quiet import quiet
 from convoy.images.recognise import kind_of
 
 MAX_PIXELS = 100_000_000
@@ -77,6 +77,10 @@ def identify(content: bytes) -> ImageInfo:
         info = _READERS.get(kind, _by_pillow)(content)
     except (struct.error, IndexError, EOFError) as error:
         raise BadImage("truncated", f"the {kind} header ends early ({error})") from None
+    except BadImage:
+        raise
+    except Exception as error:  # a parser may raise anything for malicious bytes; the job must continue
+        raise BadImage("corrupt", f"the {kind} header: {first_line(error)}") from None
     check_size(info.width, info.height)
     return info
 
@@ -179,6 +183,7 @@ def _npy(content: bytes) -> ImageInfo:
     return ImageInfo("npy", shape[1], shape[0], channels, 8 * dtype.itemsize, dtype == np.uint8)
 
 
+@quiet()
 def _dicom(content: bytes) -> ImageInfo:
     found = dicom.open_dicom(content)
     channels = 3 if int(found.get("SamplesPerPixel", 1)) == 3 else 1
@@ -187,8 +192,7 @@ def _dicom(content: bytes) -> ImageInfo:
 
 def _by_pillow(content: bytes) -> ImageInfo:
     kind = kind_of(content)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings about damaged metadata
+    with quiet():
         image = open_with(kind, content)
         orientation = opened_orientation(kind, image, content)
         width, height = upright_size(kind, image, orientation)
@@ -244,8 +248,7 @@ def open_with(kind: str, content: bytes) -> ImageFile.ImageFile:
 def open_by(plugin: type[ImageFile.ImageFile], kind: str, content: bytes) -> ImageFile.ImageFile:
     """Open an image with this plugin and check its size, or raise ``BadImage``."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings about damaged files
+        with quiet():
             # Not Image.open: it tries every plugin, including Ghostscript's, and has its own limit.
             image = plugin(io.BytesIO(content))
     except Exception as error:  # a parser may raise anything for malicious bytes; the job must continue
@@ -253,7 +256,7 @@ def open_by(plugin: type[ImageFile.ImageFile], kind: str, content: bytes) -> Ima
         if kind == "tiff" and isinstance(error, SyntaxError) and (layout := tiff.unknown_layout(content)):
             raise BadImage("unsupported", layout) from None
         early = "truncated" in text.lower() or "requires a buffer" in text
-        raise BadImage("truncated" if early else "corrupt", f"{type(error).__name__}: {error}") from None
+        raise BadImage("truncated" if early else "corrupt", f"{type(error).__name__}: {first_line(error)}") from None
     check_size(*image.size)
     if kind == "tiff":
         tiff.fix_planes(image)

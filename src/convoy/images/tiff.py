@@ -5,7 +5,6 @@ import ctypes
 import functools
 import io
 import logging
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from convoy.images.bad_image import BadImage
 from convoy.images.orientation import xmp_orientation
+from convoy.images.quiet import quiet
 from convoy.images.value_range import DeepPixels, Range
 
 _ORIENTATION, _XMP = 274, 700
@@ -57,8 +57,7 @@ def unknown_layout(content: bytes) -> str | None:
 def _tags(content: bytes) -> Any:
     file = io.BytesIO(content)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
             file.seek(tags.next)
             tags.load(file)
