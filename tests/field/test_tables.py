@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from convoy.config import Config, ScoringConfig, SourceConfig
+from convoy.config import Config, ScoringConfig, SourceConfig, locations
 from convoy.dataset.sources import source_of
 from convoy.dataset.sources.table import TableSource
 from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base
@@ -152,6 +152,15 @@ def test_partition_columns_are_labels_as_they_are_written(spark, tmp_path):
         assert set(source.classes(spark)) == {"007", "7", "0012"}
         listed = {row["path"].rpartition("/")[2]: row["class_name"] for row in source.listing(spark).collect()}
         assert listed == {"0.png": "007", "1.png": "7", "2.png": "0012"}
+
+
+@pytest.mark.spark
+def test_names_in_a_volume_are_the_same_whether_it_is_mounted_or_not(spark, tmp_path, monkeypatch):
+    source = TableSource("dbfs:/Volumes/pets", "binaryFile")
+    rows = spark.createDataFrame([("dbfs:/Volumes/pets/cat/1.png",)], "path string")
+    for volumes in (tmp_path / "none", tmp_path):
+        monkeypatch.setattr(locations, "_VOLUMES", str(volumes))
+        assert [tuple(row) for row in rows.select(source._name(rows["path"])).collect()] == [("cat/1.png",)]
 
 
 @pytest.mark.spark

@@ -307,7 +307,9 @@ class TableSource:
         uri = F.regexp_replace(path, "^file://(localhost)?", "")
         decoded = F.url_decode(F.regexp_replace(uri, r"\+", "%2B"))
         local = F.when(encoded, decoded).otherwise(F.regexp_replace(path, "^file:(//)?(?=/)", ""))
-        root = os.path.join(absolute(self.path), "") if self._is_path() else "//"
+        root = "//"
+        if self._is_path():  # Spark lists dbfs:/ with its scheme, also where it is mounted
+            root = os.path.join(self.path if scheme_of(self.path) == "dbfs" else absolute(self.path), "")
         return F.when(local.startswith(root), F.substring(local, len(root) + 1, 2**31 - 1)).otherwise(local)
 
     def _is_side(self, path: Column) -> Column:
