@@ -4,7 +4,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,18 +13,11 @@ from pyspark.sql.types import StructType
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.errors import ConfigError, SourceError
 from convoy.inference.sinks import publish
+from convoy.inference.sinks.result import SinkResult
 from convoy.inference.stream_offset import StreamOffset
 
 OURS = frozenset({"prediction", "prediction_index", "probability", "error", "model_version"})
 """Columns of every result."""
-
-
-class Added(NamedTuple):
-    """The written rows: their number, the number of rows with an error, and the names of their files."""
-
-    rows: int
-    errors: int
-    files: frozenset[str]
 
 
 def output_folder(given: str) -> Path:
@@ -76,7 +68,7 @@ def write_parquet(
     earlier: tuple[int, int] = (0, 0),
     expected: frozenset[str] | None = None,
     position: StreamOffset | None = None,
-) -> Added:
+) -> SinkResult:
     """Write Parquet files to a folder; they become visible together when the last one is complete.
 
     Args:
@@ -97,7 +89,7 @@ def write_parquet(
         rows, errors = count(new)
         check_errors(rows, errors, earlier, max_error_fraction, lambda: _commonest_error(new))
         if add and not rows and position is None and target.is_dir():
-            return Added(0, 0, frozenset())
+            return SinkResult(str(target), 0, 0, read_files(scored.sparkSession, target, (), scored.schema))
         files = frozenset(part.name for part in _parts(new))
         if position is not None:
             position.write(new)
@@ -105,7 +97,7 @@ def write_parquet(
             raise SourceError(
                 f"{target} was changed by another job meanwhile, so nothing was added; run this one again"
             )
-        return Added(rows, errors, files)
+    return SinkResult(str(target), rows, errors, read_files(scored.sparkSession, target, files, scored.schema), files)
 
 
 def check_errors(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from convoy.config import ScoringConfig
 from convoy.console import say
@@ -21,7 +20,8 @@ from convoy.dataset.sources.side_files import SIDE_PATH
 from convoy.dataset.storage.filesystem import RENAMES, missing_operations
 from convoy.errors import ConfigError
 from convoy.inference.sinks import increment
-from convoy.inference.sinks.folder import Added, write_parquet
+from convoy.inference.sinks.folder import read_files, write_parquet
+from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sources import has_uri, score_files
 from convoy.inference.stream_offset import StreamOffset
 from convoy.models.package import ModelPackage
@@ -70,7 +70,7 @@ def score_stream(
     target: Path,
     earlier: DataFrame | None,
     gauge: ImageStatsAccumulator | None = None,
-) -> tuple[Added, StructType]:
+) -> SinkResult:
     """Score the files of ``scoring.input`` that no earlier run has scored, and add the rows to the result.
 
     Args:
@@ -81,9 +81,6 @@ def score_stream(
         earlier: The existing rows; None if there is no result yet.
         gauge: Counts brightness and sizes of the images of all batches.
 
-    Returns:
-        (what this run has added, the rows' schema).
-
     Raises:
         ConfigError: The columns are not those of the earlier result.
         ModelError: The model does not take images.
@@ -92,7 +89,7 @@ def score_stream(
     none = score_files(spark.createDataFrame([], "path string"), package, section, uri=uri)
     if earlier is not None:
         increment.check_columns(none.schema, earlier.schema, section.output)
-    added: list[Added] = []
+    added: list[SinkResult] = []
 
     def batch(files: DataFrame, number: int) -> None:
         position, last = StreamOffset(str(_query(checkpoint_of(target))), number), StreamOffset.read(target)
@@ -128,8 +125,9 @@ def score_stream(
         query.awaitTermination()  # raises the error of the query
     finally:
         query.stop()
-    files_added = frozenset[str]().union(*(part.files for part in added))
-    return Added(sum(part.rows for part in added), sum(part.errors for part in added), files_added), none.schema
+    names = frozenset[str]().union(*(part.files for part in added))
+    rows, errors = sum(part.rows for part in added), sum(part.errors for part in added)
+    return SinkResult(str(target), rows, errors, read_files(spark, target, names, none.schema), names)
 
 
 def _query(checkpoint: Path) -> str | None:

@@ -21,6 +21,7 @@ from convoy.inference.arrow_chunks import quoted
 from convoy.inference.sinks import increment
 from convoy.inference.sinks.folder import OURS, check_errors
 from convoy.inference.sinks.increment import counted
+from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sinks.table_definition import TableDefinition, table_definition
 
 TABLE = "table:"
@@ -57,9 +58,7 @@ def read_table(spark: SparkSession, given: str) -> DataFrame | None:
     return earlier
 
 
-def write_table(
-    spark: SparkSession, scored: DataFrame, section: ScoringConfig, earlier: tuple[int, int]
-) -> tuple[DataFrame, int, int]:
+def write_table(spark: SparkSession, scored: DataFrame, section: ScoringConfig, earlier: tuple[int, int]) -> SinkResult:
     """Write rows to a table, once all of them are scored.
 
     They are kept on the executors' disks until then, so that nothing is scored twice, and the table does not change
@@ -73,7 +72,7 @@ def write_table(
         earlier: (rows, rows with an error) that count with the new ones for ``scoring.max_error_fraction``.
 
     Returns:
-        (the rows, kept until the session ends; how many; how many with an error).
+        The rows, kept until the session ends.
 
     Raises:
         SourceError: Too many rows have an error; the message has the most frequent one.
@@ -90,7 +89,7 @@ def write_table(
             with suppress(Exception):  # the JVM may be gone
                 spark.sql(f"DROP TABLE IF EXISTS {made}")
         raise
-    return kept, rows, errors
+    return SinkResult(section.output, rows, errors, kept)
 
 
 def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> str | None:

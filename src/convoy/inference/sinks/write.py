@@ -1,6 +1,5 @@
 """The work of ``jobs/score.py``: score the rows of ``scoring.input``, and write them to ``scoring.output``."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
@@ -10,29 +9,13 @@ from convoy.config import Config, ScoringConfig
 from convoy.console import say
 from convoy.errors import ConfigError
 from convoy.inference.sinks import increment, publish
-from convoy.inference.sinks.folder import output_folder, read_files, read_scores, write_parquet
+from convoy.inference.sinks.folder import output_folder, read_scores, write_parquet
+from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sinks.stream import check_stream, score_stream
 from convoy.inference.sinks.table import TABLE, read_table, table_name, write_table
 from convoy.inference.sources import Select, has_uri, score_input
 from convoy.models.package import ModelPackage
 from convoy.monitoring.image_stats import ImageStatsAccumulator
-
-
-@dataclass(frozen=True)
-class Written:
-    """Rows that a run has added to a result.
-
-    Attributes:
-        output: Absolute path of the folder, or ``table:<name>``.
-        rows: Rows scored.
-        errors: Of these, rows with an error.
-        added: These rows as they were written; read them before the session ends.
-    """
-
-    output: str
-    rows: int
-    errors: int
-    added: DataFrame
 
 
 def check_output(section: ScoringConfig) -> None:
@@ -58,7 +41,7 @@ def check_output(section: ScoringConfig) -> None:
 
 def score_to_output(
     spark: SparkSession, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None = None
-) -> Written:
+) -> SinkResult:
     """Score and publish, once ``check_input`` and ``check_output`` have passed; ``gauge`` counts brightness and sizes.
 
     Raises:
@@ -70,21 +53,18 @@ def score_to_output(
     if section.output.startswith(TABLE):
         earlier = read_table(spark, section.output)
         scored, before = _new_rows(spark, config, package, earlier, gauge)
-        kept, rows, errors = write_table(spark, scored, section, before)
-        written = Written(section.output, rows, errors, kept)
+        written = write_table(spark, scored, section, before)
     else:
         target = output_folder(section.output)
         incremental = section.write_mode == "incremental"
         expected = publish.names(target) if incremental else None  # before they are read
         earlier = read_scores(spark, target)
         if section.stream:
-            new, schema = score_stream(spark, section, package, target, earlier, gauge)
+            written = score_stream(spark, section, package, target, earlier, gauge)
         else:
             scored, before = _new_rows(spark, config, package, earlier, gauge)
             add, fraction = section.write_mode != "overwrite", section.max_error_fraction
-            new = write_parquet(scored, target, fraction, add=add, earlier=before, expected=expected)
-            schema = scored.schema
-        written = Written(str(target), new.rows, new.errors, read_files(spark, target, new.files, schema))
+            written = write_parquet(scored, target, fraction, add=add, earlier=before, expected=expected)
     if not written.rows and (section.stream or section.write_mode == "incremental"):
         say(f"nothing to score: {section.output} has all of {section.input} already")
     return written
