@@ -64,3 +64,4 @@ def test_reports_what_does_not(page, named):
 def test_arguments_of_a_jobs_commands_count():
     assert found("```shell\nconvoy runs list --limit 10\n```\n") == []
     assert found("```shell\nconvoy promote --model models:/digits/2\n```\n") == []
+    assert found("```shell\nconvoy import-model --model model.h5\n```\n") == []

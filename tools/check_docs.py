@@ -33,7 +33,7 @@ _INDENTED = re.compile(r"(?:\A|\n)[^\s*-][^\n]*\n\n+((?: {4}[^\n]*\n)+)")
 _COMMAND = re.compile(r"(make|convoy|python jobs/\w+\.py) [\w./ =<>-]+")
 _FOLDERS = ("benchmarks/", "conf/", "constraints/", "docs/", "jobs/", "resources/", "tools/")
 _OWN_FILE = "conf/mine.yaml"  # the reader's own configuration
-_OTHER_NAMES = {"model.predict", "training.py"}
+_OTHER_NAMES = {"model.export", "model.predict", "model.save", "training.py"}  # of Keras models, and a file
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ def _in_command(words: list[str]) -> Iterator[str]:
     if program.startswith("--"):
         job, rest = "ingest", words  # options of a source
     elif program == "convoy":
-        job, rest = "".join(words[1:2]), words[2:]
+        job, rest = "".join(words[1:2]).replace("-", "_"), words[2:]
     else:
         at = next((i for i, word in enumerate(words) if re.fullmatch(r"jobs/\w+\.py", word)), None)
         if at is None:
