@@ -22,6 +22,7 @@ from convoy.inference.sinks.write import score_to_output
 from convoy.inference.sources import score_files
 from convoy.runs.commands import compare_runs, place
 from convoy.tracking.connection import connect
+from convoy.workflows.import_model import import_model
 from tests.field.inputs.tables import image
 from tests.inference.packages import package
 
@@ -31,6 +32,7 @@ PATHS = {
     "model.initial_weights",
     "training.checkpoint.folder",
     "training.horovod.timeline",
+    "scoring.classes",
     "scoring.input",
     "scoring.output",
 }
@@ -157,6 +159,8 @@ def test_arguments_that_are_no_fields_are_checked_too(empty, capsys):
     assert "'s3a://bucket/ds'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"--output is 'gs://b/x\.png'"):
         compare_runs(["a", "b"], output="gs://b/x.png")
+    with pytest.raises(ConfigError, match=r"--model is 's3a://b/model\.keras'; .* or a model URI"):
+        import_model(Config(), "s3a://b/model.keras")
     for call in (lambda uri: place(None, uri), connect, lambda uri: connect(uri, create=True)):
         with pytest.raises(ConfigError, match=r"'s3a://bucket/mlflow\.db'"):
             call("sqlite:///s3a://bucket/mlflow.db")

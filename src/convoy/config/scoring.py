@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from convoy.config.locations import local_or_named
+from convoy.config.locations import local_field, local_or_named
 from convoy.config.validation import require, settle
 
 
@@ -74,6 +74,8 @@ class ScoringConfig:
             instead = ", table:<name> or dataset:<split>"
             settle(self, "input", local_or_named("scoring.input", self.input, ("table:", "dataset:"), instead))
         settle(self, "output", local_or_named("scoring.output", self.output, ("table:",), " or table:<name>"))
+        if isinstance(self.classes, str):
+            settle(self, "classes", local_field("scoring.classes", self.classes, ", or a list of names"))
         require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
         require(self.top_k is None or self.top_k >= 1, "scoring.top_k", self.top_k, "at least 1")
         fraction = self.max_error_fraction

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from convoy.config import Config
+from convoy.config.locations import local_or_model
 from convoy.console import say
 from convoy.errors import ConfigError, ModelError
 from convoy.models.external.files import read_network
@@ -37,6 +38,7 @@ def import_model(config: Config, source: str | None) -> ImportResult:
     started = time.monotonic()
     if not source:
         raise ConfigError("--model is missing; expected a .keras or .h5 file, a SavedModel folder or a model URI")
+    source = local_or_model("--model", source)
     facts = facts_of(config.scoring)
     remote = source.startswith(_SCHEMES)
     path = Path(source).expanduser()
