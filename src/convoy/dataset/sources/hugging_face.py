@@ -56,8 +56,8 @@ def splits_of_files(path: str) -> dict[str, str]:
     starts = {name: beginning[0] for name in files if (beginning := re.match(SPLIT_OF_FILE, name))}
     found = splits_among(set(starts.values()))
     splits = {start: split for start, split in found.items() if split != UNLABELLED}
-    if "train" not in splits.values():
-        return {}
+    if "train" not in splits.values() or len(set(splits.values())) < 2:
+        return {}  # nothing to keep apart: splits are taken from all samples, as without such names
     if other := next((name for name in files if starts.get(name) not in splits), None):
         raise SourceError(
             f"{path!r} has files of splits, such as {min(starts, key=len)!r}, and beside them {other!r}; expected only"
