@@ -318,6 +318,7 @@ def test_side_files_are_not_part_of_a_version(spark, tmp_path, capsys):
     assert "ingest: ignored 11 side files and folders: 2 @eaDir/, 2 Thumbs.db, " in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_side_files_are_not_scored(spark, tmp_path, capsys):
     layouts.thumbnails(tmp_path / "in")
