@@ -34,7 +34,7 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
             )
         ),
         *(
-            f"models/test_registry.py::test_image_that_does_not_fit_names_the_layer_and_what_reaches_it[{case}"
+            f"models/test_builder.py::test_image_that_does_not_fit_names_the_layer_and_what_reaches_it[{case}"
             for case in ("lenet5-4-", "lenet5-5-", "lenet5-12-", "mnist_cnn-")
         ),
     ),
@@ -42,8 +42,8 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
         "models/architectures/test_architectures.py::test_any_size_and_number_of_channels[inception_v3-small-shape19]",
     ),
     ("keras<3.5", "converts inputs of these types to float32"): (
-        "models/test_registry.py::test_samples_of_every_type_are_normalised[float16]",
-        "models/test_registry.py::test_samples_of_every_type_are_normalised[float64]",
+        "models/test_builder.py::test_samples_of_every_type_are_normalised[float16]",
+        "models/test_builder.py::test_samples_of_every_type_are_normalised[float64]",
     ),
     ("keras==3.2.1", "cannot load a Lambda layer with an output_shape, even without safe mode"): (
         "tracking/test_package_code.py::test_a_lambda_is_refused_and_does_not_run",

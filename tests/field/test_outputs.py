@@ -216,8 +216,9 @@ def test_a_result_of_an_older_version_goes_on_without_the_column(spark, tmp_path
 @pytest.mark.spark
 @pytest.mark.parametrize("kind", ["manifest", "table"])
 def test_spark_does_not_blame_a_proper_file(spark, tmp_path, capfd, kind):
-    (tmp_path / "0.png").write_bytes(image(0))
-    (tmp_path / "list.csv").write_text("id,path,label,note\n1,0.png,cat,\n2,0.png,dog,x\n")
+    for number in (0, 1):
+        (tmp_path / f"{number}.png").write_bytes(image(number))
+    (tmp_path / "list.csv").write_text("id,path,label,note\n1,0.png,cat,\n2,1.png,dog,x\n")
     form = "csv" if kind == "table" else None
     source = source_of(SourceConfig(kind=kind, path=str(tmp_path / "list.csv"), format=form))
     capfd.readouterr()

@@ -10,7 +10,6 @@ from convoy.console import say
 from convoy.errors import ConfigError, TrackingError
 from convoy.runs import columns
 from convoy.runs.formats import Format, finite, formatted
-from convoy.tracking.redaction import without_secrets
 from convoy.tracking.run_record import BEST, RunRecord
 from convoy.tracking.sqlite import sqlite_file
 
@@ -32,8 +31,6 @@ def place(config: str | None, uri: str | None) -> TrackingConfig:
             f"there is no tracking store {store!r}{origin}; run jobs/train.py first, or name one with --config FILE or"
             " --uri sqlite:///FILE"
         )
-    if file is not None and origin:  # of other stores, the connection prints it
-        say(f"tracking: {without_secrets('uri', store)}{origin}")
     return TrackingConfig(uri=store, experiment=tracking.experiment)
 
 
