@@ -38,6 +38,17 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
             for case in ("lenet5-4-", "lenet5-5-", "lenet5-12-", "mnist_cnn-")
         ),
     ),
+    ("pyspark<4", "has no package that is only a client"): (
+        "field/test_sessions.py::test_a_pyspark_that_is_only_a_client_is_refused",
+    ),
+    ("keras<3.4", "does not read nested networks and losses of Keras 2"): (
+        *(
+            f"field/test_foreign_models.py::test_files_of_keras_2_give_what_keras_2_computed[{name}]"
+            for name in ("softmax.h5", "softmax", "logit.h5")
+        ),
+        "field/test_foreign_models.py::test_models_that_mlflow_logged_with_keras_2_are_read_without_their_pickles",
+        "field/test_foreign_models.py::test_an_imported_model_is_scored_and_served_with_all_that_was_stated",
+    ),
     ("keras<3.9", "does not concatenate inputs of size 1 along the channels"): (
         "models/architectures/test_architectures.py::test_any_size_and_number_of_channels[inception_v3-small-shape19]",
     ),

@@ -92,7 +92,7 @@ def test_samples_go_through_what_they_went_through_in_training(preprocessing, gi
         (None, True),
         (layers.BatchNormalization(), True),
         (layers.Rescaling(1 / 255), False),
-        (layers.Normalization(mean=127.0, variance=5000.0), False),
+        (layers.Normalization(mean=[127.0] * 3, variance=[5000.0] * 3), False),
     ],
 )
 def test_a_model_whose_first_layers_do_not_normalise_gets_a_warning_that_names_the_field(first, warned, capsys):

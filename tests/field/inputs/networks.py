@@ -90,7 +90,7 @@ NORMALISING = {
     "rescaling behind augmentation in nested networks": _augmentation_then_rescaling,
     "rescaling behind operations": _grey_to_rgb,
     "adapted normalisation": _adapted,
-    "fixed normalisation": _with_first(lambda: layers.Normalization(mean=127.5, variance=5000.0)),
+    "fixed normalisation": _with_first(lambda: layers.Normalization(mean=[127.5] * 3, variance=[5000.0] * 3)),
     "arithmetic": _preprocess_input("mobilenet_v2"),
     "arithmetic by channel": _preprocess_input("resnet50"),
     "both branches": _two_branches(lambda: layers.Rescaling(1 / 127.5, offset=-1)),

@@ -1,11 +1,15 @@
 """Configurations of networks that Keras 2 wrote, in the words of Keras 3."""
 
+from importlib import metadata
 from typing import Any
+
+from packaging.version import Version
 
 from convoy.errors import ModelError
 from convoy.models.keras_file import code_in
 
 _GRAPHS = {"Model": "Functional", "Functional": "Functional", "Sequential": "Sequential"}
+_HAS_SINGLE_ENDS = Version(metadata.version("keras")) >= Version("3.4")  # earlier ones unpack a list of one
 _MODULES = (
     "keras.",
     "tf_keras.",
@@ -65,7 +69,7 @@ def upgraded(config: Any) -> Any:
     if isinstance(inner, dict):
         for name in ("input_layers", "output_layers"):  # a list of one would make a network return a list of one
             ends = inner.get(name)
-            if isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
+            if _HAS_SINGLE_ENDS and isinstance(ends, list) and len(ends) == 1 and isinstance(ends[0], list):
                 inner[name] = ends[0]
         if kind in ("DepthwiseConv2D", "DepthwiseConv1D"):
             inner.pop("groups", None)  # always 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import keras
+from packaging.version import Version
 
 from convoy.errors import ModelError
 
@@ -17,7 +18,10 @@ def loaded(load: Callable[[], keras.Model], uri: str) -> keras.Model:
         raise
     except Exception as error:  # Keras may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"{uri} cannot be loaded: {lines[0][:_REASON]}; expected a network of Keras' layers") from None
+        advice = "expected a network of Keras' layers"
+        if Version(keras.__version__) < Version("3.4"):
+            advice += f"; Keras {keras.__version__} reads few files of Keras 2: import them with Keras 3.4 or newer"
+        raise ModelError(f"{uri} cannot be loaded: {lines[0][:_REASON]}; {advice}") from None
 
 
 def built(network: keras.Model, shape: Sequence[int | None] | None) -> keras.Model:
