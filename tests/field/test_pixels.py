@@ -292,3 +292,28 @@ def test_a_constant_channel_is_refused(spark, tmp_path):
     with pytest.raises(SourceError, match="one value, 7, in all training images"):
         run_ingest(spark, folder(tmp_path / "images", write), tmp_path / "data")
     assert not list((tmp_path / "data").glob("x/*/manifest.json"))
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("i2", -1024, 3071), ("i4", -1024, 3071), ("f4", 0, 1)])
+def test_compressed_values_in_big_endian_order_are_not_swapped(dtype, low, high):
+    content = pixels.big_endian_compressed(dtype)
+    assert extremes(content)[1:] == (low, high)
+    close(content, linear(low, high))
+
+
+@pytest.mark.parametrize(("dtype", "high"), [("u2", 65535), ("u2", 4095), ("f4", 1)])
+def test_deep_grey_of_which_0_is_white_is_inverted(dtype, high):
+    close(pixels.white_is_zero(dtype, high), 255 - linear(0, high))
+
+
+def test_colours_in_compressed_planes_are_read_or_refused():
+    """Of 12 bits in 16, the upper bytes alone would be almost black."""
+    close(pixels.twelve_bit_colours_in_compressed_planes(65535), linear(0, 65535), channels=3)
+    with pytest.raises(BadImage, match="separate planes"):
+        decode(pixels.twelve_bit_colours_in_compressed_planes(), 3)
+
+
+def test_a_frame_larger_than_the_screen_is_too_large():
+    with pytest.raises(BadImage) as refused:
+        decode(pixels.gif_with_a_huge_frame(), 3)
+    assert refused.value.reason == "too_large"

@@ -267,7 +267,10 @@ def _other(kind: str, content: bytes, channels: int, value_range: ValueRange) ->
             notes = (*notes, *_opacity_notes(found))
             pixels = convert(eight_bits(found, value_range), channels)
         else:
+            only_upper_bytes = kind == "tiff" and tiff.has_unknown_range(image)
             image.load()
+            if only_upper_bytes:
+                tiff.check_upper_bytes(np.asarray(image)[:, :, :3])
             notes = (*notes, *_alpha_notes(image))
             pixels = _converted(image, channels)
     return _whole(_turn(pixels, orientation), notes)

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ImageFile, features
+from PIL import Image, ImageFile, features
 
 from convoy.images import dicom, jpeg, png, tiff
 from convoy.images.bad_image import BadImage, first_line
@@ -251,6 +251,8 @@ def open_by(plugin: type[ImageFile.ImageFile], kind: str, content: bytes) -> Ima
         with quiet():
             # Not Image.open: it tries every plugin, including Ghostscript's, and has its own limit.
             image = plugin(io.BytesIO(content))
+    except Image.DecompressionBombError as error:  # some plugins check a frame's size as they open the file
+        raise BadImage("too_large", first_line(error)) from None
     except Exception as error:  # a parser may raise anything for malicious bytes; the job must continue
         text = str(error)
         if kind == "tiff" and isinstance(error, SyntaxError) and (layout := tiff.unknown_layout(content)):

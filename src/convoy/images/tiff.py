@@ -19,7 +19,10 @@ from convoy.images.value_range import DeepPixels, Range
 _ORIENTATION, _XMP = 274, 700
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 _MIN, _MAX, _SIGNED_MIN, _SIGNED_MAX, _NO_DATA = 280, 281, 340, 341, 42113
+_PLANAR = "a compressed TIFF of 16-bit colours in separate planes; save it with interleaved colours"
 _FORMATS = {1: "unsigned integers", 2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex floats"}
+_NATIVE = {"I;16S": "I;16NS", "I;32S": "I;32NS", "F;32F": "F;32NF"}
+_NATIVE |= {raw[:-1] + "B" + raw[-1]: native for raw, native in _NATIVE.items()}
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N", "I;16S", "I;16BS", "I;32")
 
 
@@ -103,6 +106,12 @@ def is_turned_by_pillow(image: Any) -> bool:
     return False
 
 
+def fix_byte_order(image: Any) -> None:
+    """Correct how Pillow reads compressed signed integers and floats: libtiff returns them in this machine's order."""
+    if image.tile and image.tile[0][0] == "libtiff":
+        _change_raw_modes(image, lambda raw: _NATIVE.get(raw, raw))
+
+
 def fix_planes(image: Any) -> None:
     """Correct how Pillow reads uncompressed 16-bit planes of an opened TIFF: as if their values had 8 bits."""
     if image.tag_v2.get(_PLANES) == 2 and bits_of(image) == 16:
@@ -173,6 +182,7 @@ def deep_pixels(image: ImageFile.ImageFile, content: bytes) -> DeepPixels:
     """
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     numbers, bits = _format_of(image), bits_of(image)
+    fix_byte_order(image)
     if image.mode == "L":
         image.load()
         values, opacity = np.asarray(image).view(np.int8), None
@@ -198,7 +208,9 @@ def deep_pixels(image: ImageFile.ImageFile, content: bytes) -> DeepPixels:
             opacity = np.where(missing, 0, 255).astype(np.uint8)
     kind = values.dtype.kind
     limits = (0.0, 1.0) if kind == "f" else (float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max))
-    return DeepPixels(values, limits, declared_range(tags, kind == "i", kind == "f"), opacity)
+    # Pillow inverts 8-bit grey of which 0 is white, but no other.
+    inverted = values.ndim == 2 and tags.get(_PHOTOMETRIC) == 0
+    return DeepPixels(values, limits, declared_range(tags, kind == "i", kind == "f"), opacity, inverted)
 
 
 def _number_of_text(value: Any) -> float | None:
@@ -208,16 +220,29 @@ def _number_of_text(value: Any) -> float | None:
         return None
 
 
+def _has_compressed_planes(image: Any) -> bool:
+    return image.tag_v2.get(_PLANES) == 2 and bool(image.tile) and image.tile[0][0] != "raw"
+
+
+def has_unknown_range(image: Any) -> bool:
+    """Return whether an opened TIFF has 16-bit colours of which only the upper bytes can be read."""
+    return bits_of(image) > 8 and _has_compressed_planes(image)
+
+
+def check_upper_bytes(pixels: np.ndarray) -> None:
+    """Raise ``BadImage`` (``unsupported``) if the upper bytes of 16-bit colours lack the bits of a whole range."""
+    if pixels.max(initial=0) < 1 << 14 - 8:
+        raise BadImage("unsupported", _PLANAR)
+
+
 def _colours(image: ImageFile.ImageFile, content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """Return 16-bit colours, uint16 (H, W, 3), and their opacity, of which Pillow returns the upper bytes only.
 
     Pillow decodes the file a second time with the order of bytes reversed, which returns the lower bytes.
     """
     second: Any = TiffImagePlugin.TiffImageFile(io.BytesIO(content))
-    if second.tag_v2.get(_PLANES) == 2 and second.tile[0][0] != "raw":
-        raise BadImage(
-            "unsupported", "a compressed TIFF of 16-bit colours in separate planes; save it with interleaved colours"
-        )
+    if _has_compressed_planes(second):
+        raise BadImage("unsupported", _PLANAR)
     is_turned_by_pillow(second)
     fix_planes(second)
     swapped = {"L": "B", "B": "L", "N": "B" if np.little_endian else "L"}

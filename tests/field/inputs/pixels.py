@@ -17,14 +17,14 @@ def ramp(low, high, dtype, size=24):
     return np.linspace(low, high, size * size).reshape(size, size).astype(dtype)
 
 
-def tiff(values, tags=None, photometric=None, extra=(), deflate=False, planes=False):
+def tiff(values, tags=None, photometric=None, extra=(), deflate=False, planes=False, order="<"):
     """Return a TIFF of values (H, W) or (H, W, bands), of any type, with further tags {number: value}."""
     values = np.ascontiguousarray(values)
     height, width, bands = (*values.shape, 1)[:3]
     size = values.nbytes // bands
     offsets = [8 + size * i for i in range(bands)] if planes else [8]
     values = values.transpose(2, 0, 1) if planes else values
-    pixels = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
     pixels = zlib.compress(pixels) if deflate else pixels
     entries = {
         256: (4, [width]),
@@ -49,12 +49,12 @@ def tiff(values, tags=None, photometric=None, extra=(), deflate=False, planes=Fa
     directory, rest = [], b""
     start = 8 + len(pixels) + 2 + 12 * len(entries) + 4
     for tag, (number, content) in sorted(entries.items()):
-        packed = content if number == 2 else struct.pack(f"<{len(content)}{formats[number]}", *content)
-        place = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", start + len(rest))
+        packed = content if number == 2 else struct.pack(f"{order}{len(content)}{formats[number]}", *content)
+        place = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(order + "I", start + len(rest))
         rest += packed + bytes(len(packed) % 2) if len(packed) > 4 else b""
-        directory.append(struct.pack("<HHI", tag, number, len(content)) + place)
-    head = b"II*\0" + struct.pack("<I", 8 + len(pixels))
-    return head + pixels + struct.pack("<H", len(entries)) + b"".join(directory) + bytes(4) + rest
+        directory.append(struct.pack(order + "HHI", tag, number, len(content)) + place)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(pixels))
+    return head + pixels + struct.pack(order + "H", len(entries)) + b"".join(directory) + bytes(4) + rest
 
 
 def int32_tiff():
@@ -180,3 +180,35 @@ def marked():
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:4, :4] = 255
     return Image.fromarray(pixels)
+
+
+def big_endian_compressed(dtype):
+    """A ramp over a usual range of the type, as ImageJ and GDAL write it."""
+    low, high = (0, 1) if np.dtype(dtype).kind == "f" else (-1024, 3071)
+    return tiff(ramp(low, high, dtype), deflate=True, order=">")
+
+
+def white_is_zero(dtype, high):
+    return tiff(ramp(0, high, dtype), photometric=0)
+
+
+def twelve_bit_colours_in_compressed_planes(high=4095):
+    """16-bit colours that Pillow reads as their upper bytes only."""
+    values = ramp(0, high, np.uint16)
+    file = io.BytesIO()
+    planes = [zlib.compress(values.astype("<u2").tobytes())] * 3
+    tags = [(256, 24), (257, 24), (259, 8), (262, 2), (277, 3), (278, 24), (284, 2)]
+    offsets = [8, 8 + len(planes[0]), 8 + 2 * len(planes[0])]
+    at = 8 + sum(map(len, planes))
+    file.write(b"II*\0" + struct.pack("<I", at + 30) + b"".join(planes))
+    file.write(struct.pack("<3H3I3I", 16, 16, 16, *offsets, *map(len, planes)))
+    entries = [(tag, 4, 1, value) for tag, value in tags]
+    entries += [(258, 3, 3, at), (273, 4, 3, at + 6), (279, 4, 3, at + 18)]
+    file.write(struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries)))
+    return file.getvalue() + bytes(4)
+
+
+def gif_with_a_huge_frame():
+    """The frame is larger than the screen that the header states."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0x80, 0, 0) + bytes(6)
+    return head + b"," + struct.pack("<HHHHB", 0, 0, 60000, 60000, 0) + b"\2\2\x44\1\0;"
