@@ -15,15 +15,16 @@ import numpy as np
 from convoy.models.rewiring import Operation
 
 _KEEP_LAYERS = (
-    *("Activation", "AlphaDropout", "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dropout", "Flatten"),
-    *("GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "Masking", "Permute", "RepeatVector", "Reshape"),
+    *("Activation", "AlphaDropout", "Average", "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dropout"),
+    *("Flatten", "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "Masking", "Permute", "RepeatVector"),
     *("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "UpSampling1D", "UpSampling2D", "UpSampling3D"),
-    *("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "ActivityRegularization"),
+    *("Reshape", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "ActivityRegularization"),
     *(f"{kind}Pooling{n}D" for kind in ("Average", "Max") for n in (1, 2, 3)),
 )
 _KEEP_OPERATIONS = (
-    *("BroadcastTo", "Cast", "Concatenate", "CropImages", "ExpandDims", "Flip", "GetItem", "Identity", "Moveaxis"),
-    *("Pad", "PadImages", "Repeat", "Reshape", "Resize", "Squeeze", "Stack", "Swapaxes", "Take", "Tile", "Transpose"),
+    *("BroadcastTo", "Cast", "Clip", "Concatenate", "CropImages", "ExpandDims", "Flip", "GetItem", "Identity"),
+    *("Moveaxis", "Pad", "PadImages", "RGBToGrayscale", "Repeat", "Reshape", "Resize", "Split", "Squeeze", "Stack"),
+    *("Swapaxes", "Take", "Tile", "Transpose"),
 )
 _ARITHMETIC = ("Add", "Divide", "Multiply", "Subtract", "TrueDivide")
 _PREPROCESSING = ".layers.preprocessing."  # modules of augmentation, resizing and cropping, also in Keras 3.2

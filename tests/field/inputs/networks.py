@@ -92,7 +92,12 @@ NORMALISING = {
     "adapted normalisation": _adapted,
     "fixed normalisation": _with_first(lambda: layers.Normalization(mean=[127.5] * 3, variance=[5000.0] * 3)),
     "arithmetic": _preprocess_input("mobilenet_v2"),
+    "arithmetic behind a clip": _with_first(lambda: lambda x: keras.ops.clip(x, 0, 255) / 255.0),
     "arithmetic by channel": _preprocess_input("resnet50"),
+    "channels that are split": _with_first(
+        lambda: lambda x: keras.ops.concatenate(keras.ops.split(x, 3, axis=-1)[::-1], axis=-1),
+        lambda: layers.Rescaling(1 / 255),
+    ),
     "both branches": _two_branches(lambda: layers.Rescaling(1 / 127.5, offset=-1)),
     "EfficientNetB0": _backbone("EfficientNetB0"),
     "EfficientNetV2B0": _backbone("EfficientNetV2B0"),
