@@ -251,6 +251,8 @@ def test_weights_alone_and_other_files_are_refused(tmp_path):
         ("0 Class 1\n1 Class 2\n", ["Class 1", "Class 2"]),
         ("cat\n\ndog \n", ["cat", "dog"]),
         ("\ufeff0 a\r\n1 b\r\n", ["a", "b"]),
+        ("1 dog\n0 cat\n", ["cat", "dog"]),
+        ("0 cat\n0 dog\n", ["0 cat", "0 dog"]),
         ("1 euro\n2 euro\n", ["1 euro", "2 euro"]),
     ],
 )

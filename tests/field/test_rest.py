@@ -11,6 +11,7 @@ from mlflow.pyfunc import scoring_server
 
 import convoy
 from convoy.images import BadImage, decode_text, is_image_text, prepare
+from convoy.inference.pyfunc import _load_pyfunc
 from convoy.inference.samples import Sampler
 from tests.conftest import encoded, noise
 from tests.field.inputs.rest import FORMS, data_uri, files, standard, url_safe
@@ -91,6 +92,12 @@ def test_one_bad_row_has_an_error_and_the_others_an_answer(model, bad, kind):
 def test_a_request_of_nothing_but_bad_rows_is_answered(model):
     found = answers(model, {"dataframe_records": [{"image": None}, {}, {"image": 7}]})
     assert [row["error"].split(":")[0] for row in found] == ["empty", "empty", "unsupported"]
+
+
+def test_lists_of_texts_or_of_rows_are_columns(animals):
+    classifier, texts = _load_pyfunc(str(animals.folder)), [standard(content) for content in FILES]
+    for data in (texts, [{"image": text} for text in texts]):
+        assert classifier.predict(data)["prediction_index"].tolist() == truth(PIXELS).argmax(1).tolist()
 
 
 def test_a_dictionary_of_texts_is_a_column(model):

@@ -58,7 +58,7 @@ class Classifier:
                 parts.append((found[0], found[1]))
                 errors.update({start + row: reason for row, reason in bad.items()})
         index, best = map(np.concatenate, zip(*parts, strict=True))
-        return _table(index, best, errors, package, getattr(data, "index", None))
+        return _table(index, best, errors, package, data.index if isinstance(data, pd.DataFrame | pd.Series) else None)
 
     def _image(self, value: Any, out: np.ndarray) -> str | None:
         """Write the pixels of a file into an array; return the reason if that fails."""

@@ -21,7 +21,9 @@ def facts_of(section: ScoringConfig) -> ModelFacts:
 
 
 def class_names(path: str) -> list[str]:
-    """Return the class names in a text file: one in each line; numbers from 0 before them are removed.
+    """Return the class names in a text file: one in each line, by index.
+
+    Numbers from 0 before all names are their indices, in any order, and are removed.
 
     Raises:
         ConfigError: The file cannot be read, or has no names.
@@ -36,7 +38,7 @@ def class_names(path: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ConfigError(f"scoring.classes {path!r} has no names; expected one in each line")
-    found = [_NUMBERED.fullmatch(line) for line in lines]
-    if all(match and int(match[1]) == i for i, match in enumerate(found)):
-        return [match[2] for match in found if match]
+    numbered = {int(match[1]): match[2] for line in lines if (match := _NUMBERED.fullmatch(line))}
+    if sorted(numbered) == list(range(len(lines))):
+        return [numbered[i] for i in range(len(lines))]
     return lines
