@@ -67,7 +67,10 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
     try:
         alone = _alone(None if read_only else sqlite_file(uri))
         with alone, _quiet(), _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
-            mlflow.MlflowClient().search_experiments(max_results=1)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+            if not read_only and sqlite_file(registry_uri or uri):  # is opened here, where it prints nothing
+                client.search_registered_models(max_results=1)
     except Exception as error:
         if refused := refusal(error, uri):
             raise refused from None
@@ -234,7 +237,7 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress MLflow 2's messages about each step of creating the tables; it sets up its own logging for them."""
+    """Suppress MLflow's messages about each step of creating the tables, for which it sets up its own logging."""
     logging.disable(logging.INFO)
     try:
         yield
