@@ -55,6 +55,8 @@ URLS = (
     "simplecache::s3://bucket/x",
     "file://server/x",
     "unknown+store:/x",
+    "C:/data/x",
+    "d:\\data\\x",
 )
 
 

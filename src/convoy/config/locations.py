@@ -16,6 +16,7 @@ _SCHEME = re.compile(
     rf"\s*(?:[\w+.-]+::)*(?=[a-z])([a-z0-9+.-]{{2,}}(?=:/)|(?:{'|'.join(_STORES.split())})(?=:))", re.IGNORECASE
 )
 """A scheme, before ``:/`` or as the name of a store; also in chains, as in ``simplecache::s3://bucket``."""
+_DRIVE = re.compile(r"\s*[A-Za-z]:[\\/]")  # of Windows: C:\data, which would be a file in the current folder here
 _SQLITE = "sqlite:///"
 _MODELS = ("models:", "runs:")
 _VOLUMES, _DBFS = "/Volumes", "/dbfs"  # where Databricks mounts its volumes and its file system
@@ -73,9 +74,14 @@ def local_field(name: str, given: str, instead: str = "") -> str:
         instead: What else the user can give, as the end of the message.
 
     Raises:
-        ConfigError: A URL; the message says what to use.
+        ConfigError: A URL, or a path of Windows; the message says what to use.
     """
     local = local_path(given)
+    if os.name != "nt" and _DRIVE.match(local):
+        raise ConfigError(
+            f"{name} is {given!r}, a path of Windows; expected a local path{instead}: give the folder where"
+            " the drive is mounted, e.g. /mnt/c/..."
+        )
     match = _SCHEME.match(local)
     if match is None:
         return local
