@@ -171,6 +171,34 @@ def test_several_sigmoids_are_several_labels():
         package_of(classifier("sigmoid", 3))
 
 
+@pytest.mark.parametrize("head", [None, "logits"])
+def test_logits_of_several_labels_do_not_become_a_softmax(head):
+    network = classifier(None, 3)
+    network.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    with pytest.raises(ModelError, match="3 values.*label of its own"):
+        package_of(network, preprocessing="none", head=head)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (keras.losses.CategoricalFocalCrossentropy(from_logits=True), "softmax"),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), "softmax"),
+        (keras.losses.BinaryFocalCrossentropy(from_logits=True), "sigmoid"),
+        ([keras.losses.BinaryCrossentropy(from_logits=True)], "sigmoid"),
+        ({"last": keras.losses.CategoricalCrossentropy(from_logits=True)}, "softmax"),
+        (keras.losses.BinaryCrossentropy(), None),
+        ("sparse_categorical_crossentropy", None),
+        (keras.losses.Hinge(), None),
+    ],
+)
+def test_the_activation_of_a_loss_is_read_from_the_file(tmp_path, loss, expected):
+    network = classifier(None, 3)
+    network.compile("adam", loss)
+    network.save(tmp_path / "model.keras")
+    assert read_network(tmp_path / "model.keras", "model").applied == expected
+
+
 def test_an_average_of_softmaxes_is_one_as_before():
     a, b = classifier("softmax"), classifier("softmax")
     image = keras.Input((SIDE, SIDE, 3))
@@ -186,7 +214,7 @@ def test_files_of_keras_2_give_what_keras_2_computed(old, name):
     folder, truth = old
     read = read_network(folder / name, name)
     facts = ModelFacts(preprocessing="-1..1")
-    package = foreign_package(name, read.content, None, None, None, facts, read.from_logits)
+    package = foreign_package(name, read.content, None, None, None, facts, read.applied)
     expected = truth["softmax"] if name.startswith("softmax") else sigmoid(truth["logit"])
     np.testing.assert_allclose(probabilities(package), expected, atol=1e-5)
     assert read.kind == ("h5" if name.endswith("h5") else "saved_model")
@@ -202,7 +230,7 @@ def test_models_that_mlflow_logged_with_keras_2_are_read_without_their_pickles(o
     copy = shutil.copytree if (folder / name).is_dir() else shutil.copyfile
     copy(folder / name, tmp_path / "data" / place)
     read = read_network(tmp_path, "runs:/1/model")
-    package = foreign_package("m", read.content, None, None, None, ModelFacts(preprocessing="-1..1"), read.from_logits)
+    package = foreign_package("m", read.content, None, None, None, ModelFacts(preprocessing="-1..1"), read.applied)
     np.testing.assert_allclose(probabilities(package), truth["softmax"], atol=1e-5)
     assert not Path("ran").exists()
 

@@ -7,12 +7,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from convoy.errors import ModelError
 
 if TYPE_CHECKING:
     import keras
+
+LossActivation = Literal["softmax", "sigmoid"]
 
 _OTHERS = {b"\x89HDF": "an .h5 file", b"\x80": "a pickle"}
 _EXPECTED = "expected a .keras file, as model.save('model.keras') of Keras 3 writes it"
@@ -63,16 +65,25 @@ def configuration(content: bytes) -> dict[str, Any]:
         return found
 
 
-def logits_loss(content: bytes) -> bool | None:
-    """Return whether the loss that a ``.keras`` file was compiled with takes logits; None if it does not say."""
-    return logits_in(configuration(content).get("compile_config"))
+def loss_activation(compiled: Any) -> LossActivation | None:
+    """Return the activation that the loss in a compile configuration applies to the network's output.
 
+    Args:
+        compiled: ``compile_config`` of a ``.keras`` file, or ``training_config`` of an older one.
 
-def logits_in(compiled: Any) -> bool | None:
-    """Return whether the loss in a compile configuration takes logits; None if it does not say."""
+    Returns:
+        None if the loss takes probabilities, or is not known.
+    """
     loss = compiled.get("loss") if isinstance(compiled, dict) else None
-    found = loss.get("config") if isinstance(loss, dict) else None
-    return bool(found["from_logits"]) if isinstance(found, dict) and "from_logits" in found else None
+    if isinstance(loss, dict) and "class_name" not in loss:  # by the name of the output
+        loss = list(loss.values())
+    if isinstance(loss, list):
+        loss = loss[0] if len(loss) == 1 else None
+    config = loss.get("config") if isinstance(loss, dict) else None
+    if not isinstance(config, dict) or not config.get("from_logits"):
+        return None
+    name = str(loss["class_name"]).rpartition(">")[2]
+    return "sigmoid" if name.startswith("Binary") else "softmax" if "Categorical" in name else None
 
 
 def load(content: bytes, uri: str) -> "keras.Model":

@@ -50,7 +50,7 @@ def import_model(config: Config, source: str | None) -> ImportResult:
         if METADATA in (description.metadata or {}):
             raise ModelError(f"{source} is a model of Convoy already; use it as it is")
     read = read_network(path, source)
-    package = foreign_package(source, read.content, None, None, None, facts, read.from_logits)
+    package = foreign_package(source, read.content, None, None, None, facts, read.applied)
     tags = {"convoy.imported_from": source, "convoy.imported_kind": read.kind}
     run_id, uri, version = log_package(package, config.tracking.experiment, config.tracking.registered_model, tags)
     classes = ", ".join(package.classes[:5]) + (", ..." if len(package.classes) > 5 else "")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from convoy.errors import SourceError
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_PADDED = re.compile(r"[+-]?0\d.*", re.DOTALL)  # as ids are written: 0042
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _TIME = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}[ T]\d{1,2}:\d{2}.*", re.DOTALL)
 _LIST = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
@@ -40,7 +41,7 @@ def check_labels(rows: Mapping[str, int], what: str, where: str = "source.column
         raise SourceError(
             f"{what}: the labels are times, such as {min(rows)!r}; expected classes: name another column ({where})"
         )
-    numbers = all(map(_NUMBER.fullmatch, rows))
+    numbers = all(map(_NUMBER.fullmatch, rows)) and not any(map(_PADDED.fullmatch, rows))
     fractions = numbers and not all(float(label).is_integer() for label in rows)
     nearly_unique = total >= _FEW_ROWS and 2 * count > total
     sparse = count > _MANY_NUMBERS and total < _FEW_IMAGES * count and _are_no_ids(rows)
@@ -48,7 +49,7 @@ def check_labels(rows: Mapping[str, int], what: str, where: str = "source.column
         raise SourceError(
             f"{what}: the labels are {count:,} different numbers in {total:,} rows, such as {min(rows)!r}, so values to"
             " predict and not classes; regression is not supported: group them, e.g. into the classes '20-29', '30-39'"
-            f" in a column of a manifest ({where})"
+            f" in a column of a manifest ({where}); if they are ids of classes, write them as text, such as 'id-17'"
         )
     if nearly_unique:
         raise SourceError(
@@ -121,7 +122,7 @@ def label_warnings(names: Collection[str]) -> Iterator[str]:
 
 def _are_no_ids(names: Collection[str]) -> bool:
     """Return whether all names are whole numbers, but do not count from 0 or 1 without gaps, as ids of classes do."""
-    if not all(map(_INTEGER.fullmatch, names)):
+    if not all(map(_INTEGER.fullmatch, names)) or any(map(_PADDED.fullmatch, names)):
         return False
     values = set(map(int, names))
     return min(values) not in (0, 1) or max(values) - min(values) >= len(values)

@@ -16,7 +16,7 @@ from convoy.models.external.legacy import check_config, first_shape, upgraded
 from convoy.models.external.loading import built, loaded
 from convoy.models.external.package import file_of
 from convoy.models.external.saved_model import read_saved_model
-from convoy.models.keras_file import check, configuration, logits_in, logits_loss
+from convoy.models.keras_file import LossActivation, check, configuration, loss_activation
 from convoy.models.pretrained.hdf5 import check_links
 
 _MLFLOW = ("data/model.keras", "data/model.h5", "data/model", "tfmodel")  # of the flavours keras and tensorflow
@@ -32,12 +32,13 @@ class NetworkFile:
     Attributes:
         content: Bytes of a ``.keras`` file.
         kind: ``keras``, ``h5`` or ``saved_model``.
-        from_logits: Whether the loss that it was compiled with takes logits; None if the file does not say.
+        applied: The activation that the loss it was compiled with applies to its output; None if it applies none, or the
+            file does not say.
     """
 
     content: bytes
     kind: str
-    from_logits: bool | None
+    applied: LossActivation | None
 
 
 def read_network(path: Path, uri: str) -> NetworkFile:
@@ -53,8 +54,8 @@ def read_network(path: Path, uri: str) -> NetworkFile:
     if (path / "MLmodel").is_file():
         path = next((path / name for name in _MLFLOW if (path / name).exists()), path / "data")
     if path.is_dir() and (path / "saved_model.pb").is_file():
-        network, from_logits = read_saved_model(path, uri)
-        return NetworkFile(file_of(network), "saved_model", from_logits)
+        network, applied = read_saved_model(path, uri)
+        return NetworkFile(file_of(network), "saved_model", applied)
     if not path.is_file():
         raise ModelError(f"{uri} has no network; {_EXPECTED}")
     if h5py.is_hdf5(path):
@@ -62,7 +63,7 @@ def read_network(path: Path, uri: str) -> NetworkFile:
     content = path.read_bytes()
     check(content, uri)
     check_config(configuration(content), uri)
-    return NetworkFile(content, "keras", logits_loss(content))
+    return NetworkFile(content, "keras", loss_activation(configuration(content).get("compile_config")))
 
 
 def _read_hdf5(path: Path, uri: str) -> NetworkFile:
@@ -86,7 +87,7 @@ def _read_hdf5(path: Path, uri: str) -> NetworkFile:
         with h5py.File(copy, "r+") as file:
             file.attrs["model_config"] = json.dumps(new).encode()
         network = loaded(lambda: keras.saving.load_model(copy, compile=False), uri)
-    return NetworkFile(file_of(built(network, shape)), "h5", logits_in(compiled))
+    return NetworkFile(file_of(built(network, shape)), "h5", loss_activation(compiled))
 
 
 def _attribute(file: h5py.File, name: str) -> Any:

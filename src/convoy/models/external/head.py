@@ -6,20 +6,21 @@ import keras
 
 from convoy.errors import ModelError
 from convoy.models.external.facts import Head
+from convoy.models.keras_file import LossActivation
 from convoy.models.layers.blocks import KerasTensor
 from convoy.models.rewiring import is_softmax
 
 _SIGMOIDS = (keras.activations.sigmoid,)
 
 
-def known_head(uri: str, network: keras.Model, given: Head | None, from_logits: bool | None) -> Head | None:
+def known_head(uri: str, network: keras.Model, given: Head | None, applied: LossActivation | None) -> Head | None:
     """Return what a network returns.
 
     Args:
         uri: URI of the model, for messages.
         network: A network with one output (None, K).
         given: What the user says; None leaves it to the network.
-        from_logits: Whether the loss that the network was compiled with takes logits; None if it is not known.
+        applied: The activation that the loss it was compiled with applies to its output; None if it is not known.
 
     Returns:
         None if neither the user nor the network says it.
@@ -28,11 +29,16 @@ def known_head(uri: str, network: keras.Model, given: Head | None, from_logits: 
         ModelError: It does not fit the network.
     """
     count = network.output_shape[-1]
-    seen = _seen(network, from_logits)
+    seen = _seen(network) or ("logits" if applied else None)
     if given == "logits" and seen in ("softmax", "sigmoid"):
         raise ModelError(f"{uri} ends with a {seen} already ({last_layer(network)}); remove scoring.head logits")
+    if seen == "logits" and given in (None, "logits") and applied == "sigmoid" and count > 1:
+        raise ModelError(
+            f"{uri} returns {count} values, each trained as a label of its own (its loss applies a sigmoid), and not one"
+            f" of {count} classes; expected a network that ends with a softmax, logits of one label or one sigmoid"
+        )
     given = given or seen
-    if given == "softmax" and count < 2:
+    if count < 2 and (given == "softmax" or (given == "logits" and applied == "softmax")):
         raise ModelError(f"{uri} returns one value, which cannot be a softmax; expected scoring.head sigmoid or logits")
     if given == "sigmoid" and count > 1:
         raise ModelError(
@@ -42,16 +48,14 @@ def known_head(uri: str, network: keras.Model, given: Head | None, from_logits: 
     return given
 
 
-def _seen(network: keras.Model, from_logits: bool | None) -> Head | None:
-    """Return the head that the graph, or else the loss, shows; None if neither does."""
+def _seen(network: keras.Model) -> Head | None:
+    """Return the activation that the graph ends with; None if it ends with another operation."""
     last = _last_operation(network.outputs[0])
     activation = getattr(last, "activation", None)
     if (last is not None and is_softmax(last)) or type(last).__name__ == "Softmax":
         return "softmax"
     if activation in _SIGMOIDS or type(last).__name__ == "Sigmoid":
         return "sigmoid"
-    if from_logits:
-        return "logits"
     return None
 
 

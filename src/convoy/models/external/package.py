@@ -14,7 +14,7 @@ from convoy.images import ArraySpec, Geometry
 from convoy.models.external.facts import Head, ModelFacts, Preprocessing
 from convoy.models.external.head import class_count, known_head, last_layer, probabilities
 from convoy.models.input_scale import input_scale, listed
-from convoy.models.keras_file import load, logits_loss
+from convoy.models.keras_file import LossActivation, configuration, load, loss_activation
 from convoy.models.layers.blocks import KerasTensor, imagenet_preprocessing, normalise
 from convoy.models.package import ModelPackage
 from convoy.models.rewiring import replay
@@ -32,7 +32,7 @@ def foreign_package(
     geometry: Geometry | None,
     run_id: str | None,
     facts: ModelFacts | None = None,
-    from_logits: bool | None = None,
+    applied: LossActivation | None = None,
 ) -> ModelPackage:
     """Return a package for a network from its inputs and outputs, and from what is stated about it.
 
@@ -47,7 +47,7 @@ def foreign_package(
             and channels.
         run_id: The run that created it, if known.
         facts: What is stated about it; None is nothing.
-        from_logits: Whether the loss that it was compiled with takes logits; None reads that from its file.
+        applied: The activation that the loss it was compiled with applies to its output; None reads that from its file.
 
     Returns:
         The package. A network whose samples do not have the shape of images (H, W, 1 | 3) takes arrays.
@@ -72,7 +72,8 @@ def foreign_package(
     spec = geometry.spec if geometry else ArraySpec(fixed, str(network.inputs[0].dtype))
     if len(spec.shape) != len(shape) or any(own not in (None, n) for own, n in zip(shape, spec.shape, strict=True)):
         raise ModelError(f"{uri} takes samples of shape {shape}, which images of {spec.shape} do not fit")
-    head = known_head(uri, network, facts.head, logits_loss(keras_file) if from_logits is None else from_logits)
+    applied = applied or loss_activation(configuration(keras_file).get("compile_config"))
+    head = known_head(uri, network, facts.head, applied)
     if head is None:
         _check_probabilities(uri, network, spec, "unknown")
         head = "softmax"

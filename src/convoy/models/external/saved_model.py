@@ -17,14 +17,14 @@ from keras.src.legacy.saving.saving_utils import model_from_config  # as for HDF
 from convoy.errors import ModelError
 from convoy.models.external.legacy import check_config, first_shape, upgraded
 from convoy.models.external.loading import built, loaded
-from convoy.models.keras_file import logits_in
+from convoy.models.keras_file import LossActivation, loss_activation
 
 _VALUE = "VARIABLE_VALUE"
 _MOST_BYTES = 256 << 20  # of configurations; the largest have some MB
 
 
-def read_saved_model(folder: Path, uri: str) -> tuple[keras.Model, bool | None]:
-    """Return the network in a SavedModel folder, and whether its loss takes logits (None if it does not say).
+def read_saved_model(folder: Path, uri: str) -> tuple[keras.Model, LossActivation | None]:
+    """Return the network in a SavedModel folder, and the activation that its loss applies (see ``loss_activation``).
 
     Raises:
         ModelError: It has no configuration of Keras, contains code, or its weights do not fit.
@@ -42,7 +42,7 @@ def read_saved_model(folder: Path, uri: str) -> tuple[keras.Model, bool | None]:
     network = built(loaded(lambda: model_from_config(upgraded(config)), uri), first_shape(config))
     names = {path: str(node.get("name")) for path, node in described.items()}
     _set_weights(network, "root", names, _Checkpoint(folder, uri), uri)
-    return network, logits_in(root.get("training_config"))
+    return network, loss_activation(root.get("training_config"))
 
 
 def _set_weights(network: keras.Model, path: str, names: dict[str, str], checkpoint: "_Checkpoint", uri: str) -> None:
