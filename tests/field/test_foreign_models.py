@@ -175,7 +175,7 @@ def test_several_sigmoids_are_several_labels():
 def test_logits_of_several_labels_do_not_become_a_softmax(head):
     network = classifier(None, 3)
     network.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
-    with pytest.raises(ModelError, match="3 values.*label of its own"):
+    with pytest.raises(ModelError, match=r"3 values.*label of its own"):
         package_of(network, preprocessing="none", head=head)
 
 

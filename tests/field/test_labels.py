@@ -86,7 +86,10 @@ AGES = [f"{age:.1f}" for age in np.random.default_rng(0).uniform(1, 90, 60)]
         ([str(i * 7 % 100) for i in range(40)], "40 different numbers in 40 rows"),
         ([f"1e{i}" for i in range(30)], "different numbers"),
         ([f"patient {i}" for i in range(30)], "30 different labels in 30 rows, .*is source.columns.label the right"),
-        ([str(person * 7) for person in range(40)] * 3, "if they are ids of classes, write them as text, such as 'id-17'"),
+        (
+            [str(person * 7) for person in range(40)] * 3,
+            "if they are ids of classes, write them as text",
+        ),
         (["2024-01-02 10:00:00", "2024-01-03T11:00:00Z"], "the labels are times"),
     ],
 )

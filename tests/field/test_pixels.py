@@ -1,18 +1,19 @@
 """Images whose numbers are not 8 bits in three channels: scaled by a rule that is stored, or refused by name."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import TiffImagePlugin
 
-from convoy.config import DatasetConfig, ImageConfig, SourceConfig
+from convoy.config import Config, DatasetConfig, ImageConfig, SourceConfig
 from convoy.dataset.ingest.build import ingest
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.sources import source_of
 from convoy.dataset.storage.describe import manifest_summary
-from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.manifest import NAME, Manifest
 from convoy.errors import ConfigError, SourceError
 from convoy.images import (
     ArraySpec,
@@ -27,8 +28,12 @@ from convoy.images import (
     prepare_measured,
     range_of_dataset,
 )
+from convoy.models.builder import build
 from convoy.models.package import described
+from convoy.training.preparation import check_networks
+from convoy.training.preparation import prepare as prepare_training
 from tests.conftest import noise
+from tests.dataset.versions import write_arrays
 from tests.field.inputs import pixels
 
 
@@ -292,6 +297,20 @@ def test_a_constant_channel_is_refused(spark, tmp_path):
     with pytest.raises(SourceError, match="one value, 7, in all training images"):
         run_ingest(spark, folder(tmp_path / "images", write), tmp_path / "data")
     assert not list((tmp_path / "data").glob("x/*/manifest.json"))
+
+
+def test_a_dataset_with_a_constant_channel_is_not_trained_on(tmp_path):
+    """Versions before 1.0 wrote such datasets."""
+    images = np.full((20, 8, 8, 1), 7, np.uint8)
+    folder = tmp_path / "data" / "arrays" / "1"
+    manifest = write_arrays(folder, "train", images, np.arange(20) % 2)
+    splits = {**manifest.splits, "validation": manifest.splits["train"]}
+    constant = replace(manifest, splits=splits, pixel_mean=[7.0], pixel_std=[0.0])
+    (folder / NAME).write_text(constant.dumps())
+    config = Config(dataset=DatasetConfig(name="arrays", version="1", root=str(tmp_path / "data")))
+    for check in (lambda: prepare_training(config, build), lambda: check_networks(build, [("x", config)], constant)):
+        with pytest.raises(SourceError, match="channel 0 has one value, 7, in all training arrays"):
+            check()
 
 
 @pytest.mark.parametrize(("dtype", "low", "high"), [("i2", -1024, 3071), ("i4", -1024, 3071), ("f4", 0, 1)])

@@ -106,3 +106,13 @@ def test_numbers_that_a_network_cannot_take_are_refused():
     assert set(sampled("bytes", stored, None, spec).errors) == {1}
     other = raw.encode(np.zeros((1, 3), np.float32)).to_pylist()
     assert set(sampled("bytes", pa.array([*stored.to_pylist(), *other]), None, spec).errors) == {1, 2}
+
+
+@pytest.mark.parametrize("list_type", [pa.list_, pa.large_list])
+def test_nested_lists_with_the_channels_first_are_refused_with_the_transposition(list_type):
+    given = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+    column = pa.array([given.tolist(), given.transpose(1, 2, 0).tolist()], list_type(list_type(list_type(pa.int32()))))
+    samples = arrays(column, ArraySpec((4, 5, 3), "uint8"))
+    assert set(samples.errors) == {0}
+    assert "the channels are first: transpose(1, 2, 0)" in samples.errors[0]
+    np.testing.assert_array_equal(samples.images[1], given.transpose(1, 2, 0))

@@ -1,6 +1,6 @@
 """Decoding and resizing of images to uint8. Pure: shared by ingest and scoring, so that their pixels are identical."""
 
-from convoy.images.array_spec import check_array, read_array
+from convoy.images.array_spec import check_array, read_array, transposition
 from convoy.images.bad_image import OBSERVATIONS, REASONS, REPAIRS, BadImage
 from convoy.images.decode import decode
 from convoy.images.deep import extremes
@@ -44,4 +44,5 @@ __all__ = [
     "quantile_bins",
     "range_of_dataset",
     "read_array",
+    "transposition",
 ]

@@ -33,6 +33,12 @@ def read_array(content: bytes) -> np.ndarray:
     return values[:, None] if values.ndim == 1 else values
 
 
+def transposition(shape: tuple[int, ...], spec: ArraySpec) -> str:
+    """Return a hint for samples whose channels are first, with the transposition to type; empty for other shapes."""
+    first = len(shape) > 2 and shape[:1] == spec.shape[-1:] and shape[1:] == spec.shape[:-1]
+    return f"; the channels are first: transpose{(*range(1, len(shape)), 0)}" if first and shape != spec.shape else ""
+
+
 def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
     """Return a sample unchanged, if it has the expected shape and type and values that are finite in float32.
 
@@ -41,9 +47,8 @@ def check_array(sample: np.ndarray, spec: ArraySpec) -> np.ndarray:
             of float32, in which networks compute.
     """
     if sample.shape != spec.shape or sample.dtype != np.dtype(spec.dtype):
-        first = sample.shape[:1] == spec.shape[-1:] and sample.shape[1:] == spec.shape[:-1]
-        hint = f"; the channels are first: transpose{(*range(1, sample.ndim), 0)}" if first and sample.ndim > 2 else ""
-        raise BadImage("size", f"{ArraySpec(sample.shape, sample.dtype.name)}, {spec} expected{hint}")
+        given = ArraySpec(sample.shape, sample.dtype.name)
+        raise BadImage("size", f"{given}, {spec} expected{transposition(sample.shape, spec)}")
     if sample.dtype.kind == "f":
         bad = ~np.isfinite(sample)
         if sample.dtype.itemsize > 4:

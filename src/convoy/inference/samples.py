@@ -24,6 +24,7 @@ from convoy.images import (
     is_base64,
     is_image_text,
     prepare_measured,
+    transposition,
 )
 
 Kind = Literal["bytes", "path", "file", "struct", "array"]
@@ -217,7 +218,8 @@ def arrays(column: pa.Array, spec: ArraySpec) -> Samples:
     values, holes = _numbers(level)
     wrong[owner[holes]] = True
     for row in np.flatnonzero(wrong):
-        samples.errors[int(row)] = f"size: not {lengths if depth > 1 else lengths[0]} numbers, {spec} expected"
+        hint = transposition(_shape(column[int(row)]), spec)
+        samples.errors[int(row)] = f"size: not {lengths if depth > 1 else lengths[0]} numbers, {spec} expected{hint}"
     whole = good & ~wrong
     values = values[~wrong[owner]].reshape(int(whole.sum()), math.prod(spec.shape))
     rows = np.flatnonzero(whole)
@@ -239,6 +241,15 @@ def _numbers(level: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """Return the values, and where they are null."""
     holes = level.is_null().to_numpy(zero_copy_only=False)
     return (level.fill_null(0) if level.null_count else level).to_numpy(zero_copy_only=False), holes
+
+
+def _shape(value: pa.ListScalar) -> tuple[int, ...]:
+    """Return the length of a nested list and of the first list at each level below."""
+    shape, level = [], value
+    while isinstance(level, pa.ListScalar) and level.is_valid:  # also large lists
+        shape.append(len(level))
+        level = level[0] if len(level) else None
+    return tuple(shape)
 
 
 def _depth(kind: pa.DataType) -> int:

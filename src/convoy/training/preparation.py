@@ -8,6 +8,7 @@ import keras
 
 from convoy.config import Config, TrainingConfig
 from convoy.console import say
+from convoy.dataset.ingest.checks import check_channels
 from convoy.dataset.reading.split_reader import AUTO_BYTES
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.manifest import Manifest
@@ -34,6 +35,7 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
     path = catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
     manifest = Manifest.load(path)
     manifest.split("validation")
+    check_channels(manifest)
     model = check_network(build, config.model, manifest)
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:
@@ -75,7 +77,9 @@ def check_networks(build: Build, named: Iterable[tuple[str, Config]], manifest: 
     Raises:
         ModelError: A network does not fit the dataset.
         ConfigError: An augmentation does not fit the dataset.
+        SourceError: A channel of the dataset is constant.
     """
+    check_channels(manifest)
     seen = []
     for name, config in named:
         try:

@@ -32,8 +32,8 @@ class NetworkFile:
     Attributes:
         content: Bytes of a ``.keras`` file.
         kind: ``keras``, ``h5`` or ``saved_model``.
-        applied: The activation that the loss it was compiled with applies to its output; None if it applies none, or the
-            file does not say.
+        applied: The activation that the loss it was compiled with applies to its output; None if it applies none, or
+            the file does not say.
     """
 
     content: bytes

@@ -34,8 +34,8 @@ def known_head(uri: str, network: keras.Model, given: Head | None, applied: Loss
         raise ModelError(f"{uri} ends with a {seen} already ({last_layer(network)}); remove scoring.head logits")
     if seen == "logits" and given in (None, "logits") and applied == "sigmoid" and count > 1:
         raise ModelError(
-            f"{uri} returns {count} values, each trained as a label of its own (its loss applies a sigmoid), and not one"
-            f" of {count} classes; expected a network that ends with a softmax, logits of one label or one sigmoid"
+            f"{uri} returns {count} values, each trained as a label of its own (its loss applies a sigmoid), and not"
+            f" one of {count} classes; expected a network that ends with a softmax, logits of one label or one sigmoid"
         )
     given = given or seen
     if count < 2 and (given == "softmax" or (given == "logits" and applied == "softmax")):
