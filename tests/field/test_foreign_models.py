@@ -166,6 +166,11 @@ def test_logits_are_taken_where_the_loss_or_the_user_says_so(count):
         package_of(network, preprocessing="none")
 
 
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(ModelError, match="'cat' is given twice"):
+        package_of(classifier("softmax", 3), preprocessing="none", classes=["cat", "dog", "cat"])
+
+
 def test_several_sigmoids_are_several_labels():
     with pytest.raises(ModelError, match="several labels"):
         package_of(classifier("sigmoid", 3))

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -81,6 +82,8 @@ def foreign_package(
     names = [str(i) for i in range(class_count(network))] if classes is None else [str(name) for name in classes]
     if len(names) != class_count(network):
         raise ModelError(f"{uri} has {class_count(network)} classes, but {len(names)} names were given")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ModelError(f"{uri}: the class name {twice[0]!r} is given twice; expected a different one for each output")
     if geometry is not None:
         _warn_of_scale(uri, network, facts.preprocessing)
     whole = adapted(uri, network, spec, facts.preprocessing or "none", head)
