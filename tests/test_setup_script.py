@@ -2,11 +2,15 @@
 
 import fcntl
 import hashlib
+import http.server
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -189,6 +193,102 @@ def test_waits_for_another_setup_and_uses_its_result(checkout):
         make_good(checkout)
     assert process.communicate(timeout=1200)[0] == ".venv is up to date.\n"
     assert process.returncode == 0
+
+
+def wheel_of(name: str, folder: Path) -> Path:
+    """Put the files of an installed package together as the wheel that they came from."""
+    found = importlib.metadata.distribution(name)
+    base, files = f"{name}-{found.version}", {}
+    for file in found.files:
+        place = str(file)
+        if "bin/" in place and place.startswith(".."):
+            place = f"{base}.data/scripts/{file.name}"
+        if file.name not in ("RECORD", "INSTALLER", "REQUESTED") and "__pycache__" not in place:
+            files[place] = Path(found.locate_file(file)).read_bytes()
+    return wheel(folder / f"{base}-py3-none-any.whl", files)
+
+
+def wheel(path: Path, files: dict[str, bytes]) -> Path:
+    name = "-".join(path.name.split("-")[:2])
+    files.setdefault(f"{name}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name.split('-')[0]}\n".encode())
+    record = f"{name}.dist-info/RECORD"
+    with zipfile.ZipFile(path, "w") as archive:
+        for place, content in files.items():
+            info = zipfile.ZipInfo(place)
+            info.external_attr = 0o100755 << 16
+            archive.writestr(info, content)
+        archive.writestr(record, "".join(f"{place},,\n" for place in [*files, record]))
+    return path
+
+
+class Index(http.server.ThreadingHTTPServer):
+    """A package index; the connection ends in the middle of the wheel whose package is ``cut``."""
+
+    def __init__(self, folder: Path, cut: str | None):
+        super().__init__(("127.0.0.1", 0), IndexPage)
+        self.folder, self.cut = folder, cut
+        self.url = f"http://127.0.0.1:{self.server_port}/simple"
+
+
+class IndexPage(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        name = self.path.strip("/").split("/")[-1]
+        wheels = {path.name: path for path in self.server.folder.glob("*.whl")}
+        if name in wheels:
+            body = wheels[name].read_bytes()
+        else:
+            body = "".join(f'<a href="/files/{w}">{w}</a>\n' for w in wheels if w.split("-")[0] == name).encode()
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Type", "text/html" if name not in wheels else "application/octet-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        cut = self.server.cut is not None and name.startswith(f"{self.server.cut}-")
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.long
+def test_a_download_that_breaks_off_is_named_and_the_next_setup_goes_on(checkout, tmp_path):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    content = {"flaky.py": b"X = 1\n" * 999, "flaky-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3-none-any\n"}
+    content["flaky-1.0.dist-info/METADATA"] = b"Metadata-Version: 2.1\nName: flaky\nVersion: 1.0\n"
+    made = [
+        wheel_of("uv", wheels),
+        wheel_of("packaging", wheels),
+        wheel(wheels / "flaky-1.0-py3-none-any.whl", content),
+    ]
+    with open(checkout / "constraints.txt", "w") as pins:
+        pins.write(f"# python: {OWN}\n")
+        for path in made:
+            name, version = path.name.split("-")[:2]
+            pins.write(f"{name}=={version} \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n")
+
+    def run(cut):
+        with Index(wheels, cut) as index:
+            threading.Thread(target=index.serve_forever, daemon=True).start()
+            try:
+                return setup(
+                    checkout,
+                    PATH=f"{checkout.parent / 'bin'}:{os.environ['PATH']}",
+                    HOME=str(tmp_path),
+                    PIP_CONFIG_FILE=os.devnull,
+                    PIP_INDEX_URL=index.url,
+                    UV_CACHE_DIR=str(tmp_path / "uv-cache"),
+                )
+            finally:
+                index.shutdown()
+
+    first = run("flaky")
+    assert first.returncode == 1
+    assert "error: setup failed at: [3/4]" in first.stderr
+    assert "flaky==1.0" in first.stderr
+    assert setup(checkout, "--check").stdout == "broken\n"
+    second = run(None)  # fails after the packages: there is no Spark to configure
+    assert "flaky" not in second.stderr
+    assert (checkout / f".venv/lib/python{OWN}/site-packages/flaky.py").is_file()
 
 
 def without_stamp(checkout):
