@@ -151,7 +151,7 @@ RETURN = "def build(input_shape, num_classes):\n    return "
         ),
         (
             "def build(input_shape, num_classes):\n    image = keras.Input(input_shape)\n"
-            "    return keras.Model(image, [image, image])",
+            "    flat = layers.Flatten()(image)\n    return keras.Model(image, [flat, flat])",
             r"1 inputs and 2 outputs; expected one of each",
         ),
     ],
