@@ -12,7 +12,8 @@ from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.errors import ModelError, TrainingError
 from convoy.models.builder import build
 from convoy.models.input_scale import input_scale
-from convoy.training.checkpoint.resume import check_resumable, resume_signature
+from convoy.training.checkpoint.resume import check_resumable
+from convoy.training.checkpoint.signature import resume_signature
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.optim.precision import in_precision
 from convoy.workflows.train import with_preprocessing

@@ -24,7 +24,8 @@ from convoy.training.callbacks.optimization import optimisation_callbacks
 from convoy.training.callbacks.progress_reporter import ProgressReporter
 from convoy.training.callbacks.terminate_on_nan import TerminateOnNaN
 from convoy.training.callbacks.timing import Timing, time_fetches
-from convoy.training.checkpoint.resume import CheckpointResumer, resume_signature
+from convoy.training.checkpoint.resume import CheckpointResumer
+from convoy.training.checkpoint.signature import resume_signature
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
 from convoy.training.distributed.collective import Collective
 from convoy.training.events import Emit, Event

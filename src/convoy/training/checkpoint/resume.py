@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +15,10 @@ from convoy.errors import TrainingError
 from convoy.training.callbacks.early_stopping import EarlyStopping, ReduceLROnPlateau
 from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.callbacks.progress_reporter import ProgressReporter, epochs_in
+from convoy.training.checkpoint.signature import check_signature, resume_signature
 from convoy.training.checkpoint.snapshots import (
     SaveCheckpoints,
     Stateful,
-    check_identity,
     named,
     read_checkpoint,
     restore_draws,
@@ -29,7 +29,6 @@ from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 from convoy.training.distributed.collective import Collective
 from convoy.training.events import Emit, EventError, Resumed, TrainingWarning
 
-_CHECKS = ("strict_geometry",)  # fields that do not change the network
 _REPORTER, _EARLY_STOPPING = "Report", "EarlyStopping"
 # Names of the callbacks in checkpoints. They are part of the file format, so they stay when a class is renamed.
 _STATEFUL: dict[str, type] = {
@@ -83,7 +82,7 @@ class CheckpointResumer:
         self._state, checkpoint = read_checkpoint(self._store, collective)
         if self._state is None:
             return
-        check_identity(self._state["identity"], identity, "the run of the checkpoint")
+        check_signature(self._state["identity"], identity, "the run of the checkpoint")
         if checkpoint is not None:
             restore_weights(model, checkpoint)
         restore_draws(model, self._state)
@@ -185,7 +184,7 @@ def check_resumable(config: Config, fingerprint: str) -> None:
     newest = _newest(training)
     model = config.model if config.model.preprocessing != "auto" else resumed_preprocessing(config)
     identity = resume_signature(training, model, fingerprint)
-    check_identity(newest.state["identity"], identity, f"run {training.resume}")
+    check_signature(newest.state["identity"], identity, f"run {training.resume}")
     if newest.state["epoch"] >= training.epochs:
         raise TrainingError(
             f"run {training.resume} has trained {newest.state['epoch']} epochs already; raise training.epochs, which is"
@@ -214,21 +213,3 @@ def _newest(training: TrainingConfig) -> Checkpoint:
             f"run {training.resume!r} has no checkpoint in {folder}; fix training.resume or training.checkpoint.folder"
         )
     return newest
-
-
-def resume_signature(config: TrainingConfig, model: ModelConfig, fingerprint: str) -> dict[str, Any]:
-    """Return the settings that identify a run: data, network, order of samples and optimizer, not epochs or ranks."""
-    network = {f"model.{name}": value for name, value in asdict(model).items() if name not in _CHECKS}
-    return {
-        "dataset.fingerprint": fingerprint,
-        **network,
-        "training.global_batch_size": config.global_batch_size,
-        "training.accumulation_steps": config.accumulation_steps,
-        "training.seed": config.seed,
-        "training.optimizer.name": config.optimizer.name,
-        "training.cache": config.cache,
-        "training.shuffle_window_mb": config.shuffle_window_mb,
-        "training.class_balance": config.class_balance,
-        "training.augmentation": asdict(config.augmentation),
-        "training.precision": config.precision,
-    }

@@ -174,12 +174,3 @@ def restore_draws(model: keras.Model, state: Mapping[str, Any]) -> None:
 def named(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """Return the arrays ``<name>/0000``, ``<name>/0001``, ..., in order."""
     return [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/")]
-
-
-def check_identity(saved: Mapping[str, Any], identity: Mapping[str, Any], what: str) -> None:
-    """Raise ``TrainingError``, naming the first difference, if a checkpoint has other data or settings."""
-    for name, value in identity.items():
-        if saved.get(name) != value:
-            raise TrainingError(
-                f"{what} was trained with {name} {saved.get(name)!r}, not {value!r}; resume it with that"
-            )
