@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from convoy.config import Config
 from convoy.config.loading import parse
 from convoy.errors import GateFailure, SourceError
 
-CONF = sorted(Path(__file__).parents[2].glob("conf/*.yaml"))
+ROOT = Path(__file__).parents[2]
+CONF = sorted(ROOT.glob("conf/*.yaml"))
 
 
 def parsed(*arguments):
@@ -205,3 +207,16 @@ def test_console_script_knows_the_jobs(monkeypatch, capsys, arguments, status, s
     monkeypatch.setattr(sys, "argv", ["convoy", *arguments])
     assert main() == status
     assert said in getattr(capsys.readouterr(), stream)
+
+
+def test_syntax_warnings_of_installed_packages_are_silent_and_those_of_own_code_are_not(tmp_path):
+    for folder in ("site-packages", "own"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"of_{folder[:3]}.py").write_text("SAME = 1 is 1\n")
+    script = "import sys; from convoy.cli.job import quiet_libraries; quiet_libraries(); import of_sit, of_own"
+    path = os.pathsep.join([str(ROOT / "src"), str(tmp_path / "site-packages"), str(tmp_path / "own")])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert "of_own.py" in done.stderr
+    assert "of_sit.py" not in done.stderr

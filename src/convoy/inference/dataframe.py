@@ -20,7 +20,6 @@ from convoy.monitoring.image_stats import ImageStatsAccumulator
 from convoy.tracking.model_io import load_package
 
 _FEW_CLASSES = 20  # that are all named in a message
-_FEW_CLASSES = 20  # that are all named in a message
 _RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 

@@ -140,7 +140,8 @@ def _imencode(extension: str, image: np.ndarray, options: Sequence[int] = ()) ->
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+    view = hasattr(pa.types, "is_string_view") and pa.types.is_string_view(kind)  # PyArrow 16 and later
+    return view or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def portable_dumps(value: Any, protocol: int | None = None) -> bytes:
