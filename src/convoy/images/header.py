@@ -50,7 +50,8 @@ class ImageInfo:
         height: Height in pixels, after EXIF orientation.
         channels: 1 if the image is grey, else 3.
         bits: Bits per value, as stored (with a palette: per index).
-        plain: Whether pixels are stored upright, opaque, and as grey or colour values: every decoder returns the same.
+        plain: Whether pixels are stored upright, opaque, and as grey or colour values, so that all decoders return
+            equal pixels.
         orientation: EXIF orientation, 1 (upright) to 8.
     """
 

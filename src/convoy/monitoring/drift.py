@@ -1,10 +1,9 @@
 """Drift: whether scored images differ from those that the model was trained on. Pure.
 
 The measure is the population stability index (PSI) of two histograms with the same bins, the sum over the bins of
-
-where e is the bin's share of the training images and a that of the scored ones: Jeffreys' symmetric divergence,
-established in credit scoring for decades (N. Siddiqi, "Credit Risk Scorecards", Wiley, 2006, which calls a shift of
-0.1 to 0.25 small and one beyond it large). It needs no labels.
+(a - e) ln(a / e), where e is the bin's share of the training images and a that of the scored ones: Jeffreys' symmetric
+divergence, established in credit scoring for decades (N. Siddiqi, "Credit Risk Scorecards", Wiley, 2006, which calls a
+shift of 0.1 to 0.25 small and one beyond it large). It needs no labels.
 """
 
 from collections.abc import Mapping, Sequence

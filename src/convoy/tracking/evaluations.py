@@ -38,7 +38,7 @@ def log_evaluation(
         per_class: Column -> one value for each class.
         confusion: Counts of true and predicted classes, or the matrix int (K, K).
         manifest: Manifest of the dataset that was measured on; gives the class names and some tags.
-        documents: Name of a file -> its content, as JSON; None is none.
+        documents: Name of a file -> its content, as JSON; None logs no files.
 
     Returns:
         The run's id.

@@ -31,7 +31,7 @@ _server_has_ids: dict[str, bool] = {}
 def have_ids() -> bool:
     """Return whether models have ids in the installed MLflow and in the current tracking store.
 
-    A server of MLflow 2 has no such endpoint; it is found out with one request, once per store.
+    A server of MLflow 2 has no such endpoint; one request per store detects this.
 
     Raises:
         MlflowException: The server does not answer, or rejects the credentials.

@@ -221,7 +221,7 @@ def load_package(
         uri: ``models:/name/3``, ``models:/name@alias``, ``models:/name/latest``, ``runs:/<id>/model``.
         classes: Class names by index, for a model that has none; None calls them "0", "1", ...
         geometry: Geometry of images for a model that has none; None stretches images to the model's input size.
-        facts: What is stated about a model that Convoy did not log; None is nothing.
+        facts: What is stated about a model that Convoy did not log; None states nothing.
 
     Raises:
         TrackingError: There is no such model; the message lists the existing ones.

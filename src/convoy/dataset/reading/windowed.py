@@ -66,7 +66,7 @@ class _Pending:
 
 
 class Stream:
-    """Reader of the images of shares.
+    """Reader of the images of a rank's batches.
 
     Args:
         files: Files of the split.

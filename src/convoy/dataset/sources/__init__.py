@@ -1,7 +1,8 @@
 """Sources of images. A source lists samples as a DataFrame and reads one sample on a worker.
 
-To add a source, write one module with a frozen dataclass that implements ``Source``, and add it to ``_PATHS``, to
-``_source_of`` and, by its name, to ``SourceKind`` in ``convoy.config.source``.
+To add a source, write one module with a frozen dataclass that implements ``Source`` (``IndexedSource`` implements most
+of it for arrays), named ``<Kind>Source``, and add it to ``_PATHS``, to ``_source_of`` and, by its kind, to
+``SourceKind`` in ``convoy.config.source``. ``tests/dataset/sources/test_idx.py`` is a test to start from.
 """
 
 import os
@@ -99,4 +100,5 @@ def _source_of(config: SourceConfig) -> Source:
         return IdxSource(config.path)
     if config.kind == "arrays":
         return ArraysSource(config.path)
+    assert config.kind == "folder", config.kind
     return FolderSource(os.path.expanduser(config.path))

@@ -125,5 +125,8 @@ def list_ignored(
 
 
 def _text(path: str) -> str:
-    """Return a path as text: a name that is not UTF-8 gets a replacement, which is not found, and so is reported."""
+    """Return a path as text: a name that is not UTF-8 gets a replacement character.
+
+    No file has that name, so it is reported as missing.
+    """
     return os.fsencode(path).decode("utf-8", "replace")

@@ -41,7 +41,7 @@ class Part:
 
 
 class IndexedSource(ABC):
-    """Source that lists and reads ``<part>/<index>``; a subclass is a frozen dataclass that opens the arrays."""
+    """Source that lists and reads ``<part>/<index>``; a subclass opens the arrays and is a frozen dataclass."""
 
     @abstractmethod
     def parts(self) -> list[Part]:

@@ -21,7 +21,7 @@ def encode_column(
 
     Args:
         images: uint8 (N, H, W, C), prepared; or, with ``raw``, arrays (N, ...) of any numeric dtype.
-        payloads: What each was prepared from; codec ``keep`` stores it if possible. Empty bytes are not stored.
+        payloads: The original bytes of each image; codec ``keep`` stores them if possible. Empty bytes are not stored.
         storage: Codec and quality.
         geometry: Geometry of the images; None for arrays.
     """

@@ -1,8 +1,8 @@
 """Score new files of a folder with Structured Streaming, each exactly once.
 
 Spark's checkpoint records which files belong to which batch, before the batch is processed. A batch's rows and its
-number become visible in the output atomically (``position``). After a kill Spark repeats the last batch, with the same
-files, and it is skipped if its number is in the output already.
+number become visible in the output atomically (``stream_offset``). After a kill Spark repeats the last batch, with the
+same files, and it is skipped if its number is in the output already.
 """
 
 import json

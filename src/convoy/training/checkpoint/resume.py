@@ -98,7 +98,7 @@ class CheckpointResumer:
     def callbacks(
         self, position: StepCounter, exact: GlobalMetrics, others: Sequence[keras.callbacks.Callback]
     ) -> list[keras.callbacks.Callback]:
-        """Restore the state of the other callbacks, and return those that save checkpoints, to be added last."""
+        """Restore the state of the other callbacks, and return those that save checkpoints, to be added after them."""
         if self._store is None:
             return []
         stateful: dict[str, Stateful] = {

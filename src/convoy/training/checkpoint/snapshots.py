@@ -32,7 +32,9 @@ class Stateful(Protocol):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves a checkpoint after every epoch, and every n steps or seconds within one; must be the last callback.
+    """Saves a checkpoint after every epoch, and every n steps or seconds within one.
+
+    It comes after all callbacks whose state it saves.
 
     All ranks take part (sums of metrics, batch-norm statistics), rank 0 writes. If it cannot, training continues.
 

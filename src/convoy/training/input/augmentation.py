@@ -13,7 +13,10 @@ from convoy.training.input.stateless_random import Tensor, below, coin, sample_b
 
 
 class _Draw(IntEnum):
-    """The use of each of a sample's random numbers. The result of a seed depends on the order: append new ones."""
+    """Index of each random number of a sample. The order decides the result of a seed: never reorder.
+
+    Those of mixup's partner follow, so a number that is added here must be drawn after both.
+    """
 
     FLIP_HORIZONTAL = 0
     FLIP_VERTICAL = auto()

@@ -2,9 +2,9 @@
 
 A stateful generator gives a sample another number at another position in a batch, or on another rank. Here the numbers
 are hashed from the sample's identity with SplitMix64 (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
-Generators", OOPSLA 2014), used as a tree: output ``epoch`` of the stream ``seed`` is the seed of a stream whose output
-``row`` is the seed of the sample's own stream. Outputs for different counters and the same seed always differ, so
-samples of one epoch cannot share a stream.
+Generators", OOPSLA 2014) in three steps: the seed with the epoch, the result with the row, and that result with the
+number's index. Outputs for different counters and the same seed always differ, so the numbers of two samples of an
+epoch come from different seeds.
 
 Only integer arithmetic, exact conversions and table look-ups are used. TensorFlow computes ``cos``, ``sin`` and ``pow``
 differently in the last bits for the values at the end of a vector that do not fill a SIMD register: random values that
