@@ -219,6 +219,7 @@ def run(spark, found, out):
     return ingest(spark, found, config, lambda *_: None)
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_content_in_several_classes_is_refused_unless_it_is_no_image(spark, tmp_path):
     write(tmp_path / "images", "a", "b", n=8)

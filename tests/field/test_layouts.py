@@ -299,6 +299,7 @@ def paths(result):
     }
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_side_files_are_not_part_of_a_version(spark, tmp_path, capsys):
     layouts.thumbnails(tmp_path / "images")

@@ -184,6 +184,7 @@ def test_a_row_with_a_url_is_not_read_as_a_local_file(tmp_path, monkeypatch):
             read_file(url)
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_the_paths_of_scored_files_join_with_those_of_sparks_files(spark, tmp_path):
     folder = tmp_path / "in [1] %20+ä"
@@ -201,8 +202,9 @@ def test_the_paths_of_scored_files_join_with_those_of_sparks_files(spark, tmp_pa
     }
 
 
+@pytest.mark.long
 @pytest.mark.spark
-@pytest.mark.parametrize("mode", ["append", pytest.param("incremental", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", ["append", "incremental"])
 def test_a_result_of_an_older_version_goes_on_without_the_column(spark, tmp_path, mode):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "1.png").write_bytes(image(1))

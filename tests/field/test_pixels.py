@@ -258,6 +258,7 @@ def twelve_bits(label, i):
     return pixels.tiff(np.random.default_rng(12 * label + i).integers(0, 4096, (24, 24), np.uint16))
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_the_range_of_a_dataset_is_printed_and_stored_for_scoring(spark, tmp_path, capsys):
     path = folder(tmp_path / "images", twelve_bits)

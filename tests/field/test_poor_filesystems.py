@@ -193,6 +193,7 @@ except ConfigError as error:
 """
 
 
+@pytest.mark.long
 def test_a_stream_is_refused_where_a_batch_could_not_become_visible_in_one_step(run, tmp_path):
     said = run("folders", *script(STREAM, tmp_path / "poor" / "scores"))
     assert "without renames of folders, which scoring.stream needs; choose" in said

@@ -204,6 +204,7 @@ def test_scores_have_the_columns_and_agree_with_the_evaluation(scored, evaluated
     assert set(rows["model_version"]) == {"models:/digits/1"}
 
 
+@pytest.mark.long
 def test_a_folder_is_scored_row_by_row_with_errors_for_broken_files(spark, place, trained, capsys):
     folder = place.folder / "some images"
     folder.mkdir()

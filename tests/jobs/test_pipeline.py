@@ -105,6 +105,7 @@ def test_what_has_changed_is_done_again(place, first, spark, capsys, change, don
     assert (status, names(lines), skipped(lines)) == (0, STAGES, done_before)
 
 
+@pytest.mark.long
 def test_scores_that_are_gone_are_made_again(place, first, spark, capsys):
     assert place.again(capsys)[0] == 0
     shutil.rmtree(place.folder / "scores")

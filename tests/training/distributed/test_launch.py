@@ -92,6 +92,7 @@ def explode(*_):
     raise ZeroDivisionError(f"a bug, in process {os.getpid() > 0}")
 
 
+@pytest.mark.long
 def test_a_bug_on_a_rank_comes_back_with_its_traceback(spark, dataset):
     task = TrainTask(str(dataset), ModelConfig(), TrainingConfig(num_workers=1, epochs=1), explode, 1)
     with pytest.raises(RuntimeError, match=r"(?s)a rank failed:.*ZeroDivisionError: a bug, in process True"):
