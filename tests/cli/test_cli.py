@@ -112,7 +112,7 @@ def test_help_documents_every_field_with_its_default(monkeypatch, capsys):
     fields = list(leaves())
     assert len(fields) > 30
     for name, default, documentation in fields:
-        (start,) = (i for i, line in enumerate(lines) if line.strip().startswith(f"--{name} "))
+        (start,) = (i for i, line in enumerate(lines) if line.strip().startswith((f"--{name} ", f"--{name}, ")))
         entry = " ".join(" ".join(lines[start : start + 2]).split())
         assert documentation in entry
         assert f"default: {'null' if default is None else default}" in entry

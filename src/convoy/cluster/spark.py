@@ -1,6 +1,5 @@
 """Creation of the SparkSession, and queries about a running one."""
 
-import atexit
 import contextlib
 import os
 import re
@@ -9,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -23,6 +21,7 @@ from pyspark.sql import SparkSession
 
 from convoy.cluster.compatibility import conflicts, installed, java_versions
 from convoy.cluster.interrupt import interruptible
+from convoy.cluster.scratch import scratch_folder
 from convoy.cluster.session_check import check_session, refuse_connect, worker_python_problem
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
@@ -62,7 +61,8 @@ def find_java(environment: Mapping[str, str]) -> str | None:
 
 def _choose_java() -> None:
     """Set JAVA_HOME to the Java that Spark uses."""
-    if os.environ.get("JAVA_HOME") in _java_homes:
+    home = os.environ.get("JAVA_HOME")
+    if home in _java_homes and os.path.exists(os.path.join(home, "bin", "java")):
         return
     home = find_java(os.environ) or os.environ.get("JAVA_HOME")
     if pyspark.__version__.startswith("3."):
@@ -70,9 +70,7 @@ def _choose_java() -> None:
             os.environ["JAVA_HOME"] = home
         return
     java = Path(home) / "bin" / "java" if home else Path(str(shutil.which("java")))
-    folder = tempfile.TemporaryDirectory(prefix="convoy-java-")
-    atexit.register(folder.cleanup)
-    os.environ["JAVA_HOME"] = write_java_home(java, Path(folder.name))
+    os.environ["JAVA_HOME"] = write_java_home(java, Path(scratch_folder("convoy-java-")))
     _java_homes.add(os.environ["JAVA_HOME"])
 
 

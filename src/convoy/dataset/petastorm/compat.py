@@ -17,10 +17,8 @@ import importlib
 import os
 import pickle
 import pickletools
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -31,6 +29,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from convoy.cluster.scratch import scratch_folder
 
 NEEDED = not hasattr(pq, "ParquetDatasetPiece") or not hasattr(np, "unicode_")
 """Whether the installed PyArrow or NumPy lacks what Petastorm needs."""
@@ -274,17 +274,9 @@ def replace_stand_in() -> None:
 @functools.cache
 def _folder_of_stand_in() -> str:
     """Return a folder with the file ``petastorm.py``, for processes that may import Petastorm before Convoy."""
-    import atexit
-
-    folder = tempfile.mkdtemp(prefix="convoy-petastorm-")
-    atexit.register(_remove, folder, os.getpid())
+    folder = scratch_folder("convoy-petastorm-")
     Path(folder, "petastorm.py").write_text(_STAND_IN)
     return folder
-
-
-def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of the owner
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _popen(args: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
