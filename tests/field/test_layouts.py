@@ -13,7 +13,7 @@ from convoy.dataset.ingest.build import ingest
 from convoy.dataset.sources import source_of
 from convoy.dataset.sources.files import Ignored, files_below, files_matching, list_ignored
 from convoy.dataset.sources.folder_layout import read_layout
-from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder
+from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, without_side_files
 from convoy.dataset.sources.split_names import split_name, splits_among
 from convoy.errors import SourceError
 from convoy.inference.sinks.write import score_to_output
@@ -220,10 +220,99 @@ def test_listing_of_a_large_class_is_not_kept(tmp_path):
     assert len(read_layout(str(tmp_path)).class_folders) == len(before) + 1
 
 
+@pytest.mark.parametrize("build", [layouts.beside_their_masks, layouts.masks_by_name])
+def test_masks_are_not_taken_for_images_of_their_class(tmp_path, build):
+    assert "--source.kind manifest" in refused(build(tmp_path / "classes"))
+    build(tmp_path / "splits" / "train")
+    build(tmp_path / "splits" / "test")
+    assert "mask" in refused(tmp_path / "splits")
+
+
+def test_names_with_the_word_mask_are_names(tmp_path):
+    layouts.write(tmp_path, "mask", "no_mask", "masks/left", n=4)
+    (tmp_path / "mask" / "0_mask.png").write_bytes(b"x")  # one of many
+    assert set(read(tmp_path)[0]) == {(None, "mask"), (None, "no_mask"), (None, "masks")}
+
+
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (("images/train", "images/val", "labels/train", "labels/val"), "images beside their annotations"),
+        (("images_001/images", "images_002/images"), "parts of a collection"),
+        (("x/part_1", "x/part_2", "other"), None),
+        (("rps/rock", "rps/paper", "rps-test-set/rock", "rps-test-set/paper"), "may be a split or a class"),
+        (("simpsons/bart", "simpsons/lisa", "kaggle_simpson_testset"), "may be a split or a class"),
+        (("a/abbey", "a/airport", "b/bar"), "folders for initials"),
+        (tuple(f"{v}/{c}" for v in ("color", "grayscale") for c in ("ok", "rust", "mold")), "the same 3 folders"),
+        (tuple(f"{v}/images/{c}" for v in ("amazon", "dslr") for c in ("bike", "desk", "mug")), "the same 3 folders"),
+        (tuple(f"{v}/{c}" for v in ("run", "jump") for c in ("v1", "v2", "v3")), None),
+        (("Train/a", "Train/b", "train/a", "train/b", "test/a", "test/b"), "differ only in case"),
+    ],
+)
+def test_folders_that_are_collections_are_refused(tmp_path, folders, said):
+    layouts.write(tmp_path, *folders)
+    if said is None:
+        assert {name for _, name in read(tmp_path)[0]} == {folder.partition("/")[0] for folder in folders}
+    else:
+        assert said in refused(tmp_path)
+
+
+def test_parts_of_a_collection_are_refused_with_the_file_that_has_the_labels(tmp_path):
+    said = refused(layouts.parts(tmp_path))
+    assert "'HAM10000_images_part_1' and 'HAM10000_images_part_2', parts of a collection" in said
+    assert said.endswith(f"--source.kind manifest --source.path {tmp_path}/metadata.csv")
+    assert "/metadata.csv" in refused(layouts.parts(tmp_path / "one", ["images"]))
+    assert "/metadata.csv" in refused(layouts.parts(tmp_path / "two", ["celeba"], below="celeba"))
+
+
+@pytest.mark.parametrize(
+    ("build", "right"), [(layouts.birds, "CUB_200_2011/images"), (layouts.ilsvrc, "ILSVRC/Data/CLS-LOC")]
+)
+def test_folders_of_documents_are_no_classes_and_no_way_to_them(tmp_path, build, right):
+    build(tmp_path)
+    for given in ("", right.partition("/")[0]):
+        assert refused(tmp_path / given).endswith(f"give --source.path {tmp_path}/{right}")
+    assert len(read(tmp_path / right)[0]) == 2
+
+
+def test_folder_to_give_is_quoted_for_the_shell(tmp_path):
+    layouts.write(tmp_path, "plant images/a", "plant images/b")
+    assert f"give --source.path '{tmp_path}/plant images'" in refused(tmp_path)
+
+
+def test_class_of_documents_is_refused_before_any_image_is_read(tmp_path):
+    layouts.with_documents(layouts.write(tmp_path, "a", "b"), "docs", "paper.pdf", "README")
+    assert "class 'docs' has no images in" in refused(tmp_path)
+    assert "only files such as 'README'" in refused(tmp_path)
+
+
+def test_flat_folders_beside_splits_are_left_out_and_named(tmp_path):
+    folders, notes = read(layouts.traffic_signs(tmp_path))
+    assert set(folders) == {("train", name) for name in ("0", "1", "42")}
+    assert {note.split("'")[1] for note in notes if note.startswith("warning: left out 5 files")} == {"Meta", "Test"}
+    layouts.write(tmp_path / "b", "train/a", "train/b", "test/a", "test/b", "runs/exp", "images to predict")
+    assert len(read(tmp_path / "b")[0]) == 4
+    layouts.write(tmp_path / "b", "augmented/a")
+    assert "beside them, 'augmented'" in refused(tmp_path / "b")
+
+
+def test_copy_of_the_splits_beside_them_is_refused_with_the_folder_to_give(tmp_path):
+    layouts.splits(tmp_path / "x", ("train", "test"))
+    layouts.splits(tmp_path / "x" / "x", ("train", "test"))
+    assert f"if 'x' is a copy, give --source.path {tmp_path}/x/x;" in refused(tmp_path / "x")
+
+
+def test_classes_without_images_of_their_own_are_named(tmp_path):
+    layouts.write(tmp_path, "train/fish/ray", "train/fish/shark", "train/flowers/rose", "train/flowers/lily")
+    folders, notes = read(tmp_path)
+    assert set(folders) == {("train", "fish"), ("train", "flowers")}
+    assert any("have folders such as 'ray'; if those are the classes, give --source.kind table" in n for n in notes)
+
+
 SIDE_FILES = [
     *("Thumbs.db", "thumbs.DB", "ehthumbs.db", "Thumbs.db:encryptable", "desktop.ini", "Desktop.ini", ".DS_Store"),
     *("._x.jpg", "Picasa.ini", "x.jpg.part", "x.jpg.crdownload", "x.JPG.tmp", "x.png~", "~$x.docx", "Icon\r"),
-    *("x.jpg:Zone.Identifier", "x.jpg@SynoResource", "_SUCCESS", ".nomedia"),
+    *("x.jpg:Zone.Identifier", "x.jpg@SynoResource", "_SUCCESS", ".nomedia", "x.jpg_original", "x.JPG.bak"),
 ]
 SIDE_FOLDERS = [
     *("__MACOSX", "@eaDir", "#recycle", ".ipynb_checkpoints", "lost+found", "$RECYCLE.BIN", ".Trash-0", ".Trashes"),
@@ -256,6 +345,13 @@ def test_side_files_and_folders_are_known_by_their_names():
         assert re.search(SIDE_PATH, f"a/{name}/b/1.png")
     for name in NAMES:
         assert not re.search(SIDE_PATH, f"{name}/{name}")
+
+
+@pytest.mark.parametrize("name", SIDE_FILES)
+def test_side_file_is_found_among_many_names(name):
+    names = [f"{i}.jpg" for i in range(5)]
+    assert without_side_files([*names, name, *NAMES]) == names + NAMES
+    assert without_side_files([name]) == []
 
 
 def test_side_files_are_ignored_and_counted_below_a_folder_and_in_globs(tmp_path):

@@ -60,3 +60,54 @@ def thumbnails(root):
         (root / name / "9.png.part").write_bytes(b"\x89PNG")
     write(root, "__MACOSX/a", "lost+found", "#recycle", "$RECYCLE.BIN/S-1", ".Trash-1000/files", n=1)
     return root
+
+
+def beside_their_masks(root):
+    """``<class>/images`` and ``<class>/masks``, as of chest radiographs; one class has no masks."""
+    return write(root, "covid/images", "covid/masks", "normal/images", "normal/masks", "pneumonia/images")
+
+
+def masks_by_name(root, n=4):
+    """``benign (0).png`` beside ``benign (0)_mask.png``, as of ultrasound images."""
+    for label in ("benign", "malignant"):
+        for i in range(n):
+            write(root / label, "", n=1)
+            (root / label / "0.png").rename(root / label / f"{label} ({i}).png")
+            (root / label / f"{label} ({i})_mask.png").write_bytes(b"x")
+    return root
+
+
+def parts(root, names=("HAM10000_images_part_1", "HAM10000_images_part_2"), below=""):
+    """One collection in numbered folders, with a list of the labels and one of something else."""
+    write(root, *(os.path.join(name, below) for name in names))
+    for name in ("a_submission.csv", "metadata.csv", "test.csv"):
+        (root / name).write_text("image_id,dx\n0,mel\n")
+    return root
+
+
+def with_documents(root, folder, *documents):
+    """Write a folder without images, as for annotations."""
+    for document in documents:
+        (root / folder / document).parent.mkdir(parents=True, exist_ok=True)
+        (root / folder / document).write_text("x")
+    return root
+
+
+def birds(root):
+    """``CUB_200_2011/images/<class>``, with folders of texts beside it."""
+    write(root, "CUB_200_2011/images/001.Albatross", "CUB_200_2011/images/002.Auklet")
+    with_documents(root, "CUB_200_2011/attributes", "attributes.txt")
+    return with_documents(root, "CUB_200_2011/parts", "parts.txt")
+
+
+def ilsvrc(root):
+    """``ILSVRC/Data/CLS-LOC/train/<class>``, annotations in XML, and lists in text files."""
+    write(root, *(f"ILSVRC/Data/CLS-LOC/train/{name}" for name in ("n01", "n02")), "ILSVRC/Data/CLS-LOC/val")
+    with_documents(root, "ILSVRC/Annotations/CLS-LOC/train/n01", "n01_1.xml")
+    return with_documents(root, "ILSVRC/ImageSets", "CLS-LOC/train_cls.txt")
+
+
+def traffic_signs(root):
+    """``Train/<class>``, a flat ``Test``, and a picture of each sign in ``Meta``."""
+    write(root, "Train/0", "Train/1", "Train/42")
+    return write(root, "Test", "Meta", n=5)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of
+from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of, without_side_files
 
 _MOST_KINDS = 4
 _LINK = "link"
@@ -59,19 +59,21 @@ def files_below(folder: str, ignored: Ignored | None = None) -> Iterator[str]:
     """
     unlisted: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unlisted.append):
+        kept = without_side_files(files)
         if ignored is not None:
             ignored.side.update(kind_of(name, folder=True) for name in folders if is_side_folder(name))
-            ignored.side.update(kind_of(name) for name in files if is_side_file(name))
+            ignored.side.update(kind_of(name) for name in set(files).difference(kept))
             for name in folders:
                 if not is_side_folder(name) and os.path.islink(link := os.path.join(parent, name)):
                     ignored.links += 1
-                    ignored.link = ignored.link or _text(link)
+                    ignored.link = ignored.link or path_text(link)
         folders[:] = sorted(name for name in folders if not is_side_folder(name))
-        for name in files:
-            if not is_side_file(name):
-                yield _text(os.path.join(parent, name))
+        before = os.path.join(parent, "")
+        are_text = is_utf8("\0".join([parent, *kept]))
+        for name in kept:
+            yield before + name if are_text else path_text(before + name)
     for error in unlisted:
-        yield _text(error.filename)
+        yield path_text(error.filename)
 
 
 def files_matching(pattern: str, ignored: Ignored | None = None) -> Iterator[str]:
@@ -88,7 +90,7 @@ def files_matching(pattern: str, ignored: Ignored | None = None) -> Iterator[str
         *folders, file = path.split(os.sep)
         inside = next((name for name in folders if is_side_folder(name) and name not in named), None)
         if inside is None and (file in named or not is_side_file(file)):
-            yield _text(path)
+            yield path_text(path)
         elif ignored is not None:
             ignored.side[kind_of(file) if inside is None else kind_of(inside, folder=True)] += 1
 
@@ -124,7 +126,16 @@ def list_ignored(
     yield pa.RecordBatch.from_pylist(rows, _IGNORED)
 
 
-def _text(path: str) -> str:
+def is_utf8(path: str) -> bool:
+    """Return whether a name, or several, that the operating system gave are UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def path_text(path: str) -> str:
     """Return a path as text: a name that is not UTF-8 gets a replacement character.
 
     No file has that name, so it is reported as missing.

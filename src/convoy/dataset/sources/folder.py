@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from convoy.dataset.sources.files import files_below, find_ignored
+from convoy.dataset.sources.files import Ignored, files_below, find_ignored
 from convoy.dataset.sources.folder_layout import ClassFolder, FolderLayout, read_layout
 from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
 from convoy.dataset.sources.paths import read_local_file
-from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of
+from convoy.dataset.sources.side_files import is_side_file, is_side_folder
 from convoy.dataset.sources.split_names import splits_among
 from convoy.errors import SourceError
 
@@ -57,8 +57,6 @@ class FolderSource:
         for _, name, where in class_folders:
             if not is_label(name):
                 raise SourceError(f"{os.path.dirname(where)!r} has a class folder {name!r}; {LABEL_EXPECTED}")
-            if not any(files_below(where)):
-                raise SourceError(f"class {name!r} has no images in {where}; add some, or remove the folder")
         if len(classes := self.classes()) == 1:
             raise SourceError(
                 f"source.path {self.path!r}: there is one class, {classes[0]!r}; a classifier needs two or more"
@@ -74,16 +72,10 @@ class FolderSource:
 
     def notes(self, spark: SparkSession) -> list[str]:
         """Return what was taken for what, and lines about files and links to folders that are ignored."""
-        folders = [where for _, _, where in self._class_folders()]
-        ignored = find_ignored(spark, folders)
-        above = {os.path.abspath(self.path), *(os.path.dirname(where) for where in folders)}
-        for parent in above - set(folders):
-            with os.scandir(parent) as entries:
-                names = [(entry.name, entry.is_dir()) for entry in entries]
-            ignored.side.update(
-                kind_of(*name) for name in names if (is_side_folder if name[1] else is_side_file)(name[0])
-            )
-        return [*self._layout.notes, *ignored.lines("ingest")]
+        layout = self._layout
+        ignored = find_ignored(spark, layout.deep) if layout.deep else Ignored()
+        ignored.side.update(layout.ignored.side)
+        return [*layout.notes, *ignored.lines("ingest")]
 
     def array_spec(self) -> None:
         """Return None: these are images."""

@@ -1,35 +1,32 @@
 """Which folders are classes and which are splits: recognised from names and structure, or refused. No Spark."""
 
-import functools
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
-from convoy.dataset.sources.side_files import is_side_file, is_side_folder
+from convoy.dataset.sources.files import Ignored
+from convoy.dataset.sources.folder_content import FolderContent, content_of
+from convoy.dataset.sources.folder_refusals import (
+    ANY_CLASS,
+    COUNTED,
+    DEPTH,
+    EVERY_FOLDER,
+    give,
+    no_class_folders,
+    quoted,
+    refuse_beside_splits,
+    refuse_collections,
+    refuse_parent,
+    refuse_same_splits,
+    refuse_targets,
+    refuse_two_readings,
+    same_below,
+    single_below,
+)
 from convoy.dataset.sources.split_names import UNLABELLED, split_name, splits_among
 from convoy.errors import SourceError
 
 _SHOWN = 10
-_DEPTH = 4
-_NOT_AN_IMAGE = re.compile(
-    r".*\.(bib|cfg|conf|css|csv|docx?|db|gz|h5|html?|ini|ipynb|js|jsonl?|log|m|mat|md|np[yz]|parquet|pdf|pkl|pt|py|r|rar"
-    r"|rst|sh|tar|tex|tgz|toml|tsv|txt|xlsx?|xml|ya?ml|zip|7z)",
-    re.IGNORECASE | re.DOTALL,
-)
-"""Names that are not counted as images without a class; in class folders, the content shows what a file is."""
-
-_OF_IMAGES = {"image", "images", "img", "imgs", "jpg", "jpgs", "jpegimages", "pictures", "photos"}
-_OF_TARGETS = re.compile(
-    "annotations?|annots|labels?|masks?|bbox(es)?|ground_?truth|gt|imagesets|segmentation(class|s)"
-)
-_ANY_CLASS = _OF_IMAGES | {"all", "data", "unknown", "unlabeled", "unlabelled"}
-_LISTS = (".csv", ".tsv", ".jsonl", ".parquet")
-_NUMBERED = ("fold", "batch", "part", "subset", "shard", "chunk")
-
-EVERY_FOLDER = "--source.kind table --source.format binaryFile"
-"""Arguments with which the folder of each image is its class, whatever it is called."""
 
 ClassFolder = tuple[str | None, str, str]
 """(split or None, class, folder)."""
@@ -42,58 +39,14 @@ class FolderLayout:
     Attributes:
         class_folders: (split or None, class, folder) of each.
         notes: What was taken for what, and warnings of what is left out.
+        ignored: Side files and folders in the class folders without folders of their own, and above all of them.
+        deep: The class folders that have folders, which are not listed yet.
     """
 
     class_folders: list[ClassFolder]
     notes: list[str]
-
-
-@dataclass
-class _Folder:
-    """What is directly in a folder, without side files: folders, files that may be images, and lists of files.
-
-    Attributes:
-        images: Number of files that may be images, by their suffix.
-        example: The name of the first of them.
-    """
-
-    path: str
-    folders: list[str] = field(default_factory=list)
-    images: int = 0
-    example: str = ""
-    lists: list[str] = field(default_factory=list)
-
-    def __truediv__(self, name: str) -> "_Folder":
-        return _look(os.path.join(self.path, name))
-
-    @property
-    def name(self) -> str:
-        return os.path.basename(self.path)
-
-
-@functools.lru_cache(maxsize=100_000)  # for one call of ``read_layout``: folders of classes are large
-def _look(path: str) -> _Folder:
-    found = _Folder(path)
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name).decode("utf-8", "replace")
-                # Following a link that leads to itself raises an error in scandir.
-                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-                    if not is_side_folder(name):
-                        found.folders.append(name)
-                elif is_side_file(name):
-                    continue
-                elif _NOT_AN_IMAGE.fullmatch(name):
-                    if name.lower().endswith(_LISTS):
-                        found.lists.append(name)
-                else:
-                    found.images += 1
-                    found.example = min(found.example or name, name)
-    except OSError:  # a folder that cannot be listed is reported when its files are read
-        return _Folder(path, images=1)
-    found.folders.sort()
-    return found
+    ignored: Ignored = field(default_factory=Ignored)
+    deep: list[str] = field(default_factory=list)
 
 
 def read_layout(path: str) -> FolderLayout:
@@ -105,34 +58,60 @@ def read_layout(path: str) -> FolderLayout:
     Raises:
         SourceError: There are no class folders, or two readings are possible.
     """
-    _look.cache_clear()
+    content_of.cache_clear()
     try:
-        return _read_layout(_look(os.path.abspath(path)))
+        root = content_of(os.path.abspath(path))
+        return _checked(root, _read_layout(root))
     finally:
-        _look.cache_clear()
+        content_of.cache_clear()
 
 
-def _read_layout(root: _Folder) -> FolderLayout:
+def _checked(root: FolderContent, layout: FolderLayout) -> FolderLayout:
+    """Look into the class folders: add what is ignored in them, and refuse masks, and classes without images."""
+    where = [content_of(folder) for _, _, folder in layout.class_folders]
+    for (_, name, _), folder in zip(layout.class_folders, where, strict=True):
+        refuse_targets(folder)
+        if not folder.may_hold_images and len(folder.folders) <= _SHOWN:
+            other = f", only files such as {folder.other!r}" if folder.other else ""
+            raise SourceError(f"class {name!r} has no images in {folder.path}{other}; add some, or remove the folder")
+    flat = [folder for folder in where if not folder.folders]
+    above = {root.path, *(os.path.dirname(folder.path) for folder in where)} - {folder.path for folder in where}
+    for folder in (*flat, *map(content_of, above)):
+        layout.ignored.side.update(folder.side)
+    layout.deep.extend(folder.path for folder in where if folder.folders)
+    return layout
+
+
+def _read_layout(root: FolderContent) -> FolderLayout:
     splits = splits_among(root.folders)
     if splits and (layout := _with_splits(root, splits)):
         return layout
     _refuse_split_beside_classes(root, splits)
+    refuse_targets(root)
     if layout := _splits_below_classes(root):
         return layout
-    if len(root.folders) < 2:
-        _refuse_single(root)
-    _refuse_other_collections(root)
+    refuse_parent(root)
+    refuse_collections(root)
     classes: list[ClassFolder] = [(None, name, os.path.join(root.path, name)) for name in root.folders]
     notes = [f"ingest: {_named(root.folders)}, from the folders of {root.path}", *_loose(root, root)]
-    if alike := _same_below(root):
-        notes.append(
-            f"warning: {_quoted(root.folders[:2])} are the classes, but have folders of the same names,"
-            f" {_quoted(alike[:2])}; if those are the classes, give {EVERY_FOLDER}"
-        )
-    return FolderLayout(classes, notes)
+    return FolderLayout(classes, [*notes, *_deeper(root)])
 
 
-def _with_splits(root: _Folder, splits: Mapping[str, str]) -> FolderLayout | None:
+def _deeper(root: FolderContent) -> list[str]:
+    """Return a warning if no class folder has images itself: the classes may be the folders below."""
+    inner = [single_below(folder) for folder in root.below()]
+    names = [name for folder in inner for name in folder.folders]
+    if any(folder.images or len(folder.folders) < 2 for folder in inner) or all(map(COUNTED.fullmatch, names)):
+        return []
+    alike = same_below(root)
+    below = f"folders of the same names, {quoted(alike[:2])}" if alike else f"folders such as {inner[0].folders[0]!r}"
+    return [
+        f"warning: {quoted(root.folders[:2])} are the classes, but have {below}; if those are the classes, give"
+        f" {EVERY_FOLDER}"
+    ]
+
+
+def _with_splits(root: FolderContent, splits: Mapping[str, str]) -> FolderLayout | None:
     """Return the layout <split>/<class>/<image>; None if the training folder has no class folders."""
     tops = {name: root / name for name in splits}
     known = _known_classes(tops.values())
@@ -140,17 +119,21 @@ def _with_splits(root: _Folder, splits: Mapping[str, str]) -> FolderLayout | Non
     trained = {name for top, split in splits.items() if split == "train" for name in inner[top].folders}
     if not trained:
         return None
-    beside = [name for name in root.folders if name not in splits]
-    if wrong := [name for name in beside if _may_hold_images(root / name)]:
-        if set(splits.values()) == {"train"} and not any((root / name).folders for name in wrong):
-            _refuse_two_readings(root, next(iter(splits)))
-        raise SourceError(
-            f"source.path {root.path!r} has folders of splits and, beside them, {wrong[0]!r}; expected only splits or"
-            f" only classes: move the others away, or, if every folder is a class, give {EVERY_FOLDER}"
-        )
+    refuse_same_splits(root, splits)
+    several = len(trained) > 1 and len({split for split in splits.values() if split != UNLABELLED}) > 1
     classes: list[ClassFolder] = []
     taken: dict[str, list[str]] = {}
-    notes = [f"warning: {_relative(root, root / name)} is left out: it has no images" for name in beside]
+    notes: list[str] = []
+    for name in (name for name in root.folders if name not in splits):
+        folder = root / name
+        if not folder.may_hold_images:
+            notes.append(f"warning: {_relative(root, folder)} is left out: it has no images")
+        elif several and not _has_classes(folder, trained):
+            notes += _left_out(root, single_below(folder), UNLABELLED)
+        elif set(splits.values()) == {"train"} and not folder.folders:
+            refuse_two_readings(root, next(iter(splits)))
+        else:
+            refuse_beside_splits(root, name)
     for top, split in splits.items():
         folder = inner[top]
         if split != "train" and (flat := _flat(folder, trained)) is not None:
@@ -158,29 +141,39 @@ def _with_splits(root: _Folder, splits: Mapping[str, str]) -> FolderLayout | Non
         elif split == UNLABELLED:
             notes += _left_out(root, folder, split)
         else:
-            _refuse_targets(folder)
+            refuse_targets(folder)
             classes += [(split, name, os.path.join(folder.path, name)) for name in folder.folders]
             taken.setdefault(split, []).append(os.path.relpath(folder.path, root.path))
             notes += _loose(root, folder)
             if folder.path != tops[top].path:
                 notes += _loose(root, tops[top])
+        if split == "train":
+            refuse_collections(folder)
+            notes += _deeper(folder)
     names = sorted({name for _, name, _ in classes})
     read = ", ".join(
-        f"{split} from {_quoted(taken[split])}" for split in ("train", "validation", "test") if split in taken
+        f"{split} from {quoted(taken[split])}" for split in ("train", "validation", "test") if split in taken
     )
     return FolderLayout(classes, [f"ingest: splits: {read}; {_named(names)}", *notes, *_loose(root, root)])
 
 
-def _known_classes(tops: Iterable[_Folder]) -> set[str]:
+def _has_classes(folder: FolderContent, known: set[str]) -> bool:
+    """Return whether a folder beside those of splits is, or has below it, a folder that is called like a class."""
+    inner = single_below(folder)
+    names = {folder.name, *folder.folders, *inner.folders, *(name for below in inner.below() for name in below.folders)}
+    return not known.isdisjoint(names)
+
+
+def _known_classes(tops: Iterable[FolderContent]) -> set[str]:
     """Return the names that are classes for certain: they are in two splits, and in one of them beside others."""
     lists = [folder.folders for folder in tops]
     several = {name for names in lists if len(names) > 1 for name in names}
     return {name for name in several if sum(name in names for names in lists) > 1}
 
 
-def _descend(folder: _Folder, known: set[str]) -> _Folder:
+def _descend(folder: FolderContent, known: set[str]) -> FolderContent:
     """Return the folder that has the class folders of a split: ``train/train`` or ``train/images`` for ``train``."""
-    for _ in range(_DEPTH):
+    for _ in range(DEPTH):
         if len(folder.folders) != 1 or folder.images or folder.folders[0] in known:
             break
         below = folder / folder.folders[0]
@@ -192,21 +185,23 @@ def _descend(folder: _Folder, known: set[str]) -> _Folder:
     return folder
 
 
-def _flat(folder: _Folder, trained: set[str]) -> _Folder | None:
+def _flat(folder: FolderContent, trained: set[str]) -> FolderContent | None:
     """Return the folder with a split's images if they have no class folders; None if they have."""
     if not folder.folders:
         return folder
     if len(folder.folders) == 1 and not folder.images and (name := folder.folders[0]) not in trained:
         below = folder / name
-        if name.lower() in _ANY_CLASS and not below.folders:
+        if name.lower() in ANY_CLASS and not below.folders:
             return below
     return None
 
 
-def _left_out(root: _Folder, folder: _Folder, split: str) -> list[str]:
+def _left_out(root: FolderContent, folder: FolderContent, split: str) -> list[str]:
     where, count = _relative(root, folder), folder.images
     if not count:
-        return [f"warning: {where} is left out: it has no images"] if not folder.folders else []
+        return [] if folder.folders else [f"warning: {where} is left out: it has no images"]
+    if not folder.example:
+        return [f"warning: {where} is left out: its folders are not called like the classes"]
     what = "without a class" if split == UNLABELLED else f"for {split} without class folders"
     return [
         f"warning: left out {count:,} files in {where}, {what}, e.g. {folder.example!r}; to predict their classes, use"
@@ -214,7 +209,7 @@ def _left_out(root: _Folder, folder: _Folder, split: str) -> list[str]:
     ]
 
 
-def _loose(root: _Folder, folder: _Folder) -> list[str]:
+def _loose(root: FolderContent, folder: FolderContent) -> list[str]:
     if not folder.example:
         return []
     return [
@@ -223,11 +218,7 @@ def _loose(root: _Folder, folder: _Folder) -> list[str]:
     ]
 
 
-def _may_hold_images(folder: _Folder) -> bool:
-    return folder.images > 0 or any(_may_hold_images(folder / name) for name in folder.folders[:_SHOWN])
-
-
-def _refuse_split_beside_classes(root: _Folder, splits: Mapping[str, str]) -> None:
+def _refuse_split_beside_classes(root: FolderContent, splits: Mapping[str, str]) -> None:
     """Raise ``SourceError`` for names of splits that may be classes too, or the only ones without one for training.
 
     A folder ``train`` whose images are not in class folders can only be a class, the vehicle; one called ``valid`` is a
@@ -243,10 +234,10 @@ def _refuse_split_beside_classes(root: _Folder, splits: Mapping[str, str]) -> No
     if "train" in given.values() and others and len(set(given.values())) == 1:
         return
     if others:
-        _refuse_two_readings(root, next((name for name in given if given[name] != "train"), next(iter(given))))
-    named = _quoted(list(given)[:3])
+        refuse_two_readings(root, next((name for name in given if given[name] != "train"), next(iter(given))))
+    named = quoted(list(given)[:3])
     if "train" in given.values():
-        raise SourceError(_no_class_folders(root, f" in {named}", *(root / name for name in given)))
+        raise SourceError(no_class_folders(root, f" in {named}", *(root / name for name in given)))
     nested = any((root / name).folders for name in given)
     raise SourceError(
         f"source.path {root.path!r} has {named}, but no folder for training; expected one, called train"
@@ -254,24 +245,7 @@ def _refuse_split_beside_classes(root: _Folder, splits: Mapping[str, str]) -> No
     )
 
 
-def _refuse_two_readings(root: _Folder, name: str) -> NoReturn:
-    others = _quoted([other for other in root.folders if other != name][:2])
-    said = split_name(name)
-    move = f"{others} away" if said and said.split == "train" else f"{others} into a folder 'train', or {name!r} away"
-    raise SourceError(
-        f"source.path {root.path!r} has a folder {name!r} beside {others}, which may be a split or a class; if every"
-        f" folder is a class, give {EVERY_FOLDER}; if it is a split, move {move}"
-    )
-
-
-def _no_class_folders(root: _Folder, where: str, *folders: _Folder) -> str:
-    return (
-        f"source.path {root.path!r} has no class folders{where}; expected <path>/<class>/<image> or"
-        f" <path>/<split>/<class>/<image>{_manifest_hint(root, *folders)}"
-    )
-
-
-def _splits_below_classes(root: _Folder) -> FolderLayout | None:
+def _splits_below_classes(root: FolderContent) -> FolderLayout | None:
     """Return the layout <class>/<split>/<image>; None if the classes have no folders of splits.
 
     Raises:
@@ -284,9 +258,7 @@ def _splits_below_classes(root: _Folder) -> FolderLayout | None:
         return None
     first = below[divided[0]]
     if any((first / name).folders for name in splits[divided[0]]):
-        raise SourceError(
-            f"source.path {root.path!r} is above folders with splits; give one of them: --source.path {first.path}"
-        )
+        raise SourceError(f"source.path {root.path!r} is above folders with splits; give one of them: {give(first)}")
     odd = [name for name in root.folders if set(splits[name]) != set(below[name].folders) or below[name].images]
     if odd or len(divided) < len(root.folders):
         wrong = (odd or [name for name in root.folders if name not in divided])[0]
@@ -305,79 +277,10 @@ def _splits_below_classes(root: _Folder) -> FolderLayout | None:
     return FolderLayout(classes, [line, *_loose(root, root)])
 
 
-def _refuse_single(root: _Folder) -> None:
-    """Raise ``SourceError`` if there are no class folders, or the only one is the parent of the class folders."""
-    if not root.folders:
-        raise SourceError(_no_class_folders(root, ""))
-    folder = root / root.folders[0]
-    for _ in range(_DEPTH):
-        if len(folder.folders) != 1 or folder.images:
-            break
-        folder = folder / folder.folders[0]
-    if len(folder.folders) > 1 or splits_among(folder.folders):
-        raise SourceError(
-            f"source.path {root.path!r} has one folder, {root.folders[0]!r}, and the class folders are below it:"
-            f" {_quoted(folder.folders[:3])}; give --source.path {folder.path}"
-        )
-
-
-def _refuse_other_collections(root: _Folder) -> None:
-    """Raise ``SourceError`` for images beside their annotations, copies of the collection below it, and folds."""
-    _refuse_targets(root)
-    for name in root.folders:
-        folder, others = root / name, set(root.folders) - {name}
-        if not folder.images and len(others & set(folder.folders)) >= min(2, len(others)):
-            raise SourceError(
-                f"source.path {root.path!r} has a folder {name!r} with the same folders as beside it,"
-                f" {_quoted(sorted(others & set(folder.folders))[:2])}; is it a copy? Move it away, or give one of both"
-            )
-    words = {name.rstrip("0123456789").rstrip("_- ").lower() for name in root.folders}
-    if len(words) == 1 and words & set(_NUMBERED) and _same_below(root):
-        raise SourceError(
-            f"source.path {root.path!r} has {_quoted(root.folders[:2])}, with the same folders in each; expected class"
-            f" folders: to use the folders below as classes, give {EVERY_FOLDER}"
-        )
-
-
-def _refuse_targets(folder: _Folder) -> None:
-    names = {name.lower(): name for name in folder.folders}
-    images = [name for name in names if name in _OF_IMAGES]
-    targets = [name for name in names if _OF_TARGETS.fullmatch(name)]
-    if images and targets:
-        raise SourceError(
-            f"{folder.path!r} has {_quoted([names[images[0]], names[targets[0]]])}, images beside their annotations;"
-            " expected one folder per class, or a CSV file with columns path and label: --source.kind manifest"
-        )
-
-
-def _same_below(root: _Folder) -> list[str]:
-    """Return the names of folders that are in every class folder; empty unless there are two or more."""
-    common: set[str] | None = None
-    for name in root.folders:
-        folder = root / name
-        common = set(folder.folders) if common is None else common & set(folder.folders)
-        if folder.images or len(common) < 2:
-            return []
-    return sorted(common or ())
-
-
-def _manifest_hint(*folders: _Folder) -> str:
-    lists = [os.path.join(folder.path, name) for folder in folders for name in sorted(folder.lists)]
-    if lists:
-        return f"; if {os.path.basename(lists[0])} has the labels: --source.kind manifest --source.path {lists[0]}"
-    if any(folder.images for folder in folders):
-        return ", or a CSV file with columns path and label: --source.kind manifest"
-    return ""
-
-
-def _relative(root: _Folder, folder: _Folder) -> str:
+def _relative(root: FolderContent, folder: FolderContent) -> str:
     return repr(root.path if folder.path == root.path else os.path.relpath(folder.path, root.path))
 
 
 def _named(names: list[str]) -> str:
     more = ", ..." if len(names) > _SHOWN else ""
     return f"{len(names):,} classes: {', '.join(names[:_SHOWN])}{more}"
-
-
-def _quoted(names: list[str]) -> str:
-    return " and ".join(map(repr, names)) if len(names) < 3 else ", ".join(map(repr, names))

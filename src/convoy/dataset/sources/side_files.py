@@ -36,8 +36,14 @@ _FILES = {
     "WS_FTP.LOG": r"ws_ftp\.log",
     "_SUCCESS": r"_success|_(committed|started)_\d+",
     "unfinished downloads": r".*\.(part|partial|filepart|crdownload|opdownload|download|aria2|tmp|_copying_)",
-    "copies of editors": r".*~|~\$.*",
+    "copies of editors": r".*~|~\$.*|.*\.(jpe?g|png|tiff?|webp)(_original|\.bak|\.orig)",
 }
+_PARTS = (
+    *("\0.", "~", "thumbs", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail", "@syno", "zone.identifier", "ws_ftp"),
+    *("_success", "_committed", "_started", ".part", ".filepart", "download", ".aria2", ".tmp", "_copying_"),
+    *("_original", ".bak", ".orig"),
+)
+"""The name of a side file, after a NUL, has one of these: to search all names of a folder at once takes no time."""
 
 
 def _kinds(names: dict[str, str]) -> dict[str, re.Pattern[str]]:
@@ -61,6 +67,12 @@ def is_side_folder(name: str) -> bool:
 def is_side_file(name: str) -> bool:
     """Return whether a file of that name belongs to a system or program, whatever its content is."""
     return name.startswith(".") or _ANY_FILE.fullmatch(name) is not None
+
+
+def without_side_files(names: list[str]) -> list[str]:
+    """Return the names of files, without those of side files."""
+    joined = "\0".join(["", *names]).lower()
+    return [name for name in names if not is_side_file(name)] if any(part in joined for part in _PARTS) else names
 
 
 def kind_of(name: str, folder: bool = False) -> str:

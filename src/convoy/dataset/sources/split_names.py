@@ -50,8 +50,14 @@ def split_name(name: str) -> SplitName | None:
     if len(found) != 1:
         return None
     word = found[0]
-    rest = (token for token in tokens if token != word and not token.isdigit() and not _NEUTRAL_WORD.fullmatch(token))
+    rest = (token for token in words_of(" ".join(tokens)) if token != word)
     return SplitName(_WORDS.get(word, UNLABELLED), tuple(rest), word)
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """Return the words of a folder's name in lower case, without numbers and neutral ones such as ``set``."""
+    tokens = (token.lower() for token in _TOKEN.findall(name))
+    return tuple(token for token in tokens if not token.isdigit() and not _NEUTRAL_WORD.fullmatch(token))
 
 
 def splits_among(names: Iterable[str]) -> dict[str, str]:
