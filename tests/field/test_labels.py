@@ -11,11 +11,15 @@ import pytest
 
 from convoy.config import ColumnsConfig, DatasetConfig, ImageConfig, SourceConfig
 from convoy.dataset.ingest.build import ingest
+from convoy.dataset.ingest.checks import check_scan
+from convoy.dataset.ingest.scan import Scan
 from convoy.dataset.sources import source_of
 from convoy.dataset.sources.hugging_face import class_label_names
 from convoy.dataset.sources.labels import check_class_names, check_labels, combined, label_warnings
 from convoy.dataset.sources.manifest_file import inspect_file
+from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import resolved
+from convoy.dataset.storage.manifest import Duplicates
 from convoy.errors import SourceError
 from tests.field.inputs import labels
 from tests.field.inputs.layouts import write
@@ -48,6 +52,8 @@ COMBINED = {
     "lists": ["['a', 'b']", "['a']"],
     "JSON": ['["a"]', '["b"]'],
     "one-hot": ["[0, 1]", "[1, 0]"],
+    "ids": ["16 0", "7 1 2 0", "5"],
+    "a list of one": ["['cat']", "dog"],
     "words": ["clear", "haze", "road", "clear road", "clear haze", "haze road"],
 }
 
@@ -66,7 +72,9 @@ def test_several_labels_in_one_are_recognised(case):
         ["Tomato, healthy", "Tomato, late blight", "Potato, healthy", "Potato, late blight"],
         ["polar bear", "brown bear", "black bear", "panda"],
         ["C++", "C", "R&B", "salt & pepper", "AT&T"],
-        ["with_mask", "without_mask", "(none)", "mask (blue)"],
+        ["with_mask", "without_mask", "(none)", "mask (blue)", "[unknown]", "{other}"],
+        ["3+4", "4+3", "3+3", "4+4", "0+0", "negative"],  # Gleason scores
+        ["!", "(", ")", "+", ",", "-", "0", "=", "[", "]", "{", "}", "|", "&", ";", " 1"],  # handwritten signs
         [f"{colour} {animal}" for colour in ("red", "green", "blue") for animal in ("cat", "dog", "bird", "fish")],
     ],
 )
@@ -122,6 +130,11 @@ def test_numbers_that_are_classes_are_classes(values):
         (["caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")], r"'caf\\xe9' and|'cafe\\u0301' and"),
         (["cat", "cat\u200b"], "look the same"),
         (["cat", "\ufeffcat"], "look the same"),
+        (["T-shirt", "T\u2011shirt"], "look the same"),
+        (["18-25", "18\u201325"], "look the same"),
+        (["Baker's", "Baker\u2019s"], "look the same"),
+        (["\u2764", "\u2764\ufe0f"], "look the same"),
+        (["MOCKBA", "\u041c\u041e\u0421\u041a\u0412\u0410"], "look the same"),
         (["1", "1.0"], "the same number"),
         (["7.00", "7", "8"], "the same number"),
     ],
@@ -132,6 +145,7 @@ def test_classes_that_nobody_can_tell_apart_are_refused(names, said):
 
 
 def test_classes_that_differ_visibly_are_kept():
+    check_class_names(["\u0410", "\u0391", "x2", "x\u00b2", "O", "0", "\u0414\u041e\u041c", "HOM"])  # alphabets
     check_class_names(["Cat", "cat", "a", "A", "007", "7", "1e5", "100000", "1.5", "1.50", "true", "True"])
 
 
@@ -139,6 +153,39 @@ def test_unusual_names_are_warned_of():
     assert [line.split("'")[1] for line in label_warnings(["nan", "cat", " dog"])] == ["nan", " dog"]
     assert len(list(label_warnings([str(age) for age in range(18, 99, 2)]))) == 1
     assert list(label_warnings([str(i) for i in range(100)])) == []
+    [line] = label_warnings(["patient00001", "patient00002"])
+    assert "e.g. 'patient00001'" in line
+    assert list(label_warnings(["slide", "case 1"])) == []
+
+
+def scan(**classes):
+    counts = {(split, name): 1 for split, names in classes.items() for name in names}
+    return Scan(None, counts, {}, "", Duplicates(0, 0, 0), False, {})
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "said"),
+    [
+        (["Cat", "Dog"], ["cat", "Dog"], "the split validation has the class 'cat', and training has 'Cat'"),
+        (["hot dog", "cat"], ["hot_dog", "cat"], "has the class 'hot_dog', and training has 'hot dog'"),
+        (["1", "2", "10"], ["01", "2", "10"], "has the class '01', and training has '1'"),
+        (["n01", "n02"], ["tench", "shark"], "no class of the split validation, such as 'shark', has training"),
+        (
+            ["good"],
+            ["good", "broken"],
+            "training images of one class, 'good', and none of the others, such as 'broken'",
+        ),
+    ],
+)
+def test_splits_with_other_classes_are_refused(train, validation, said):
+    with pytest.raises(SourceError, match=said):
+        check_scan(scan(train=train, validation=validation), sorted({*train, *validation}))
+
+
+@pytest.mark.parametrize("validation", [["a", "A"], ["a"], ["a", "bird"], ["1", "10"]])
+def test_splits_with_some_classes_of_training_are_kept(validation):
+    train = ["a", "A", "1", "10", "100"]
+    check_scan(scan(train=train, validation=validation), sorted({*train, *validation}))
 
 
 @pytest.mark.spark
@@ -306,15 +353,75 @@ def test_names_that_do_not_belong_to_one_number_are_refused(spark, tmp_path, lin
         source("manifest", tmp_path / "m.csv").classes(spark)
 
 
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ('"path","label"', ["path", "label"]),
+        ('\ufeff"path";"label"', ["path", "label"]),
+        ("path,label,,", ["path", "label", "", "_c3"]),
+        ("x,X,path,label", ["x", "_c1", "path", "label"]),
+        ("Path,path,label", ["_c0", "path", "label"]),
+        ("Path,PATH,label", ["Path", "PATH", "label"]),  # either may be meant: an error
+        ("path,path,label", ["path", "path", "label"]),
+        ("Split,split,path,label", ["_c0", "split", "path", "label"]),
+        ('path, "label", a b ', ["path", "label", "a b"]),
+    ],
+)
+def test_headers_with_quotes_and_columns_that_are_not_used(tmp_path, header, columns):
+    (tmp_path / "m.csv").write_text(header + "\n", encoding="utf-8")
+    assert inspect_file(str(tmp_path / "m.csv"), {"path", "label"}, {"split"}).columns == columns
+
+
+@pytest.mark.spark
+def test_csv_files_of_other_programs_are_read(spark, tmp_path):
+    for i, text in enumerate(
+        (
+            '"path","label"\n"0.png","cat"\n"1.png","a ""big"" dog"\n',  # R
+            ',path,label,,\n0,0.png,cat,,\n1,1.png,"a ""big"" dog",,\n',  # pandas, then a spreadsheet
+            'path, label\n0.png, cat\n1.png, "a ""big"" dog"\n',
+            'Path,path,label\nx,0.png,cat\ny,1.png,"a ""big"" dog"\n',
+        )
+    ):
+        (tmp_path / f"{i}.csv").write_text(text)
+        found = source("manifest", tmp_path / f"{i}.csv")
+        assert found.classes(spark) == ['a "big" dog', "cat"]
+        assert rows(spark, found) == [("0.png", "cat"), ("1.png", 'a "big" dog')]
+        assert found.notes(spark) == []
+
+
+@pytest.mark.spark
+def test_columns_of_splits_that_are_not_used_and_of_weights_are_named(spark, tmp_path):
+    (tmp_path / "m.csv").write_text("filepaths,labels,data set,weight\n0.png,cat,train,1\n1.png,dog,test,2\n")
+    weights, unused = source("manifest", tmp_path / "m.csv", path="filepaths", label="labels").notes(spark)
+    assert "sample weights from the column 'weight'" in weights
+    assert unused.startswith("warning: the column 'data set' is not used")
+    assert unused.endswith("--source.columns.split 'data set'")
+    columns = {"path": "filepaths", "label": "labels", "split": "data set", "weight": None}
+    assert source("manifest", tmp_path / "m.csv", **columns).notes(spark) == []
+    table = source("table", tmp_path / "m.csv", "csv", **columns)
+    assert table.splits(spark) == {"train", "test"}
+    assert table.notes(spark) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "said"), [("sub\\1.png", "path of Windows"), ("C:\\x\\1.png", "path of Windows"), ("~/1.png", "expand ~")]
+)
+def test_paths_of_other_systems_are_named_where_they_are_not_found(tmp_path, path, said):
+    with pytest.raises(OSError, match=said):
+        read_file(f"{tmp_path}/{path}")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("header", [("path", "label"), ("Path", "LABEL"), (" path", "label ")])
 def test_csv_of_other_separators_and_headers_has_its_columns(tmp_path, separator, header):
     path = labels.manifest(tmp_path / "m.csv", ["a"], header, separator)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     found = inspect_file(str(path), {"path", "label"})
-    assert (found.kind, found.columns, found.separator) == ("csv", list(header), separator)
+    names = [name.strip() for name in header]
+    assert (found.kind, found.columns, found.separator) == ("csv", names, separator)
+    assert found.spaced == (names != list(header))
     columns = resolved(ColumnsConfig(), found.columns)
-    assert (columns.path, columns.label, columns.split) == (*header, "split")
+    assert (columns.path, columns.label, columns.split) == (*names, "split")
     source("manifest", path)
 
 

@@ -1,6 +1,8 @@
 """Checks whether the contents of a source, and the samples that could be read, are enough for a dataset."""
 
 import math
+import re
+import unicodedata
 from collections import Counter
 from typing import Any
 
@@ -49,10 +51,41 @@ def check_scan(scan: Scan, classes: list[str]) -> None:
     if empty:
         raise SourceError(f"class {empty[0]!r} has no images; add some, or leave the class out")
     trained = {name for split, name in scan.counts if split == "train"}
+    if len(trained) == 1 and len(classes) > 1:
+        raise SourceError(
+            f"there are training images of one class, {min(trained)!r}, and none of the others, such as"
+            f" {min(set(classes) - trained)!r}; a classifier needs two or more"
+        )
+    for split in ("validation", "test"):
+        _check_split(split, trained, {name for known, name in scan.counts if known == split})
     if unseen := sorted(set(classes) - trained):
         where = ", ".join(f"{count:,} {split}" for (split, name), count in scan.counts.items() if name == unseen[0])
         more = f", nor have {len(unseen) - 1:,} other classes" if len(unseen) > 1 else ""
         say(f"warning: class {unseen[0]!r} has no training images, only {where}{more}; is the label right?")
+
+
+def _check_split(split: str, trained: set[str], there: set[str]) -> None:
+    """Raise ``SourceError`` if the classes of a split are those for training, written in another way, or none of them.
+
+    Classes whose names differ only in case are two classes, unless each split has only one of them.
+    """
+    unseen, alike = there - trained, {_loose(name): name for name in trained - there}
+    if other := next((name for name in sorted(unseen) if _loose(name) in alike), None):
+        raise SourceError(
+            f"the split {split} has the class {other!r}, and training has {alike[_loose(other)]!r}; expected the same"
+            " names in all splits: rename one"
+        )
+    if there and there == unseen:
+        raise SourceError(
+            f"no class of the split {split}, such as {min(there)!r}, has training images, such as {min(trained)!r} has;"
+            " expected the same classes: correct the names, or leave the split out"
+        )
+
+
+def _loose(name: str) -> str:
+    """Return a name without case, signs between words and zeros before numbers."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\W_]+", "", plain)) or plain
 
 
 def check_channels(manifest: Manifest) -> None:

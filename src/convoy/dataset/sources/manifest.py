@@ -22,6 +22,7 @@ from convoy.dataset.sources.rows import (
     check_weights,
     classes_of,
     column,
+    column_notes,
     known_split,
     label_columns,
     resolved,
@@ -97,7 +98,7 @@ class ManifestSource:
             rows, file = self._rows(spark), self._file
             if file.kind == "csv":
                 first = resolved(self.columns, file.columns).path
-                check_fields(spark, file.location, file.columns, first, self._what, file.separator)
+                check_fields(spark, file.location, file.columns, first, self._what, file.csv_options)
             names = classes_of(rows, self._what)
             check_paths(rows, self._what)
             check_one_class(rows, self._what)
@@ -114,8 +115,8 @@ class ManifestSource:
             return splits_of(self._rows(spark), self._what)
 
     def notes(self, spark: SparkSession) -> list[str]:
-        """Return no lines: nothing is ignored."""
-        return []
+        """Return lines about columns with weights, or with splits that are not used."""
+        return column_notes(self.columns, self._file.columns)
 
     def array_spec(self) -> None:
         """Return None: these are images."""
@@ -162,7 +163,9 @@ class ManifestSource:
 
     @property
     def _file(self) -> ManifestFile:
-        return inspect_file(absolute(self.path), {self.columns.path, self.columns.label})
+        columns = self.columns
+        optional = {name for name in (columns.split, columns.weight, f"{columns.label}_name") if name is not None}
+        return inspect_file(absolute(self.path), {columns.path, columns.label}, optional)
 
     def _rows(self, spark: SparkSession) -> DataFrame:
         """Return ``path``, ``class_name``, ``split`` as written; with weights, ``weight`` and ``given_weight`` too."""

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +28,20 @@ class ManifestFile:
         kind: Its format.
         columns: The names of its columns; of JSON lines, those in the first thousand lines.
         separator: What separates the fields of a CSV file.
+        spaced: Whether its header has spaces beside the separators (``path, label``): they do not belong to the values.
     """
 
     path: str
     kind: Literal["parquet", "json", "csv"]
     columns: list[str]
     separator: str = ","
+    spaced: bool = False
+
+    @property
+    def csv_options(self) -> dict[str, str]:
+        """Return Spark's options for CSV."""
+        spaces = {f"ignore{side}WhiteSpace": str(self.spaced).lower() for side in ("Leading", "Trailing")}
+        return CSV_OPTIONS | spaces | {"sep": self.separator}
 
     @property
     def location(self) -> str:
@@ -46,15 +55,16 @@ class ManifestFile:
         if self.kind == "json":
             return spark.read.option("mode", "FAILFAST").json(self.location)
         schema = StructType([StructField(name, StringType()) for name in self.columns])
-        return spark.read.options(**CSV_OPTIONS, sep=self.separator).schema(schema).csv(self.location)
+        return spark.read.options(**self.csv_options).schema(schema).csv(self.location)
 
 
-def inspect_file(path: str, expected: Collection[str]) -> ManifestFile:
+def inspect_file(path: str, required: Collection[str], optional: Collection[str] = ()) -> ManifestFile:
     """Find out the format and the columns of a file.
 
     Args:
         path: The absolute path of the file.
-        expected: Columns that have to be there; they show what separates the fields of CSV.
+        required: Columns that have to be there; they show what separates the fields of CSV.
+        optional: Columns that are used if they are there.
 
     Raises:
         OSError: It cannot be read.
@@ -67,16 +77,32 @@ def inspect_file(path: str, expected: Collection[str]) -> ManifestFile:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"{", b"[")):
         return ManifestFile(path, "json", _keys(path, start))
-    headers = {separator: _header(path, separator) for separator in _SEPARATORS}
-    wanted = {name.lower() for name in expected}
-    fits = (s for s, names in headers.items() if wanted <= {name.strip().lower() for name in names})
-    separator = next(fits, ",")
-    return ManifestFile(path, "csv", headers[separator], separator)
+    wanted = {name.lower() for name in required}
+    for spaced, separator in itertools.product((False, True), _SEPARATORS):
+        with suppress(csv.Error):  # with another separator, a quote ends within a field
+            names = _header(path, separator, spaced)
+            if wanted <= {name.lower() for name in names}:
+                return ManifestFile(path, "csv", _distinct(names, {*required, *optional}), separator, spaced)
+    return ManifestFile(path, "csv", _header(path, ","))
 
 
-def _header(path: str, separator: str) -> list[str]:
+def _header(path: str, separator: str, spaced: bool = False) -> list[str]:
     with open(path, encoding="utf-8-sig", newline="") as file:
-        return next((row for row in csv.reader(file, delimiter=separator, strict=True) if row), [])
+        rows = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=spaced)
+        names = next((row for row in rows if row), [])
+    return [name.strip() for name in names] if spaced else names
+
+
+def _distinct(names: list[str], used: Collection[str]) -> list[str]:
+    """Return names for Spark, which takes no two that differ only in case: others than those used are changed."""
+    there = {name.lower() for name in names if name in used}
+    unclear = {name.lower() for name in used} - there  # which of them is meant, if there are several, is an error
+    seen, distinct = set(there), []
+    for i, name in enumerate(names):
+        is_free = name in used or name.lower() in unclear or name.lower() not in seen
+        distinct.append(name if is_free else f"_c{i}")
+        seen.add(name.lower())
+    return distinct
 
 
 def _keys(path: str, start: bytes) -> list[str]:

@@ -1,11 +1,13 @@
 """Rows of a DataFrame as samples: labels, splits, and a survey of all rows. Shared by manifests and tables."""
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
+from types import MappingProxyType
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
@@ -36,6 +38,10 @@ from convoy.errors import SourceError, did_you_mean
 CSV_OPTIONS = {"header": "true", "quote": '"', "escape": '"', "multiLine": "true", "encoding": "UTF-8"}
 """RFC 4180: quotes are doubled within quotes, a backslash is a backslash, and a quoted field may hold newlines."""
 
+_OF_SPLITS = re.compile(
+    "(data_?|eval_?|train_?test_?)?(set|split|partition)s?|subset|phase|usage|split_?(name|type)|is_?(train|test|val).*"
+)
+"""Names of columns that often have the splits."""
 _FURTHER = 8  # fields after the last column that are checked
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also accept 1d, 0x1p3 and Infinity
 
@@ -53,6 +59,23 @@ def resolved(columns: ColumnsConfig, names: Sequence[str]) -> ColumnsConfig:
         alike = [name for name in names if name.strip().lower() == str(given).lower()]
         found[role.name] = alike[0] if given is not None and given not in names and len(alike) == 1 else given
     return ColumnsConfig(**found)
+
+
+def column_notes(columns: ColumnsConfig, names: Sequence[str]) -> list[str]:
+    """Return lines about columns: weights, which a column of another meaning may be, and splits that are not used."""
+    found, lines = resolved(columns, names), []
+    if found.weight in names:
+        lines.append(
+            f"ingest: sample weights from the column {found.weight!r}; --source.columns.weight null ignores it"
+        )
+    like = (name for name in names if _OF_SPLITS.fullmatch(re.sub("[ .-]", "_", name.lower())))
+    unused = [name for name in like if name != found.label]
+    if found.split not in names and unused:
+        lines.append(
+            f"warning: the column {unused[0]!r} is not used; if it has splits (train, val, test), give"
+            f" --source.columns.split {shlex.quote(unused[0])}"
+        )
+    return lines
 
 
 def glob_escaped(path: str) -> str:
@@ -159,7 +182,14 @@ def survey(rows: DataFrame, what: str) -> list[Row]:
     return found
 
 
-def check_fields(spark: SparkSession, path: str, names: list[str], first: str, what: str, separator: str = ",") -> None:
+def check_fields(
+    spark: SparkSession,
+    path: str,
+    names: list[str],
+    first: str,
+    what: str,
+    options: Mapping[str, str] = MappingProxyType(CSV_OPTIONS),
+) -> None:
     """Raise ``SourceError`` if a row of a CSV has more fields than its header, apart from blank ones at its end.
 
     Spark drops them silently. The usual cause is a comma in a name without quotes, so that each of the fields after it
@@ -171,12 +201,12 @@ def check_fields(spark: SparkSession, path: str, names: list[str], first: str, w
         names: The columns.
         first: The column that identifies a row in messages.
         what: The source, for messages.
-        separator: What separates fields.
+        options: Spark's options for CSV.
     """
     places = [f"_{number}" for number in range(len(names) + _FURTHER)]
     schema = StructType([StructField(name, StringType()) for name in places])
     # The header is a row like the others: as a header, Spark would warn that it does not have all of these fields.
-    rows = spark.read.options(**CSV_OPTIONS, sep=separator).options(header="false").schema(schema).csv(path)
+    rows = spark.read.options(**{**options, "header": "false"}).schema(schema).csv(path)
     further = F.coalesce(*places[len(names) :])
     wrong = rows.where(further.isNotNull()).select(places[names.index(first)], further)
     if (row := wrong.first()) is not None:

@@ -29,6 +29,7 @@ from convoy.dataset.sources.rows import (
     check_weights,
     classes_of,
     column,
+    column_notes,
     glob_escaped,
     known_split,
     label_columns,
@@ -105,13 +106,14 @@ class TableSource:
             return set() if there.split is None else splits_of(self._survey_rows(frame, there), self._what)
 
     def notes(self, spark: SparkSession) -> list[str]:
-        """Return lines about splits in names of files, and side files, which the layouts of files ignore."""
+        """Return lines about splits in names of files, columns, and side files, which the layouts of files ignore."""
+        lines = []
         if splits := self._splits_of_files():
-            return [
-                f"ingest: splits by the names of files: {', '.join(f'{name} is {splits[name]}' for name in splits)}"
-            ]
+            names = ", ".join(f"{name} is {splits[name]}" for name in splits)
+            lines.append(f"ingest: splits by the names of files: {names}")
         if not self._is_path() or (self.format or "").lower() not in _FILE_LAYOUTS:
-            return []
+            with self._spark_errors():
+                return [*lines, *column_notes(self.columns, self._load(spark)[0].columns)]
         with self._spark_errors():
             reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
             paths = reader.load(self._escaped()).select("path")
