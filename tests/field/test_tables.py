@@ -7,9 +7,11 @@ import pytest
 
 from convoy.config import Config, ScoringConfig, SourceConfig, locations
 from convoy.dataset.sources import source_of
+from convoy.dataset.sources.file_splits import splits_of_files
 from convoy.dataset.sources.table import TableSource
 from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base
 from convoy.errors import ConfigError, SourceError
+from convoy.inference.sinks.table_definition import table_definition
 from convoy.inference.sinks.write import score_to_output
 from convoy.inference.sources import check_input, score_input
 from tests.conftest import encoded, noise
@@ -108,6 +110,64 @@ def test_folders_that_are_no_one_table_are_refused(tmp_path):
     found = find(f"{tmp_path}/flat/**/*.parquet")
     assert found is not None
     assert len(found.paths) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "pattern", "expected"),
+    [
+        (("train/0000", "test/0000"), "", {"train": "train", "test": "test"}),
+        (("train/0000", "test/0000"), "*/*.parquet", {"train": "train", "test": "test"}),
+        (("train set/0", "val set/0", "val set/1"), "", {"train set": "train", "val set": "validation"}),
+        (("train-00000-of-00002", "train-00001-of-00002", "test-0-of-1-0af"), "", {"train": "train", "test": "test"}),
+        (("train-0", "test-0", "extra-0"), "{train,test}-*.parquet", {"train": "train", "test": "test"}),
+        (("cifar10-train", "cifar10-test"), "", {"cifar10-train": "train", "cifar10-test": "test"}),
+        (("0_train", "1_test.snappy"), "", {"0_train": "train", "1_test": "test"}),
+        (("mnist-train-0-of-1", "mnist-test-0-of-1"), "", {"mnist-train": "train", "mnist-test": "test"}),
+        (("train-0", "train-1"), "", None),
+        (("part-00000-5b3c-c000.snappy", "part-00001-5b3c-c000.snappy"), "", None),
+    ],
+)
+def test_names_of_files_or_folders_are_splits(tmp_path, files, pattern, expected):
+    for file in files:
+        tables.write_rows(tmp_path / f"{file}.parquet", [1])
+    given = os.path.join(tmp_path, pattern).rstrip("/")
+    found = splits_of_files(given)
+    assert (found and found.splits) == expected
+    table = find(given)
+    assert table is not None
+    read = {path for part in table.paths for path in (Path(part).rglob("*.parquet") if os.path.isdir(part) else [part])}
+    assert len(read) == (2 if "{" in pattern else len(files))
+
+
+def test_folder_above_a_table_is_refused_with_the_folder_to_give(tmp_path):
+    tables.splits_in_folders(tmp_path / "repo" / "default")
+    (tmp_path / "repo" / "README.md").write_text("# pets")
+    with pytest.raises(SourceError, match=f"give --source.path {tmp_path}/repo/default$"):
+        source_of(SourceConfig("table", str(tmp_path / "repo")))
+    tables.write_rows(tmp_path / "two" / "data" / "train-0.parquet", [1])
+    with pytest.raises(SourceError, match=f"give --source.path {tmp_path}/two/data$"):
+        source_of(SourceConfig("table", str(tmp_path / "two")))
+
+
+def test_folder_beside_those_of_splits_is_not_left_out(tmp_path):
+    tables.splits_in_folders(tmp_path, ("train", "test", "extra"))
+    assert find(tmp_path) is None
+    with pytest.raises(SourceError, match="beside them 'extra'"):
+        splits_of_files(str(tmp_path))
+
+
+@pytest.mark.spark
+def test_splits_in_folders_are_ingested_as_splits_and_scored_together(spark, tmp_path):
+    tables.splits_in_folders(tmp_path / "t", ("train set", "test set"))
+    for given in ("t", "t/*/*.parquet"):
+        source = TableSource(f"{tmp_path}/{given}")
+        assert source.classes(spark) == ["a", "b"]
+        assert source.splits(spark) == {"train", "test"}
+        listed = source.listing(spark).groupBy("split", "class_name").count().collect()
+        assert {tuple(row) for row in listed} == {(s, c, 1) for s in ("train", "test") for c in "ab"}
+        assert source.notes(spark) == ["ingest: splits by the names of folders: test set is test, train set is train"]
+    rows = scored(spark, tmp_path / "t", columns=["id"]).collect()
+    assert sorted(row["id"] for row in rows if row["probability"] > 0) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -289,3 +349,28 @@ def test_a_table_of_no_further_definition_is_replaced(spark, tmp_path):
         assert spark.table("plain").count() == 2
     finally:
         spark.sql("DROP TABLE IF EXISTS plain")
+
+
+@pytest.mark.spark
+def test_views_are_refused_before_anything_is_scored(spark, tmp_path, defined):
+    tables.partitioned(tmp_path / "a", values=("1",))
+    spark.sql(f"CREATE VIEW seen AS SELECT * FROM {defined}")
+    spark.table(defined).createOrReplaceTempView("seen_here")
+    try:
+        for mode in ("overwrite", "append"):
+            for name in ("seen", "seen_here"):
+                with pytest.raises(ConfigError, match="is a view; expected the name of a table"):
+                    write(spark, tmp_path / "a", f"table:{name}", mode=mode)
+    finally:
+        spark.sql("DROP VIEW seen")
+        spark.catalog.dropTempView("seen_here")
+
+
+@pytest.mark.spark
+def test_a_column_called_comment_is_no_comment(spark):
+    spark.sql("CREATE TABLE talked (`Comment` string, `Num Buckets` int) USING parquet")
+    try:
+        found = table_definition(spark, "talked")
+        assert (found.kept, found.provider, found.partitioned, found.is_view) == ((), "parquet", False, False)
+    finally:
+        spark.sql("DROP TABLE talked")

@@ -58,3 +58,9 @@ def partitioned(folder: Path, key="day", values=("2026-01-01", "2026-01-02", "00
     for number, value in enumerate(values):
         write_rows(folder / f"{key}={value}" / name, (2 * number, 2 * number + 1))
     (folder / "_SUCCESS").touch()
+
+
+def splits_in_folders(folder: Path, names=("train", "test"), file="0000.parquet"):
+    """Write ``<split>/0000.parquet``, as Hugging Face converts datasets; two rows with the labels a and b each."""
+    for number, name in enumerate(names):
+        write_rows(folder / name / file, (2 * number, 2 * number + 1), label=["a", "b"])

@@ -1,22 +1,17 @@
-"""Hugging Face datasets as Parquet files: splits in the names of files, names of classes in their metadata."""
+"""Hugging Face datasets as Parquet files: the names of classes in their metadata."""
 
-import glob
 import json
 import os
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
 
-from convoy.dataset.sources.split_names import UNLABELLED, splits_among
-from convoy.errors import SourceError
+from convoy.dataset.sources.table_folders import matches_of
 
 _LEVELS = 3
 _CARD_BYTES = 1 << 20
-SPLIT_OF_FILE = r"^[A-Za-z][A-Za-z_]*?(?=[-.]|_?[0-9])"
-"""Regular expression, for Python and Java, of the part of a file's name that may be a split."""
 
 
 def class_label_names(path: str, label: str) -> list[str] | None:
@@ -29,7 +24,7 @@ def class_label_names(path: str, label: str) -> list[str] | None:
         path: A Parquet file, a folder of some, or a pattern; anything else has no names.
         label: The column.
     """
-    file = next(_parquet_files(path), None)
+    file = next(parquet_files(path), None)
     if file is None:
         return None
     for features in (*_in_footer(file), *_beside(os.path.dirname(os.path.abspath(file)))):
@@ -38,35 +33,8 @@ def class_label_names(path: str, label: str) -> list[str] | None:
     return None
 
 
-def splits_of_files(path: str) -> dict[str, str]:
-    """Return the splits that the names of Parquet files begin with: ``train-00000-of-00002.parquet``.
-
-    Args:
-        path: A folder or a pattern.
-
-    Returns:
-        Beginning of the name -> split; empty if the files do not have splits.
-
-    Raises:
-        SourceError: Some files have splits, and others do not.
-    """
-    if os.path.isfile(path):
-        return {}
-    files = [os.path.basename(file) for file in _parquet_files(path, levels=1)]
-    starts = {name: beginning[0] for name in files if (beginning := re.match(SPLIT_OF_FILE, name))}
-    found = splits_among(set(starts.values()))
-    splits = {start: split for start, split in found.items() if split != UNLABELLED}
-    if "train" not in splits.values() or len(set(splits.values())) < 2:
-        return {}  # nothing to keep apart: splits are taken from all samples, as without such names
-    if other := next((name for name in files if starts.get(name) not in splits), None):
-        raise SourceError(
-            f"{path!r} has files of splits, such as {min(starts, key=len)!r}, and beside them {other!r}; expected only"
-            " files of splits: move the others away, or give a pattern as source.path"
-        )
-    return splits
-
-
-def _parquet_files(path: str, levels: int = _LEVELS) -> Iterator[str]:
+def parquet_files(path: str, levels: int = _LEVELS) -> Iterator[str]:
+    """Yield the Parquet files that a file, a folder (with folders below it, up to some levels) or a pattern names."""
     if os.path.isfile(path):
         yield path
     elif os.path.isdir(path):
@@ -74,9 +42,9 @@ def _parquet_files(path: str, levels: int = _LEVELS) -> Iterator[str]:
         yield from (os.path.join(path, name) for name in found if name.endswith(".parquet"))
         for folder in (os.path.join(path, name) for name in found if levels > 1):
             if os.path.isdir(folder):
-                yield from _parquet_files(folder, levels - 1)
+                yield from parquet_files(folder, levels - 1)
     else:
-        yield from sorted(found for found in glob.iglob(path, recursive=True) if os.path.isfile(found))
+        yield from sorted(filter(os.path.isfile, matches_of(path)))
 
 
 def _in_footer(file: str) -> Iterator[Any]:

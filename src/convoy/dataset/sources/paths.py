@@ -47,7 +47,9 @@ def read_file(path: str) -> bytes:
         with fsspec.open(local, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
-        raise OSError(f"{error.strerror or error}{_foreign(path)}") from None
+        if hint := _foreign(path):
+            raise FileNotFoundError(f"{error.strerror or error}; {hint}") from None
+        raise
     except OSError:
         raise
     except Exception as error:  # a name with a NUL; a scheme without its package; each store's own exceptions
@@ -57,7 +59,7 @@ def read_file(path: str) -> bytes:
 def _foreign(path: str) -> str:
     """Return why a path that is not found may be one of another system."""
     if "\\" in path:
-        return "; a path of Windows? Write / instead of \\, and paths relative to the file that lists them"
+        return "a path of Windows? Write / instead of \\, and paths relative to the file that lists them"
     if path.startswith("~") or "/~/" in path:
-        return "; rows do not expand ~: write the whole path"
+        return "rows do not expand ~: write the whole path"
     return ""

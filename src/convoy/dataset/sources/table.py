@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ from pyspark.sql.types import BinaryType, StructField, StructType
 
 from convoy.config import ColumnsConfig
 from convoy.config.locations import absolute, is_url, local_path, scheme_of
+from convoy.dataset.sources.file_splits import FileSplits, splits_of_files
 from convoy.dataset.sources.files import Ignored
-from convoy.dataset.sources.hugging_face import SPLIT_OF_FILE, class_label_names, splits_of_files
+from convoy.dataset.sources.hugging_face import class_label_names, parquet_files
 from convoy.dataset.sources.listing import is_label
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
@@ -40,7 +42,7 @@ from convoy.dataset.sources.rows import (
     weight,
 )
 from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
-from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base
+from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base, table_of
 from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, text_partitions
 from convoy.errors import SourceError, did_you_mean
 
@@ -108,9 +110,9 @@ class TableSource:
     def notes(self, spark: SparkSession) -> list[str]:
         """Return lines about splits in names of files, columns, and side files, which the layouts of files ignore."""
         lines = []
-        if splits := self._splits_of_files():
-            names = ", ".join(f"{name} is {splits[name]}" for name in splits)
-            lines.append(f"ingest: splits by the names of files: {names}")
+        if found := self._splits_of_files():
+            names = ", ".join(f"{name} is {split}" for name, split in found.splits.items())
+            lines.append(f"ingest: splits by the names of {found.of}s: {names}")
         if not self._is_path() or (self.format or "").lower() not in _FILE_LAYOUTS:
             with self._spark_errors():
                 return [*lines, *column_notes(self.columns, self._load(spark)[0].columns)]
@@ -214,6 +216,11 @@ class TableSource:
             return None
         path = local_path(self._expanded())
         table = None if is_url(path) else find_table(path, "source.path")
+        if table is None and os.path.isdir(path) and (file := next(parquet_files(path), None)) is not None:
+            raise SourceError(
+                f"source.path {self.path!r} has no Parquet files itself; they are in folders below it: give"
+                f" --source.path {shlex.quote(table_of(file))}"
+            )
         if table is not None or os.path.exists(path) or spark is None:
             return table
         return log_table_at(spark, path, f"source.path {path!r}")
@@ -258,8 +265,7 @@ class TableSource:
         weights: tuple[Column | None, Column | None] = (None, None)
         split = found.get("split")
         if split is None and (splits := self._splits_of_files()):
-            start = F.regexp_extract(F.col("_metadata.file_name"), SPLIT_OF_FILE, 0)
-            split = F.create_map(*(F.lit(part) for pair in splits.items() for part in pair))[start]
+            split = splits.column()
         if (name := columns.weight) in types:
             weights = (weight(column(name), types[name], name), column(name).cast("string"))
         return _Columns(content, is_struct, path, label, number, split, *weights)
@@ -269,8 +275,8 @@ class TableSource:
         names = class_label_names(absolute(self.path), label) if self._is_local_parquet() else None
         return names if names and all(map(is_label, names)) else None
 
-    def _splits_of_files(self) -> dict[str, str]:
-        return splits_of_files(absolute(self.path)) if self._is_local_parquet() else {}
+    def _splits_of_files(self) -> FileSplits | None:
+        return splits_of_files(absolute(self.path)) if self._is_local_parquet() else None
 
     def _is_local_parquet(self) -> bool:
         return self._is_path() and (self.format or "parquet").lower() == "parquet" and not is_url(absolute(self.path))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from convoy.dataset.sources.split_names import splits_among
 from convoy.errors import SourceError
 
 _PARTITION = re.compile(r"[^=/]+=[^/]+")
@@ -53,12 +54,14 @@ def find_table(given: str, field: str) -> TableFolder | None:
     """
     what = f"{field} {given!r}"
     exists = os.path.exists(given)
-    matches = [os.path.abspath(match) for match in ([given] if exists else _matches(given))]
+    matches = [os.path.abspath(match) for match in ([given] if exists else matches_of(given))]
     folders = [match for match in matches if os.path.isdir(match)]
     if (table := _with_log(matches, folders, what)) is not None:
         return table
     others = sorted(set(matches) - set(folders))
     named = any(path.endswith(".parquet") for path in others) or any(map(_is_parquet, others[:1]))
+    if folders and not others and (inner := _folders_of_splits(folders[0])) and len(folders) == 1:
+        matches = folders = inner
     if not named and not any(map(_is_table, folders)):
         for folder in folders:
             _refuse_tables_below(folder, what)
@@ -149,11 +152,15 @@ def _is_pattern(path: str) -> bool:
     return glob.has_magic(path) or _BRACES.search(path) is not None
 
 
-def _matches(pattern: str) -> Iterator[str]:
-    """Yield the paths that match, without those that Spark hides because their name begins with ``_`` or ``.``."""
+def matches_of(pattern: str) -> Iterator[str]:
+    """Yield the paths that match, without those that Spark hides because their name begins with ``_`` or ``.``.
+
+    Args:
+        pattern: A pattern of ``glob``, also with choices in braces, as Hadoop takes it.
+    """
     if (braces := _BRACES.search(pattern)) is not None:
         for choice in braces[1].split(","):
-            yield from _matches(pattern[: braces.start()] + choice + pattern[braces.end() :])
+            yield from matches_of(pattern[: braces.start()] + choice + pattern[braces.end() :])
         return
     literal = set(pattern.split("/"))
     for path in glob.iglob(pattern, recursive=True):
@@ -194,6 +201,22 @@ def _is_table(folder: str) -> bool:
         return True
     names = (name for name in _listed(folder) if not _is_hidden(name))
     return any(name.endswith(".parquet") for name in names) or _has_table_parts(folder)
+
+
+def _folders_of_splits(folder: str) -> list[str]:
+    """Return the folders of a folder whose names stand for splits, if they hold Parquet files, and the folder none."""
+    splits = splits_among(name for name in _listed(folder) if not _is_hidden(name))
+    if "train" not in splits.values() or len(set(splits.values())) < 2 or _is_table(folder):
+        return []
+    inner = [os.path.join(folder, name) for name in sorted(_listed(folder)) if not _is_hidden(name)]
+    tables = [path for path in inner if os.path.isdir(path) and _is_table(path)]
+    return tables if set(map(os.path.basename, tables)) == set(splits) else []
+
+
+def table_of(file: str) -> str:
+    """Return the folder of a table that a Parquet file is in: its own, or the one above if that is of a split."""
+    folder = os.path.dirname(file)
+    return above if folder in _folders_of_splits(above := os.path.dirname(folder)) else folder
 
 
 def _has_table_parts(folder: str) -> bool:

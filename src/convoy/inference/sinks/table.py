@@ -100,8 +100,11 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
             sources = spark._jvm.org.apache.spark.sql.execution.datasources.DataSource  # type: ignore[union-attr]
             sources.lookupDataSource("delta", spark._jsparkSession.sessionState().conf())
         if spark.catalog.tableExists(name):
+            table = table_definition(spark, name)
+            if table.is_view:
+                raise ConfigError(f"scoring.output {section.output!r} is a view; expected the name of a table")
             if section.write_mode == "overwrite":
-                _check_replaceable(table_definition(spark, name), schema, section)
+                _check_replaceable(table, schema, section)
             return None
         spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
     except (PySparkException, Py4JJavaError) as error:

@@ -1,5 +1,6 @@
 """The definition of a table of Spark's catalog: what a replacement of the table would lose."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ class TableDefinition:
         schema: Its columns, in their order; those of partitions last.
         provider: Spark's name of its format, e.g. ``parquet``; empty if unknown.
         partitioned: Whether it has partition columns.
+        is_view: Whether it is a view, which cannot be written to.
         kept: What a new table of the same name would not have, in words.
     """
 
     schema: StructType
     provider: str
     partitioned: bool
+    is_view: bool
     kept: tuple[str, ...]
 
     def has_columns(self, schema: StructType) -> bool:
@@ -42,7 +45,9 @@ def table_definition(spark: SparkSession, name: str) -> TableDefinition:
     rows = [
         (row[0].strip(), row[1] or "", row[2] or "") for row in spark.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()
     ]
-    facts = {key: value for key, value, _ in rows}
+    # Columns come first, and may have the name of a fact.
+    details = itertools.dropwhile(lambda row: not row[0].startswith("# "), rows)
+    facts = {key: value for key, value, _ in details}
     partitioned = "# Partition Information" in facts or "# Partitioning" in facts
     column_comments = [key for key, _, comment in rows if key in schema.names and comment not in ("", "comment")]
     kept = {
@@ -55,9 +60,8 @@ def table_definition(spark: SparkSession, name: str) -> TableDefinition:
         "its properties": _has_properties(facts.get("Table Properties", "")),
         "columns that are not null": any(not field.nullable for field in schema),
     }
-    return TableDefinition(
-        schema, facts.get("Provider", "").lower(), partitioned, tuple(what for what, there in kept.items() if there)
-    )
+    provider, is_view = facts.get("Provider", "").lower(), facts.get("Type", "VIEW").endswith("VIEW")
+    return TableDefinition(schema, provider, partitioned, is_view, tuple(what for what, there in kept.items() if there))
 
 
 def _types(schema: StructType) -> Mapping[str, str]:
