@@ -404,9 +404,16 @@ def test_columns_of_splits_that_are_not_used_and_of_weights_are_named(spark, tmp
 
 
 @pytest.mark.parametrize(
-    ("path", "said"), [("sub\\1.png", "path of Windows"), ("C:\\x\\1.png", "path of Windows"), ("~/1.png", "expand ~")]
+    ("path", "said"),
+    [
+        ("ISIC_1", "ISIC_1.jpg exists"),
+        ("sub\\1.png", "path of Windows"),
+        ("C:\\x\\1.png", "path of Windows"),
+        ("~/1.png", "expand ~"),
+    ],
 )
-def test_paths_of_other_systems_are_named_where_they_are_not_found(tmp_path, path, said):
+def test_paths_that_are_not_found_have_a_hint(tmp_path, path, said):
+    (tmp_path / "ISIC_1.jpg").touch()
     with pytest.raises(OSError, match=said):
         read_file(f"{tmp_path}/{path}")
 

@@ -213,6 +213,12 @@ def test_empty_class_folder_is_refused(tmp_path):
     assert "class 'bird' has no images in" in refused(tmp_path)
 
 
+def test_class_folder_of_a_split_that_is_not_utf8_is_refused(tmp_path):
+    layouts.splits(tmp_path, ("train", "test"))
+    os.mkdir(os.fsencode(tmp_path) + b"/train/caf\xe9")
+    assert "not UTF-8" in refused(tmp_path)
+
+
 def test_listing_of_a_large_class_is_not_kept(tmp_path):
     layouts.write(tmp_path, "a", "b")
     before = read_layout(str(tmp_path)).class_folders

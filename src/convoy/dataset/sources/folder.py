@@ -55,6 +55,8 @@ class FolderSource:
         for parent in {os.path.dirname(where) for _, _, where in class_folders}:
             _check_links(parent)
         for _, name, where in class_folders:
+            if "\ufffd" in name:
+                raise SourceError(f"{os.path.dirname(where)!r} has a folder {name!r}, not UTF-8; rename it")
             if not is_label(name):
                 raise SourceError(f"{os.path.dirname(where)!r} has a class folder {name!r}; {LABEL_EXPECTED}")
         if len(classes := self.classes()) == 1:

@@ -7,6 +7,7 @@ from convoy.config.locations import is_url, local_path, unreadable
 
 MAX_FILE_BYTES = 1 << 30
 """Largest file that is read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits, 3 channels."""
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def read_local_file(path: str) -> bytes:
@@ -47,7 +48,7 @@ def read_file(path: str) -> bytes:
         with fsspec.open(local, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
-        if hint := _foreign(path):
+        if hint := _near(local):
             raise FileNotFoundError(f"{error.strerror or error}; {hint}") from None
         raise
     except OSError:
@@ -56,8 +57,10 @@ def read_file(path: str) -> bytes:
         raise OSError(f"{type(error).__name__}: {error}") from None
 
 
-def _foreign(path: str) -> str:
-    """Return why a path that is not found may be one of another system."""
+def _near(path: str) -> str:
+    """Return what may be wrong with a path that is not found."""
+    if found := next((suffix for suffix in _SUFFIXES if os.path.exists(path + suffix)), None):
+        return f"{os.path.basename(path)}{found} exists: write the names of files with their suffix"
     if "\\" in path:
         return "a path of Windows? Write / instead of \\, and paths relative to the file that lists them"
     if path.startswith("~") or "/~/" in path:
