@@ -3,6 +3,7 @@
 import datetime
 import json
 import unicodedata
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -210,6 +211,9 @@ def test_labels_of_folders_like_partitions_are_text(spark, tmp_path):
         ([7, 100000], ["7", "100000"]),
         ([7.0, 1e5, -0.0], ["0", "7", "100000"]),
         ([0.5, 1.0], ["0.5", "1"]),
+        ([1e19, 2e19, 2.0**53 - 1], ["1.0E19", "2.0E19", "9007199254740991"]),
+        ([Decimal("9007199254740993.0"), Decimal("9007199254740992.0")], ["9007199254740992", "9007199254740993"]),
+        ([Decimal(10**30), Decimal(10**30 + 1)], [str(10**30), str(10**30 + 1)]),
         ([True, False], ["false", "true"]),
         ([b"cat", b"dog"], ["cat", "dog"]),
         ([datetime.date(2024, 1, 2), datetime.date(2024, 1, 3)], ["2024-01-02", "2024-01-03"]),
@@ -324,8 +328,10 @@ def test_splits_in_names_of_files_are_splits(spark, tmp_path):
 
 @pytest.mark.spark
 @pytest.mark.parametrize("write_rows", ["csv", "parquet"])
-def test_column_of_names_beside_numbers_is_used(spark, tmp_path, write_rows):
-    path, given = tmp_path / f"m.{write_rows}", [("1.png", 2, "ant"), ("2.png", 10, "bee"), ("3.png", 2, "ant")]
+@pytest.mark.parametrize("kind", [int, float])
+def test_column_of_names_beside_numbers_is_used(spark, tmp_path, write_rows, kind):
+    two, ten = kind(2), kind(10)  # pandas writes 2.0 if other rows have none
+    path, given = tmp_path / f"m.{write_rows}", [("1.png", two, "ant"), ("2.png", ten, "bee"), ("3.png", two, "ant")]
     if write_rows == "csv":
         lines = "".join(f"{file},{number},{name}\n" for file, number, name in given)
         path.write_text(f"path,label,label_name\n{lines}")
@@ -351,6 +357,21 @@ def test_names_that_do_not_belong_to_one_number_are_refused(spark, tmp_path, lin
     (tmp_path / "m.csv").write_text("\n".join(["path,label,label_name", *lines]))
     with pytest.raises(SourceError, match=said):
         source("manifest", tmp_path / "m.csv").classes(spark)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\3\4" + bytes(50), "a spreadsheet: unpack it, or save it as CSV"),
+        (b"\x1f\x8b" + bytes(50), "unpack it"),
+        ("path,label\n".encode("utf-16"), "UTF-16: save it as UTF-8"),
+        (b"path,label\n\0", "not text"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path, content, said):
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=said):
+        source("manifest", tmp_path / "m.csv")
 
 
 @pytest.mark.parametrize(

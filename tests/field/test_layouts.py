@@ -175,6 +175,18 @@ def test_what_to_type_makes_every_folder_a_class(spark, tmp_path):
     assert table.classes(spark) == ["cat", "dog", "test"]
 
 
+@pytest.mark.spark
+def test_folders_of_splits_that_a_table_of_files_does_not_keep_are_named(spark, tmp_path):
+    layouts.splits(tmp_path / "plain", ("train", "val"))
+    [line] = source_of(SourceConfig("table", str(tmp_path / "plain"), "binaryFile")).notes(spark)
+    assert line.startswith("warning: 'train' and 'val' are not taken for splits")
+    layouts.write(tmp_path / "named", *(f"split={s}/label={c}" for s in ("train", "val") for c in "ab"))
+    table = source_of(SourceConfig("table", str(tmp_path / "named"), "binaryFile"))
+    assert (table.notes(spark), table.splits(spark), table.classes(spark)) == ([], {"train", "validation"}, ["a", "b"])
+    layouts.write(tmp_path / "classes", "train", "car", "test tube")
+    assert source_of(SourceConfig("table", str(tmp_path / "classes"), "binaryFile")).notes(spark) == []
+
+
 @pytest.mark.parametrize(
     ("folders", "said"),
     [

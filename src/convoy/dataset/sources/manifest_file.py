@@ -74,6 +74,12 @@ def inspect_file(path: str, required: Collection[str], optional: Collection[str]
         start = binary.read(4096)
     if start.startswith(b"PAR1"):
         return ManifestFile(path, "parquet", list(pq.read_schema(path).names))
+    if start.startswith((b"PK\3\4", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")):
+        raise ValueError("an archive, or a spreadsheet: unpack it, or save it as CSV")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("UTF-16: save it as UTF-8")
+    if b"\0" in start:
+        raise ValueError("not text: it has NUL bytes")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith((b"{", b"[")):
         return ManifestFile(path, "json", _keys(path, start))

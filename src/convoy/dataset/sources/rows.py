@@ -101,10 +101,13 @@ def text(values: Column, kind: DataType, name: str) -> Column:
             " images"
         )
     as_string = values.cast("string")
-    if isinstance(kind, DoubleType | FloatType | DecimalType):
+    if isinstance(kind, DecimalType):
+        as_string = F.regexp_replace(as_string, r"\.0+$", "")
+    if isinstance(kind, DoubleType | FloatType):
         number = values.cast("double")
+        # Beyond 2**53, different whole numbers may be the same double, and Spark's whole numbers end.
         whole = F.when(number == F.floor(number), F.floor(number).cast("string")).otherwise(as_string)
-        as_string = F.when(~F.isnan(number), whole)
+        as_string = F.when(F.abs(number) < 2.0**53, whole).when(~F.isnan(number), as_string)
     return F.when(F.trim(as_string) != "", as_string)
 
 
@@ -285,11 +288,11 @@ def label_columns(frame: DataFrame, label: str, names: list[str] | None) -> tupl
     if names and isinstance(kind, IntegralType):
         return _names_of(names, column(label)), given
     beside = next((name for name in types if name.lower() == f"{label}_name".lower()), None)
-    if beside is None or not isinstance(types[beside], StringType) or not isinstance(kind, IntegralType | StringType):
+    if beside is None or not isinstance(types[beside], StringType) or not isinstance(kind, NumericType | StringType):
         return given, None
-    is_number = given.rlike("^-?[0-9]+$")
+    is_number = given.rlike(r"^-?[0-9]+(\.0+)?$")  # 7.0 is how pandas writes 7 if a row has none
     name = text(column(beside), types[beside], beside)
-    return F.when(is_number, name).otherwise(given), F.when(is_number, given)
+    return F.when(is_number, name).otherwise(given), F.when(is_number, F.regexp_replace(given, r"\.0+$", ""))
 
 
 def _names_of(names: list[str], number: Column) -> Column:

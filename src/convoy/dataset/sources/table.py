@@ -42,6 +42,7 @@ from convoy.dataset.sources.rows import (
     weight,
 )
 from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
+from convoy.dataset.sources.split_names import splits_among
 from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base, table_of
 from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, text_partitions
 from convoy.errors import SourceError, did_you_mean
@@ -49,6 +50,7 @@ from convoy.errors import SourceError, did_you_mean
 _FILE_LAYOUTS = ("binaryfile", "image")
 _IMAGE_STRUCT = {"origin", "height", "width", "nChannels", "mode", "data"}
 _CHANNELS_OF_MODE = {0: 1, 16: 3, 24: 4}  # OpenCV's CV_8UC1, CV_8UC3 and CV_8UC4
+_MOST_FOLDERS = 1000
 _OUTPUT_BYTES = 16 << 20
 
 
@@ -120,7 +122,24 @@ class TableSource:
             reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
             paths = reader.load(self._escaped()).select("path")
             rows = paths.where(self._is_side(F.col("path"))).collect()
-        return Ignored(Counter(_side_kind(row.path) for row in rows)).lines("ingest")
+            lines = Ignored(Counter(_side_kind(row.path) for row in rows)).lines("ingest")
+            _, there = self._load(spark)
+            if there.label is None and there.split is None:
+                lines += self._split_folders(paths)
+        return lines
+
+    def _split_folders(self, paths: DataFrame) -> list[str]:
+        """Return a warning if files are below folders that seem to be splits, which are not taken for any."""
+        below = F.regexp_extract(self._name(F.col("path")), "([^/]+)/[^/]+/[^/]+$", 1)
+        names = [row[0] for row in paths.select(below).distinct().limit(_MOST_FOLDERS).collect()]
+        found = splits_among(names)
+        if "train" not in found.values() or len(set(found.values())) < 2:
+            return []
+        some = " and ".join(map(repr, list(found)[:2]))
+        return [
+            f"warning: {some} are not taken for splits: each image has the class of its folder, and no split; to keep"
+            f" them, use source.kind folder, or call them 'split={next(iter(found))}', and the classes 'label=...'"
+        ]
 
     def array_spec(self) -> None:
         """Return None: these are images."""
