@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from convoy.config import Config, ScoringConfig, SourceConfig, locations
@@ -154,6 +156,30 @@ def test_folder_beside_those_of_splits_is_not_left_out(tmp_path):
     assert find(tmp_path) is None
     with pytest.raises(SourceError, match="beside them 'extra'"):
         splits_of_files(str(tmp_path))
+
+
+@pytest.mark.spark
+def test_partitions_of_pandas_are_their_values(spark, tmp_path):
+    values = ["chat noir", "caf\u00e9", "\u732b", "a=b", "50%", "%41"]
+    rows = pa.table({"content": [tables.image(i) for i in range(6)], "label": values})
+    pq.write_to_dataset(rows, tmp_path / "t [1]", partition_cols=["label"])
+    for given in ("t [1]", "t */*/*.parquet"):
+        assert set(TableSource(f"{tmp_path}/{given}").classes(spark)) == set(values)
+    assert {row["label"] for row in scored(spark, tmp_path / "t [1]", columns=["label"]).collect()} == set(values)
+
+
+@pytest.mark.spark
+def test_columns_that_only_some_files_have_are_read(spark, tmp_path):
+    tables.write_rows(tmp_path / "a.parquet", (0, 1), label=["a", "b"])
+    tables.write_rows(tmp_path / "b.parquet", (2, 3), label=["a", "b"], split=["test", "test"])
+    source = TableSource(str(tmp_path))
+    assert source.splits(spark) == {"test"}
+    listed = source.listing(spark).groupBy("split").count().collect()
+    assert {tuple(row) for row in listed} == {(None, 2), ("test", 2)}
+    assert "split" in scored(spark, tmp_path).columns
+    tables.write_rows(tmp_path / "c.parquet", (4, 5), klass=["a", "b"])
+    with pytest.raises(SourceError, match="a row has no label"):
+        source.classes(spark)
 
 
 @pytest.mark.spark

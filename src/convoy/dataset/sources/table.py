@@ -111,13 +111,14 @@ class TableSource:
 
     def notes(self, spark: SparkSession) -> list[str]:
         """Return lines about splits in names of files, columns, and side files, which the layouts of files ignore."""
-        lines = []
-        if found := self._splits_of_files():
-            names = ", ".join(f"{name} is {split}" for name, split in found.splits.items())
-            lines.append(f"ingest: splits by the names of {found.of}s: {names}")
         if not self._is_path() or (self.format or "").lower() not in _FILE_LAYOUTS:
             with self._spark_errors():
-                return [*lines, *column_notes(self.columns, self._load(spark)[0].columns)]
+                names = self._load(spark)[0].columns
+            lines = column_notes(self.columns, names)
+            if resolved(self.columns, names).split not in names and (found := self._splits_of_files()):
+                taken = ", ".join(f"{name} is {split}" for name, split in found.splits.items())
+                lines.insert(0, f"ingest: splits by the names of {found.of}s: {taken}")
+            return lines
         with self._spark_errors():
             reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
             paths = reader.load(self._escaped()).select("path")

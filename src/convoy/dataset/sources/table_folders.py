@@ -11,6 +11,10 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from convoy.dataset.sources.split_names import splits_among
 from convoy.errors import SourceError
@@ -18,6 +22,7 @@ from convoy.errors import SourceError
 _PARTITION = re.compile(r"[^=/]+=[^/]+")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _TITLES = {"delta": "Delta", "iceberg": "Iceberg", "hudi": "Hudi"}
+_MOST_FOOTERS = 1000
 _MOST_ENTRIES = 100_000  # of a folder that is searched for tables at any depth; others are found when they are read
 
 
@@ -29,11 +34,13 @@ class TableFolder:
         format: Spark's name of its format: ``parquet``, ``delta``, ``iceberg`` or ``hudi``.
         paths: Files or folders to read, absolute.
         base: The folder that the partition folders are in; None if there are none.
+        values: Values in names of partition folders that Spark reads wrongly: (column, value as Spark reads it, value).
     """
 
     format: str
     paths: tuple[str, ...]
     base: str | None = None
+    values: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def title(self) -> str:
@@ -84,7 +91,32 @@ def find_table(given: str, field: str) -> TableFolder | None:
     bases = sorted({partition_base(os.path.dirname(file)) for file in files})
     if len(bases) > 1:
         raise SourceError(f"{what} names files of several tables, {bases[0]!r} and {bases[1]!r}; give one at a time")
-    return TableFolder("parquet", paths, bases[0])
+    return TableFolder("parquet", paths, bases[0], _misread_values(files))
+
+
+def have_same_columns(table: TableFolder) -> bool:
+    """Return whether the Parquet files of a table, or a thousand of them, have columns of the same names."""
+    files = [file for path in table.paths for file in (_files_of(path, path) if os.path.isdir(path) else [path])]
+    known: set[frozenset[str]] = set()
+    for file in files[:: len(files) // _MOST_FOOTERS + 1]:
+        try:
+            known.add(frozenset(pq.read_schema(file).names))
+        except (OSError, pa.ArrowException):  # not a Parquet file: Spark reports it
+            continue
+        if len(known) > 1:
+            return False
+    return True
+
+
+def _misread_values(files: list[str]) -> tuple[tuple[str, str, str], ...]:
+    """Return values that are percent-encoded UTF-8, as PyArrow writes them: Spark decodes each byte for itself."""
+    parts = {part for folder in set(map(os.path.dirname, files)) for part in folder.split("/") if "%" in part}
+    found = set()
+    for name, equals, value in (part.partition("=") for part in parts):
+        read, meant = re.sub("%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), value), unquote(value)
+        if equals and read != meant and "\ufffd" not in meant:
+            found.add((name, read, meant))
+    return tuple(sorted(found))
 
 
 def refuse_table(path: str, kind: str) -> None:

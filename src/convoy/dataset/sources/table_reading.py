@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from convoy.dataset.sources.rows import glob_escaped
-from convoy.dataset.sources.table_folders import TableFolder, markers, part_of_table
+from convoy.dataset.sources.rows import column, glob_escaped
+from convoy.dataset.sources.table_folders import TableFolder, have_same_columns, markers, part_of_table
 from convoy.errors import SourceError
 
 _INFERENCE = "spark.sql.sources.partitionColumnTypeInference.enabled"
@@ -41,8 +42,14 @@ def read_table_folder(spark: SparkSession, table: TableFolder, what: str, scheme
         check_format(spark, table.format, f"{what} is a {table.title} table")
         return spark.read.format(table.format).load(scheme + table.paths[0])
     reader = spark.read if table.base is None else spark.read.option("basePath", scheme + table.base)
+    if not have_same_columns(table):  # else Spark takes the columns of one file
+        reader = reader.option("mergeSchema", "true")
     with text_partitions(spark):
-        return reader.parquet(*(scheme + glob_escaped(path) for path in table.paths))
+        frame = reader.parquet(*(scheme + glob_escaped(path) for path in table.paths))
+    for name in dict.fromkeys(name for name, _, _ in table.values):
+        pairs = (F.lit(text) for of, *pair in table.values if of == name for text in pair)
+        frame = frame.withColumn(name, F.coalesce(F.create_map(*pairs)[column(name)], column(name)))
+    return frame
 
 
 def check_format(spark: SparkSession, name: str, what: str) -> None:
