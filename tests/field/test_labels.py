@@ -366,6 +366,7 @@ def test_names_that_do_not_belong_to_one_number_are_refused(spark, tmp_path, lin
         (b"\x1f\x8b" + bytes(50), "unpack it"),
         ("path,label\n".encode("utf-16"), "UTF-16: save it as UTF-8"),
         (b"path,label\n\0", "not text"),
+        (b'{"images": [], "annotations": [], "categories": []}', "seems to be in the format of COCO"),
     ],
 )
 def test_files_that_are_no_text_are_named(tmp_path, content, said):

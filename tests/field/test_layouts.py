@@ -231,6 +231,14 @@ def test_class_folder_of_a_split_that_is_not_utf8_is_refused(tmp_path):
     assert "not UTF-8" in refused(tmp_path)
 
 
+def test_links_that_lead_back_end(tmp_path):
+    layouts.write(tmp_path, "a", "b")
+    (tmp_path / "c" / "d").mkdir(parents=True)
+    for i in range(10):
+        (tmp_path / "c" / "d" / f"{i}").symlink_to("..", target_is_directory=True)
+    assert "class 'c' has no images" in refused(tmp_path)
+
+
 def test_listing_of_a_large_class_is_not_kept(tmp_path):
     layouts.write(tmp_path, "a", "b")
     before = read_layout(str(tmp_path)).class_folders

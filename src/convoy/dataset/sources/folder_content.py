@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from convoy.dataset.sources.files import is_utf8, path_text
@@ -66,7 +67,18 @@ class FolderContent:
     @functools.cached_property
     def may_hold_images(self) -> bool:
         """Return whether a file that may be an image is in it, or below the first ten folders at each level."""
-        return self.images > 0 or any((self / name).may_hold_images for name in self.folders[:_SHOWN])
+        folders, seen = [self], set[tuple[int, int]]()
+        while folders:
+            folder = folders.pop()
+            if folder.images:
+                return True
+            for name in reversed(folder.folders[:_SHOWN]):
+                with suppress(OSError):
+                    status = os.stat(path := os.path.join(folder.path, name))
+                    if (place := (status.st_dev, status.st_ino)) not in seen:  # links may lead back
+                        seen.add(place)
+                        folders.append(content_of(path))
+        return False
 
 
 @functools.lru_cache(maxsize=200_000)  # for one call of ``read_layout``

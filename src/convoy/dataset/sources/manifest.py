@@ -88,6 +88,10 @@ class ManifestSource:
                 what = "has more than one column" if name in names else "has no column"
                 usual = next((usual for usual in _USUAL.get(role, ()) if usual in names), None)
                 hint = did_you_mean(name, names) or (f"; give --source.columns.{role} {usual}" if usual else "")
+                if {"images", "annotations"} <= set(names):
+                    hint = (
+                        ": it seems to be in the format of COCO; write a CSV file with a path and a label in each row"
+                    )
                 raise SourceError(
                     f"source.path {self.path!r} {what} {name!r} (source.columns.{role}); its columns are {found}{hint}"
                 )
