@@ -272,6 +272,7 @@ def test_names_with_the_word_mask_are_names(tmp_path):
         (tuple(f"{v}/{c}" for v in ("color", "grayscale") for c in ("ok", "rust", "mold")), "the same 3 folders"),
         (tuple(f"{v}/images/{c}" for v in ("amazon", "dslr") for c in ("bike", "desk", "mug")), "the same 3 folders"),
         (tuple(f"{v}/{c}" for v in ("run", "jump") for c in ("v1", "v2", "v3")), None),
+        (tuple(f"{v}/{c}" for v in ("run", "jump") for c in ("1", "2", "3")), None),
         (("Train/a", "Train/b", "train/a", "train/b", "test/a", "test/b"), "differ only in case"),
     ],
 )

@@ -183,6 +183,17 @@ def test_columns_that_only_some_files_have_are_read(spark, tmp_path):
 
 
 @pytest.mark.spark
+def test_csv_files_with_columns_in_another_order_are_refused(spark, tmp_path):
+    (tmp_path / "a.csv").write_text("path,label\n1.png,cat\n2.png,dog\n")
+    (tmp_path / "b.csv").write_text("path,label\n3.png,cat\n4.png,dog\n")
+    source = TableSource(str(tmp_path), "csv")
+    assert source.classes(spark) == ["cat", "dog"]
+    (tmp_path / "b.csv").write_text("label,path\ncat,3.png\ndog,4.png\n")
+    with pytest.raises(SourceError, match="cannot be read"):
+        source.classes(spark)
+
+
+@pytest.mark.spark
 def test_splits_in_folders_are_ingested_as_splits_and_scored_together(spark, tmp_path):
     tables.splits_in_folders(tmp_path / "t", ("train set", "test set"))
     for given in ("t", "t/*/*.parquet"):

@@ -143,8 +143,8 @@ def refuse_collections(root: FolderContent) -> None:
     lists = [folder.folders for folder in inner.values()]
     if len(full) < 2 or any(folder.images or not folder.folders for folder in inner.values()):
         return
-    same = all(names == lists[0] for names in lists)
-    if same and len(lists[0]) > len(full) and not all(map(COUNTED.fullmatch, lists[0])):
+    are_counted = all(COUNTED.fullmatch(name) or name.isdecimal() for name in lists[0])
+    if all(names == lists[0] for names in lists) and len(lists[0]) > len(full) and not are_counted:
         raise SourceError(
             f"source.path {root.path!r} has {quoted(full[:2])}, with the same {len(lists[0]):,} folders in each, such"
             f" as {lists[0][0]!r}, which may be the classes; give one of them, e.g. {give(inner[full[0]])}; {hint} with"
@@ -169,9 +169,8 @@ def _refuse_parts(root: FolderContent, full: list[str]) -> None:
         if (other := known.setdefault(match[1], name)) != name:
             nested = not any(folder.images for folder in (single_below(root / other), single_below(root / name)))
             hint = f": to use the folders below as classes, give {EVERY_FOLDER}" if nested else manifest_hint(root)
-            what = (
-                ", with the same folders in each" if nested and (root / name).folders == (root / other).folders else ""
-            )
+            alike = nested and (root / name).folders == (root / other).folders
+            what = ", with the same folders in each" if alike else ""
             raise SourceError(
                 f"source.path {root.path!r} has {quoted([other, name])}{what}, parts of a collection; expected class"
                 f" folders{hint}"

@@ -217,7 +217,10 @@ class TableSource:
             return frame, self._find(frame)
         kind = self.format or "parquet"
         path = self._escaped()
-        reader = spark.read.format(kind).options(**(CSV_OPTIONS if kind.lower() == "csv" else {}))
+        options = dict(CSV_OPTIONS) if kind.lower() == "csv" else {}
+        if options and not os.path.isfile(self._expanded()):
+            options["enforceSchema"] = "false"  # else the header of one file counts for all, whatever their order
+        reader = spark.read.format(kind).options(**options)
         if (base := partition_base(self.path)) != self.path.rstrip("/") and not os.path.exists(self._expanded()):
             reader = reader.option("basePath", os.path.expanduser(base))  # a pattern: keep all partition columns
         with text_partitions(spark):
