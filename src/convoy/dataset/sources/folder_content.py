@@ -85,7 +85,8 @@ class FolderContent:
 def content_of(path: str) -> FolderContent:
     """List a folder. One that cannot be listed seems to hold an image, so that it is reported when files are read."""
     found = FolderContent(path)
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     try:
         with os.scandir(path) as entries:
             for entry in entries:
