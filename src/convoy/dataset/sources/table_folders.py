@@ -237,12 +237,16 @@ def _is_table(folder: str) -> bool:
 
 def _folders_of_splits(folder: str) -> list[str]:
     """Return the folders of a folder whose names stand for splits, if they hold Parquet files, and the folder none."""
-    splits = splits_among(name for name in _listed(folder) if not _is_hidden(name))
+    try:
+        with os.scandir(folder) as entries:
+            inner = sorted(entry.name for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
+    except OSError:
+        return []
+    splits = splits_among(inner)
     if "train" not in splits.values() or len(set(splits.values())) < 2 or _is_table(folder):
         return []
-    inner = [os.path.join(folder, name) for name in sorted(_listed(folder)) if not _is_hidden(name)]
-    tables = [path for path in inner if os.path.isdir(path) and _is_table(path)]
-    return tables if set(map(os.path.basename, tables)) == set(splits) else []
+    tables = [name for name in inner if _is_table(os.path.join(folder, name))]
+    return [os.path.join(folder, name) for name in tables] if set(tables) == set(splits) else []
 
 
 def table_of(file: str) -> str:
