@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -99,13 +100,16 @@ def have_same_columns(table: TableFolder) -> bool:
     files = [file for path in table.paths for file in (_files_of(path, path) if os.path.isdir(path) else [path])]
     known: set[frozenset[str]] = set()
     for file in files[:: len(files) // _MOST_FOOTERS + 1]:
-        try:
-            known.add(frozenset(pq.read_schema(file).names))
-        except (OSError, pa.ArrowException):  # not a Parquet file: Spark reports it
-            continue
+        with suppress(OSError, pa.ArrowException):  # not a Parquet file: Spark reports it
+            known.add(_columns_of(file, os.stat(file).st_mtime_ns))
         if len(known) > 1:
             return False
     return True
+
+
+@functools.lru_cache(maxsize=10 * _MOST_FOOTERS)  # a table is read several times in an ingest
+def _columns_of(file: str, changed: int) -> frozenset[str]:
+    return frozenset(pq.read_schema(file).names)
 
 
 def _misread_values(files: list[str]) -> tuple[tuple[str, str, str], ...]:
