@@ -2,17 +2,18 @@
 
 import time
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import Progress, say
 from convoy.dataset.ingest.build import ingest as write_version
-from convoy.dataset.sources import source_of
+from convoy.dataset.sources import Source, source_of
+from convoy.dataset.sources.dataframe import source_of_frame
 from convoy.workflows.results import IngestResult
 
 
-def ingest(config: Config, spark: SparkSession | None = None) -> IngestResult:
+def ingest(config: Config, spark: SparkSession | None = None, dataframe: DataFrame | None = None) -> IngestResult:
     """Write the source as a new version of the dataset; publish it whole, or not at all.
 
     The id of a version derives from its content. If that version exists already, nothing is written.
@@ -20,6 +21,8 @@ def ingest(config: Config, spark: SparkSession | None = None) -> IngestResult:
     Args:
         config: Sections ``source``, ``dataset`` and ``spark``.
         spark: The session; by default the active one, or a new one that is stopped at the end.
+        dataframe: Rows to write instead of the source: a row per image, with the columns that ``source.columns`` names,
+            as in a table. They are computed several times; cache them if that is slow, or if they differ each time.
 
     Returns:
         The version, its folder, and the number of samples in each split.
@@ -27,7 +30,10 @@ def ingest(config: Config, spark: SparkSession | None = None) -> IngestResult:
     Raises:
         ConvoyError: The source, the configuration or the cluster cannot be used; the message says how to fix it.
     """
-    source = source_of(config.source)
+    if dataframe is None:
+        source: Source = source_of(config.source)
+    else:
+        source, spark = source_of_frame(dataframe, config.source.columns), spark or dataframe.sparkSession
     started = time.monotonic()
 
     def show(phase: str, fraction: float, total: int) -> None:

@@ -132,9 +132,14 @@ def check_reports(
     """Return the samples that could not be used.
 
     Raises:
-        SourceError: There are too many of them, or a class or the training split is left empty.
+        SourceError: There are too many of them, a class or the training split is left empty, or the rows have changed.
     """
     bad = [row for report in reports for row in report.bad]
+    if (found := len(bad) + sum(sum(report.per_class) for report in reports)) != scan.total:
+        raise SourceError(
+            f"the source had {scan.total:,} rows when it was listed, and {found:,} when they were written; expected the"
+            " same rows each time: cache a DataFrame whose rows are not, e.g. df.cache(), or write it to a table first"
+        )
     for label, name in enumerate(classes):
         if not any(report.per_class[label] for report in reports):
             why = reasons([row for row in bad if row["class_name"] == name])

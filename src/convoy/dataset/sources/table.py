@@ -55,7 +55,7 @@ _OUTPUT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
     """The columns of a table by role; None for roles that it does not have."""
 
     content: Column | None
@@ -207,7 +207,7 @@ class TableSource:
     def _expanded(self) -> str:
         return os.path.expanduser(self.path)
 
-    def _load(self, spark: SparkSession) -> tuple[DataFrame, _Columns]:
+    def _load(self, spark: SparkSession) -> tuple[DataFrame, Columns]:
         if not self._is_path():
             frame = spark.table(self.path)
             return frame, self._find(frame)
@@ -248,7 +248,7 @@ class TableSource:
             return table
         return log_table_at(spark, path, f"source.path {path!r}")
 
-    def _find(self, frame: DataFrame) -> _Columns:
+    def _find(self, frame: DataFrame) -> Columns:
         """Find the columns; raise ``SourceError`` for a column that is missing or of a type that cannot hold images."""
         types = {part.name: part.dataType for part in frame.schema}
         default, columns = ColumnsConfig(), resolved(self.columns, frame.columns)
@@ -291,7 +291,7 @@ class TableSource:
             split = splits.column()
         if (name := columns.weight) in types:
             weights = (weight(column(name), types[name], name), column(name).cast("string"))
-        return _Columns(content, is_struct, path, label, number, split, *weights)
+        return Columns(content, is_struct, path, label, number, split, *weights)
 
     def _class_names(self, label: str) -> list[str] | None:
         """Return the names of numbered classes that Hugging Face's metadata has."""
@@ -311,7 +311,7 @@ class TableSource:
             near = "; for CSV with other separators than commas, use source.kind manifest"
         return f"{self._what} has {what}; its columns are {columns}: set source.columns{near}"
 
-    def _survey_rows(self, frame: DataFrame, there: _Columns) -> DataFrame:
+    def _survey_rows(self, frame: DataFrame, there: Columns) -> DataFrame:
         """Return the columns that ``survey`` needs, without reading any image."""
         path = F.lit(None).cast("string") if there.path is None else self._name(there.path)
         further = {"number": there.number, "weight": there.weight, "given_weight": there.given_weight}
@@ -322,14 +322,14 @@ class TableSource:
             *(values.alias(name) for name, values in further.items() if values is not None),
         )
 
-    def _label(self, there: _Columns) -> Column:
+    def _label(self, there: Columns) -> Column:
         if there.label is not None:
             return there.label
         assert there.path is not None  # ``_find`` rejects tables with neither
         folders = F.split(self._name(there.path), "/")
         return F.when(F.size(folders) > 1, F.element_at(folders, -2))
 
-    def _split(self, there: _Columns) -> Column:
+    def _split(self, there: Columns) -> Column:
         return F.lit(None).cast("string") if there.split is None else there.split
 
     def _name(self, path: Column) -> Column:
@@ -352,7 +352,7 @@ class TableSource:
         inside = F.when(name.rlike("^([A-Za-z][A-Za-z0-9+.-]+:)?/"), F.element_at(F.split(name, "/"), -1))
         return F.coalesce(below, inside, name).rlike(SIDE_PATH)
 
-    def _has_homonyms(self, frame: DataFrame, there: _Columns) -> bool:
+    def _has_homonyms(self, frame: DataFrame, there: Columns) -> bool:
         """Return whether two rows have the same path (files of a folder cannot), without reading any image."""
         if there.path is None or (self.format or "").lower() in _FILE_LAYOUTS:
             return False
