@@ -66,11 +66,13 @@ def test_labels_that_are_no_classes(rows, quick):
     refuse(rows.withColumn("label", several), "several classes.*labelCol", SourceError, **quick)
 
 
+@pytest.mark.long
 def test_weights_that_are_negative(rows, quick):
     negative = F.when(F.col("key") == 3, -1.0).otherwise(1.0)
     refuse(rows.withColumn("w", negative), "has the weight '-1.0'", SourceError, **{**quick, "weightCol": "w"})
 
 
+@pytest.mark.long
 def test_rows_that_are_all_for_validation(rows, quick):
     all_of_them = {**quick, "validationCol": "held"}
     refuse(rows.withColumn("held", F.lit(True)), "no sample is left for training", SourceError, **all_of_them)

@@ -38,6 +38,7 @@ def test_the_run_and_the_version_are_those_of_the_jobs(fitted, quick):
     assert run.data.tags["dataset.version"] == version
 
 
+@pytest.mark.long
 def test_the_same_rows_are_the_same_version(fitted, rows, quick):
     before = catalog.versions(quick["storeRoot"], "images")
     shuffled = rows.repartition(3).withColumnRenamed("image", "picture").orderBy(F.desc("key"))

@@ -62,6 +62,7 @@ def test_an_alias_is_kept_as_the_version_that_it_was(pictures, animals):
     assert featurizer.getModel() == "models:/animals/1"
 
 
+@pytest.mark.long
 def test_a_model_that_convoy_did_not_log(pictures, animals):
     uri = log_foreign(animals, network())
     out = ImageFeaturizer(inputCol="image", outputCol="f", model=uri, trackingUri=animals.store).transform(pictures)
@@ -95,6 +96,7 @@ def test_it_is_saved_and_loaded(animals, spark, tmp_path):
     assert loaded.uid == featurizer.uid
 
 
+@pytest.mark.long
 def test_scores_and_embeddings_agree_with_score_images(pictures, animals):
     only = pictures.select("key", F.col("image").alias("content"))
     mlflow.set_tracking_uri(animals.store)

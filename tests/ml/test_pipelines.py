@@ -20,11 +20,13 @@ def accuracy(**columns):
     return MulticlassClassificationEvaluator(metricName="accuracy", **columns)
 
 
-def test_embeddings_of_a_trained_network_train_a_logistic_regression(rows, fitted, quick, tmp_path):
+def test_embeddings_of_a_trained_network_train_a_logistic_regression(spark, rows, fitted, quick, tmp_path):
+    damaged = spark.createDataFrame([(999, b"no image", "one"), (998, None, "two")], rows.schema)
+    rows = rows.union(damaged)
     pipeline = Pipeline(
         stages=[
             StringIndexer(inputCol="label", outputCol="index"),
-            ImageFeaturizer(model=fitted.getModelUri(), trackingUri=quick["trackingUri"]),
+            ImageFeaturizer(model=fitted.getModelUri(), trackingUri=quick["trackingUri"], handleInvalid="skip"),
             LogisticRegression(labelCol="index", maxIter=20),
             IndexToString(inputCol="prediction", outputCol="name"),
         ]
@@ -34,6 +36,7 @@ def test_embeddings_of_a_trained_network_train_a_logistic_regression(rows, fitte
     model.save(str(tmp_path / "model"))
     out = PipelineModel.load(str(tmp_path / "model")).transform(rows)
     assert accuracy(labelCol="index").evaluate(out) > 0.95
+    assert out.count() == 120
     assert {row["name"] for row in out.select("name").distinct().collect()} <= set(LABELS)
 
 

@@ -38,7 +38,7 @@ class Accessible(Params):
             if not self.hasParam(name):
                 known = [param.name for param in self.params]
                 raise ConfigError(f"{type(self).__name__} has no param {name!r}{did_you_mean(name, known)}")
-        return self._set(**params)  # type: ignore[no-any-return]
+        return self._set(**params)
 
 
 def value_of(params: Params, name: str) -> Any:
@@ -61,7 +61,7 @@ def _getter(param: Param) -> Callable[[Params], Any]:
 
 def _setter(param: Param) -> Callable[[P, Any], P]:
     def set_(self: P, value: Any) -> P:
-        return self._set(**{param.name: value})  # type: ignore[no-any-return]
+        return self._set(**{param.name: value})
 
     set_.__name__, set_.__doc__ = f"set{param.name[0].upper()}{param.name[1:]}", f"Set ``{param.name}``: {param.doc}"
     return set_
