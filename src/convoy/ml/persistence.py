@@ -87,14 +87,17 @@ class _Reader(MLReader[Any]):
             ConfigError: Nothing is saved there, or another class, or in a form that this version does not read.
         """
         spark, kind = self.sparkSession, self._kind.__name__
+        expected = f"expected a folder that {kind}.save wrote"
         try:
             row = spark.read.text(f"{path}/metadata").first()
-            metadata = json.loads(row[0]) if row is not None else {}
-        except (PySparkException, ValueError):
+            metadata = json.loads(row[0] if row is not None else "{}")
+        except PySparkException as error:
+            raise ConfigError(f"{path} cannot be loaded: {str(error).splitlines()[0]}; {expected}") from None
+        except ValueError:
             metadata = {}
         saved = str(metadata.get("class", ""))
         if not saved:
-            raise ConfigError(f"{path} has no metadata of pyspark.ml; expected a folder that {kind}.save wrote")
+            raise ConfigError(f"{path} has no metadata of pyspark.ml; {expected}")
         if saved != f"{_HOME}.{kind}":
             raise ConfigError(f"{path} holds an instance of {saved}; load it with {saved.rpartition('.')[2]}.load")
         facts = metadata.get(_KEY) or {}
