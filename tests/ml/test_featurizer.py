@@ -7,11 +7,11 @@ from pyspark.ml.linalg import DenseVector, Vectors
 from pyspark.sql import functions as F
 
 import convoy
-from convoy.errors import ConfigError, TrackingError
+from convoy.errors import ConfigError, ModelError, TrackingError
 from convoy.ml import ImageFeaturizer
 from tests.conftest import encoded, noise
 from tests.inference.packages import network
-from tests.logged import log_foreign
+from tests.logged import connect, log_foreign, log_signals
 
 pytestmark = pytest.mark.spark
 
@@ -86,6 +86,13 @@ def test_what_does_not_fit_is_one_line(pictures, animals, params, error, said):
     with pytest.raises(error, match=said) as raised:
         ImageFeaturizer(**{name: value for name, value in given.items() if value is not None}).transform(pictures)
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_does_not_take_the_column(pictures, tmp_path):
+    signals = log_signals(connect(tmp_path))
+    named = pictures.withColumnRenamed("image", "file").withColumn("file", F.lit("a.png"))
+    with pytest.raises(ModelError, match=r"^inputCol: models:/signals/1 takes arrays.*column 'file' holds paths"):
+        ImageFeaturizer(inputCol="file", model=signals.uri, trackingUri=signals.store).transform(named)
 
 
 def test_it_is_saved_and_loaded(animals, spark, tmp_path):

@@ -69,7 +69,8 @@ class ImageClassifierModel(Model, ClassifierParams, Persistable):
         if column_of(self, "predictionIndexCol"):
             check_indices(self._indices)
         result = scored(dataset, self.getOrDefault("imageCol"), "imageCol", package, embeddings=False)
-        places = [self.labels.index(name) for name in package.classes]
+        position = {name: place for place, name in enumerate(self.labels)}
+        places = [position[name] for name in package.classes]
         return with_columns(
             dataset,
             result,

@@ -6,8 +6,9 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from convoy.errors import ConfigError, did_you_mean
+from convoy.errors import ConvoyError
 from convoy.ml.params import HandlesInvalid, column_of, value_of
+from convoy.ml.rows import field_of
 from convoy.models.package import ModelPackage
 
 
@@ -19,7 +20,7 @@ def scored(rows: DataFrame, image: str, role: str, package: ModelPackage, *, emb
     Args:
         rows: Any rows.
         image: The column of images.
-        role: The param that names it, for messages.
+        role: The param that names it.
         package: The model.
         embeddings: Add ``embedding`` instead of ``probabilities``.
 
@@ -28,15 +29,13 @@ def scored(rows: DataFrame, image: str, role: str, package: ModelPackage, *, emb
         ModelError: The model cannot take the column.
     """
     from convoy.inference.dataframe import score_images
-    from convoy.inference.input_columns import image_column
+    from convoy.inference.input_columns import check_fits, image_column
 
-    if image not in rows.columns:
-        near = did_you_mean(image, rows.columns)
-        raise ConfigError(f"{role} is {image!r}; the DataFrame has the columns {', '.join(rows.columns)}{near}")
+    field_of(rows, role, image)
     try:
-        image_column(rows, image)
-    except ConfigError as error:
-        raise ConfigError(f"{role}: {error}") from None
+        check_fits(rows, *image_column(rows, image), package)
+    except ConvoyError as error:
+        raise type(error)(f"{role}: {error}") from None
     renamed = rows.toDF(*(own(i) for i in range(len(rows.columns))))
     return score_images(
         renamed, package, own(rows.columns.index(image)), probabilities=not embeddings, embeddings=embeddings

@@ -36,17 +36,17 @@ def training_rows(rows: DataFrame, params: ClassifierParams) -> TrainingRows:
     Raises:
         ConfigError: A column is missing, is named for two roles, or has a type that does not fit its role.
     """
-    image = _field(rows, params, "imageCol")
-    label = _field(rows, params, "labelCol")
+    image = field_of(rows, "imageCol", column_of(params, "imageCol"))
+    label = field_of(rows, "labelCol", column_of(params, "labelCol"))
     names = label_names(label)
     numeric = isinstance(label.dataType, NumericType)
     columns = [column(image.name).alias(_role_of_image(image)), _label(label, names).alias("label")]
-    if column_of(params, "validationCol"):
-        validation = _field(rows, params, "validationCol")
+    if name := column_of(params, "validationCol"):
+        validation = field_of(rows, "validationCol", name)
         _expect(validation, "validationCol", BooleanType, "a boolean, true for validation, e.g. col.cast('boolean')")
         columns.append(F.when(column(validation.name), F.lit("validation")).otherwise(F.lit("train")).alias("split"))
-    if column_of(params, "weightCol"):
-        weight = _field(rows, params, "weightCol")
+    if name := column_of(params, "weightCol"):
+        weight = field_of(rows, "weightCol", name)
         _expect(weight, "weightCol", NumericType, "numbers of 0 or more")
         columns.append(column(weight.name).alias("weight"))
     return TrainingRows(rows.select(*columns), names, numeric)
@@ -96,8 +96,17 @@ def check_new(rows: DataFrame, params: Sequence[tuple[str, str | None]]) -> None
         taken[name.lower()] = f"which {param} names too"
 
 
-def _field(rows: DataFrame, params: ClassifierParams, role: str) -> StructField:
-    name = column_of(params, role)
+def field_of(rows: DataFrame, role: str, name: str | None) -> StructField:
+    """Return the column that a param names.
+
+    Args:
+        rows: The DataFrame.
+        role: The param.
+        name: Its value.
+
+    Raises:
+        ConfigError: There is no such column, or several.
+    """
     if name is None:
         raise ConfigError(f"{role} is empty; expected the name of a column: {', '.join(rows.columns)}")
     if name not in rows.columns:
