@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from convoy.cluster.memory import Memory, container_share, memory, spark_bytes
+from convoy.cluster.cores import cores
+from convoy.cluster.cores import question as cores_question
+from convoy.cluster.memory import Memory, container_share, heap_bytes, memory, spark_bytes
+from convoy.cluster.memory import question as memory_question
 from convoy.cluster.preflight import probe_of
 from convoy.config import CheckpointConfig, Config, ModelConfig, TrainingConfig
 from convoy.models.builder import build
 from convoy.training.checkpoint.resume import with_cache_of_checkpoint
-from convoy.training.distributed.launch import RankFailure, launch, was_killed
+from convoy.training.distributed.launch import RankFailure, launch, threads_per_rank, was_killed
 from convoy.training.events import Restart
 from convoy.training.loop import TrainTask
 from convoy.training.preparation import fit_cache
@@ -33,11 +36,57 @@ GIB = inputs.GIB
         (inputs.nested_v2, 4, 3),
         (inputs.docker_v1, 3, 2),
         (inputs.nested_v1, 1, 0.75),
+        (inputs.throttled_v2, 1, 0.75),
     ],
 )
 def test_the_lowest_limit_counts(tmp_path, kind, total, available):
     found = memory(kind(tmp_path))
     assert (found.total, found.available) == (total * GIB, available * GIB)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (inputs.no_container, 64),
+        (inputs.two_and_a_half_cores_v2, 3),
+        (inputs.pod_of_two_cores_v2, 2),
+        (inputs.half_a_core_v1, 1),
+        (inputs.pinned_cores_v1, 5),
+        (inputs.pinned_cores_v2, 2),
+    ],
+)
+def test_the_fewest_cores_count(tmp_path, kind, expected):
+    assert cores(kind(tmp_path), allowed=64) == expected
+    assert cores(str(tmp_path), allowed=1) == 1
+
+
+def test_training_in_this_process_uses_the_containers_cores(monkeypatch):
+    """TensorFlow counts the cores of the affinity mask by itself."""
+    assert 1 <= cores() <= len(os.sched_getaffinity(0))
+    for limit, threads in ((2, 2), (64, 0)):
+        monkeypatch.setattr("convoy.cluster.cores.cores", lambda limit=limit: limit)
+        monkeypatch.setattr("convoy.cluster.cores._affinity", lambda: 64)
+        assert threads_per_rank(None, workers=0) == threads
+
+
+def test_the_limits_of_a_machine_are_measured_without_convoy(tmp_path):
+    """As on executors, which get the functions' code."""
+    import cloudpickle
+
+    measured = cloudpickle.dumps((memory_question(), cores_question()))
+    code = (
+        "import pickle, sys; found = pickle.load(sys.stdin.buffer);"
+        f"print(found[0]({inputs.docker_v2(tmp_path)!r})['total'], found[1]('/', 3), 'convoy' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    path = os.pathsep.join(folder for folder in sys.path if folder.endswith("-packages"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=measured, capture_output=True, check=True, cwd=tmp_path,
+        env={**environment, "PYTHONPATH": path},
+    )  # fmt: skip
+    total, found, imported = done.stdout.decode().split()
+    assert (int(total), imported) == (2 * GIB, "False")
+    assert 1 <= int(found) <= 3
 
 
 def test_this_machine_has_memory():
@@ -57,6 +106,15 @@ def test_a_limit_of_the_process_counts_for_each_of_them():
     assert int(said[1]) <= int(said[0])
     assert Memory(64 * GIB, 40 * GIB, 2 * GIB).share(4) == 2 * GIB
     assert Memory(64 * GIB, 4 * GIB, 2 * GIB).share(4) == GIB
+
+
+def test_the_heap_of_the_jvm_is_not_for_python():
+    """It grows while ranks run: what is free before is not theirs."""
+    assert heap_bytes({"spark.executor.memory": "3g"}, "spark://host:7077") == 3 * GIB
+    assert heap_bytes({"spark.executor.memory": "3g"}, "local[2]") == GIB
+    assert heap_bytes({"spark.driver.memory": "2g"}, "local-cluster[1,1,1024]") == 2 * GIB
+    assert Memory(4 * GIB, 4 * GIB).share(2, reserved=3 * GIB) == GIB // 2
+    assert Memory(64 * GIB, 8 * GIB).share(2, reserved=3 * GIB) == 4 * GIB
 
 
 def test_sizes_in_sparks_notation():

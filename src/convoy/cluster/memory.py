@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from convoy.cluster.control_groups import finder
+
 _UNITS = {"": 2**20, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _LEAST_OVERHEAD = 384 << 20  # of Spark: spark.executor.minMemoryOverhead
 
@@ -23,9 +25,9 @@ class Memory:
     available: int
     process: int | None = None
 
-    def share(self, processes: int) -> int:
-        """Return what each of several such processes may use."""
-        share = self.available // max(1, processes)
+    def share(self, processes: int, reserved: int = 0) -> int:
+        """Return what each of several such processes may use, where ``reserved`` bytes of the total are not for them."""
+        share = min(self.available, max(0, self.total - reserved)) // max(1, processes)
         return share if self.process is None else min(share, self.process)
 
 
@@ -40,6 +42,7 @@ def memory(root: str = "/") -> Memory:
 
 def question() -> Callable[[str], dict[str, int | None]]:
     """Return the function that measures ``Memory``'s fields. It is local, so Spark sends its code to executors."""
+    groups = finder()
 
     def measure(root: str = "/") -> dict[str, int | None]:
         import os
@@ -47,7 +50,7 @@ def question() -> Callable[[str], dict[str, int | None]]:
 
         def text(*path: str) -> str:
             try:
-                with open(os.path.join(root, *path)) as file:
+                with open(os.path.join(*path)) as file:
                     return file.read()
             except OSError:
                 return ""
@@ -60,38 +63,30 @@ def question() -> Callable[[str], dict[str, int | None]]:
             words = [line.replace(":", " ").split() for line in content.splitlines()]
             return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}
 
-        host = fields(text("proc", "meminfo"))
+        host = fields(text(root, "proc", "meminfo"))
         if "MemTotal" in host:
             total = host["MemTotal"] << 10
             available = host.get("MemAvailable", host["MemTotal"]) << 10
         else:  # not on Linux
             total = available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        # Files of a group's limit, use, and page cache that can be dropped, by version of the control groups.
-        second = "memory.max", "memory.current", "inactive_file"
-        first = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-        places = []
-        for line in text("proc", "self", "cgroup").splitlines():
-            _, controllers, path = (*line.split(":", 2), "", "")[:3]
-            if not controllers:
-                places += [("sys/fs/cgroup", path, second), ("sys/fs/cgroup/unified", path, second)]
-            elif "memory" in controllers.split(","):
-                places.append(("sys/fs/cgroup/memory", path, first))
-        for base, path, (limit_file, use_file, cache) in places:
-            # In a container the path may be that of the host, which does not exist here; the mount's root always does.
-            parts = [part for part in path.split("/") if part not in ("", "..")]
-            for depth in range(len(parts) + 1):
-                folder = os.path.join(base, *parts[:depth])
-                limit = number(folder, limit_file)
-                if limit is None or limit >= 1 << 60:  # no limit, in version 1
-                    continue
-                total = min(total, limit)
-                used = number(folder, use_file) or 0
-                dropped = fields(text(folder, "memory.stat")).get(cache, 0)
-                available = min(available, max(0, limit - max(0, used - dropped)))
+        # Files of a group's limits, use, and page cache that can be dropped, by version of the control groups.
+        files = {
+            1: (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
+            2: (("memory.max", "memory.high"), "memory.current", "inactive_file"),
+        }
+        for folder, version in groups(root, "memory"):
+            limit_files, use_file, cache = files[version]
+            limits = [limit for name in limit_files if (limit := number(folder, name)) is not None]
+            if not limits or min(limits) >= 1 << 60:  # no limit, in version 1
+                continue
+            total = min(total, *limits)
+            used = number(folder, use_file) or 0
+            dropped = fields(text(folder, "memory.stat")).get(cache, 0)
+            available = min(available, max(0, min(limits) - max(0, used - dropped)))
         own, _ = resource.getrlimit(resource.RLIMIT_AS)
         process = None
         if own != resource.RLIM_INFINITY:
-            used = fields(text("proc", "self", "status")).get("VmSize", 0) << 10
+            used = fields(text(root, "proc", "self", "status")).get("VmSize", 0) << 10
             process = max(0, own - used)
         return {"total": total, "available": available, "process": process}
 
@@ -102,6 +97,16 @@ def spark_bytes(value: str) -> int:
     """Return the bytes of a size in Spark's notation, e.g. ``512m``; a number alone is MiB."""
     match = re.fullmatch(r"\s*(\d+)\s*([bkmgtp]?)b?\s*", value.lower())
     return int(match[1]) * _UNITS[match[2]] if match else 0
+
+
+def heap_bytes(conf: Mapping[str, str], master: str) -> int:
+    """Return the size up to which the heap of the JVM grows that runs beside the Python processes of a machine.
+
+    Args:
+        conf: Spark properties.
+        master: ``spark.master``.
+    """
+    return spark_bytes(conf.get(f"spark.{'driver' if master.startswith('local') else 'executor'}.memory", "1g"))
 
 
 def container_share(conf: Mapping[str, str], master: str) -> int | None:

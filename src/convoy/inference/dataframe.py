@@ -4,11 +4,14 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 
 from convoy.cluster.session_check import check_session
+from convoy.cluster.session_facts import setting
+from convoy.cluster.shared_value import share
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.inference import arrow_chunks
@@ -16,7 +19,7 @@ from convoy.inference import input_columns as checks
 from convoy.inference.arrow_udf import ScoreTask, list_row_groups, score, score_pieces, score_row_groups
 from convoy.inference.prediction_columns import Outputs
 from convoy.models.package import ModelPackage
-from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.monitoring.image_stats import ImageStats
 from convoy.tracking.model_io import load_package
 
 _FEW_CLASSES = 20  # that are all named in a message
@@ -34,7 +37,7 @@ def score_images(
     embeddings: bool = False,
     half_precision: bool = False,
     batch_size: int = 256,
-    gauge: ImageStatsAccumulator | None = None,
+    gauge: ImageStats | None = None,
 ) -> DataFrame:
     """Classify the images of a DataFrame, lazily, on Spark's workers.
 
@@ -60,7 +63,7 @@ def score_images(
 
     Raises:
         ConfigError: No such column, one of a type that cannot hold images, a reserved name, or an invalid option.
-        ClusterError: The session is one of Spark Connect, or its Python workers lack Convoy.
+        ClusterError: The Python workers lack Convoy, or a server of Spark Connect is too old.
         ModelError: The model cannot take the column.
         TrackingError: There is no such model; the message lists the existing ones.
     """
@@ -75,12 +78,19 @@ def score_images(
     spark = df.sparkSession
     task = score_task(spark, package, batch_size, outputs, half_precision)
     task = replace(task, column=name, kind=kind, kept=kept, gauge=gauge)
-    schema = StructType([*(df.schema[column] for column in kept), *outputs.fields])
+    fields = [df.schema[column] for column in kept]
     if kind in ("bytes", "file", "struct"):
-        size = arrow_chunks.piece_bytes(int(str(spark.conf.get(_RECORDS))))
+        size = arrow_chunks.piece_bytes(int(setting(spark, _RECORDS, "10000")))
         cut = arrow_chunks.split(needed, name, size)
-        return cut.mapInArrow(functools.partial(score_pieces, task=task, size=size), schema)
-    return needed.mapInArrow(functools.partial(score, task=task), schema)
+        return _scored(cut, functools.partial(score_pieces, task=task, size=size), task, fields)
+    return _scored(needed, functools.partial(score, task=task), task, fields)
+
+
+def _scored(rows: DataFrame, function: Any, task: ScoreTask, kept: Sequence[StructField]) -> DataFrame:
+    """Apply a function that adds the columns of a task to those that are kept."""
+    if task.gauge is None:
+        return rows.mapInArrow(function, StructType([*kept, *task.outputs.fields]))
+    return task.gauge.watch(rows.mapInArrow(function, StructType([*kept, *task.outputs.fields, *task.gauge.fields])))
 
 
 def checked_outputs(top_k: int | None, probabilities: bool, embeddings: bool, batch_size: int) -> Outputs:
@@ -98,9 +108,9 @@ def score_task(
     outputs: Outputs | None = None,
     half_precision: bool = False,
 ) -> ScoreTask:
-    """Broadcast a model to the executors, and return the task that scores with it."""
-    threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1)
-    return ScoreTask(spark.sparkContext.broadcast(package), batch_size, threads, outputs or Outputs(), half_precision)
+    """Send a model to the executors, and return the task that scores with it."""
+    threads = int(setting(spark, "spark.task.cpus", "1") or 1)
+    return ScoreTask(share(spark, package), batch_size, threads, outputs or Outputs(), half_precision)
 
 
 def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: str, task: ScoreTask) -> DataFrame:
@@ -115,8 +125,7 @@ def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: st
         StructField("path", StringType()),
         StructField("digest", StringType()),
     ]
-    schema = StructType([*kept, *task.outputs.fields])
-    return row_groups.mapInArrow(functools.partial(score_row_groups, task=task), schema)
+    return _scored(row_groups, functools.partial(score_row_groups, task=task), task, kept)
 
 
 def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: str, package: ModelPackage) -> DataFrame:

@@ -17,6 +17,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from convoy.cluster.session_facts import setting
 from convoy.errors import ConfigError, ModelError, did_you_mean
 from convoy.inference.prediction_columns import Outputs
 from convoy.inference.samples import Kind
@@ -109,7 +110,7 @@ def check_fits(rows: DataFrame, name: str, kind: Kind, package: ModelPackage) ->
             f" arrays of {math.prod(spec.shape)} numbers, or arrays nested {len(spec.shape)} deep"
         )
     size = math.prod(spec.shape) * _NUMBER_BYTES[type(element)]
-    records = int(str(rows.sparkSession.conf.get(_RECORDS))) or 10_000
+    records = int(setting(rows.sparkSession, _RECORDS, "10000")) or 10_000
     if size * records > _MOST_BATCH_BYTES:
         raise ConfigError(
             f"{_RECORDS} is {records:,}, but that many arrays of {size:,} bytes do not fit into a worker; set it to"

@@ -3,7 +3,6 @@
 MLflow imports this module from the model's own copy of the source. It needs no Spark, MLflow or training code.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from convoy.cluster.cores import cores
 from convoy.images import BadImage, check_array, decode_text, prepare
 from convoy.inference.predictor import Predictor, most_probable
 from convoy.models.package import KERAS_FILE, METADATA, ModelPackage, described
@@ -48,7 +48,7 @@ class Classifier:
         values = _column(data) if images else _arrays(data)
         parts = [(np.empty(0, np.int32), np.empty(0, np.float32))]
         errors: dict[int, str] = {}
-        with ThreadPoolExecutor(os.cpu_count(), "decode") as pool:
+        with ThreadPoolExecutor(cores(), "decode") as pool:
             for start in range(0, len(values), predictor.batch_size):
                 part = values[start : start + predictor.batch_size]
                 samples = np.zeros((len(part), *package.spec.shape), package.spec.dtype)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from convoy.cluster.session_facts import is_dbfs_default, parallelism, set_property, setting
 from convoy.config import Config, ScoringConfig
 from convoy.dataset.sources.files import files_below, files_matching, find_ignored
 from convoy.dataset.sources.rows import glob_escaped, spark_errors
@@ -23,7 +24,7 @@ from convoy.errors import ConfigError, ModelError, SourceError
 from convoy.inference.arrow_udf import DATASET_COLUMNS
 from convoy.inference.dataframe import check_dataset, checked_outputs, score_dataset, score_images, score_task
 from convoy.models.package import ModelPackage
-from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.monitoring.image_stats import ImageStats
 
 _EXPECTED = "expected a folder of images, a glob, Parquet files, table:<name>, or dataset:<split>"
 _FIELD, _TABLE, _DATASET = "scoring.input", "table:", "dataset:"
@@ -108,7 +109,7 @@ def score_input(
     config: Config,
     package: ModelPackage,
     select: Select | None = None,
-    gauge: ImageStatsAccumulator | None = None,
+    gauge: ImageStats | None = None,
     *,
     uri: bool = True,
 ) -> DataFrame:
@@ -156,7 +157,7 @@ def score_files(
     rows: DataFrame,
     package: ModelPackage,
     section: ScoringConfig,
-    gauge: ImageStatsAccumulator | None = None,
+    gauge: ImageStats | None = None,
     *,
     uri: bool = True,
 ) -> DataFrame:
@@ -169,7 +170,7 @@ def score_files(
             f"{package.uri} takes arrays, {package.spec}, but scoring.input {section.input!r} is a folder of images;"
             " ingest the arrays and give dataset:<split>"
         )
-    tasks = 4 * rows.sparkSession.sparkContext.defaultParallelism
+    tasks = 4 * parallelism(rows.sparkSession)
     rows = rows.withColumn(_URI, _uri(rows.sparkSession)) if uri else rows
     return _score(rows.repartition(tasks), package, replace(section, columns=None), "path", gauge)
 
@@ -183,7 +184,7 @@ def _uri(spark: SparkSession) -> Column:
     """Return the column ``path`` of local files in the form in which Hadoop prints it, which is not percent-encoded."""
     path = F.col("path")
     local = F.concat(F.lit("file:"), path)
-    if not str(spark._jsc.hadoopConfiguration().get("fs.defaultFS")).startswith("dbfs:"):
+    if not is_dbfs_default(spark):
         return local
     volume = F.when(path.startswith("/Volumes/"), F.concat(F.lit("dbfs:"), path))
     return volume.when(path.startswith("/dbfs/"), F.regexp_replace(path, "^/dbfs", "dbfs:")).otherwise(local)
@@ -194,7 +195,7 @@ def _score(
     package: ModelPackage,
     section: ScoringConfig,
     column: str | None,
-    gauge: ImageStatsAccumulator | None,
+    gauge: ImageStats | None,
 ) -> DataFrame:
     return score_images(
         rows,
@@ -216,8 +217,8 @@ def _version(config: Config) -> Path:
 
 def _table(spark: SparkSession, given: str, table: TableFolder | None) -> DataFrame:
     # Number of rows of a file that Spark's JVM holds at once: with the default of 4,096, large images do not fit.
-    if spark.conf.get(_ROWS_READ, _USUAL) == _USUAL:
-        spark.conf.set(_ROWS_READ, _FEW)
+    if setting(spark, _ROWS_READ, _USUAL) == _USUAL:
+        set_property(spark, _ROWS_READ, _FEW)
     with spark_errors(f"scoring.input {given!r}", _EXPECTED):
         if table is not None:
             return read_table_folder(spark, table, f"scoring.input {given!r}")

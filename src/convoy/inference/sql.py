@@ -50,7 +50,7 @@ def register_udf(
         The function, for DataFrames: ``df.select(classify("content").prediction)``.
 
     Raises:
-        ClusterError: The session is one of Spark Connect, or its Python workers lack Convoy.
+        ClusterError: The Python workers lack Convoy, or a server of Spark Connect is too old.
         ConfigError: The name is not an identifier, or an option is wrong.
         TrackingError: There is no such model; the message lists the existing ones.
     """

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import re
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import mlflow
 import yaml
 
+from convoy.cluster.cores import cores
 from convoy.config import Config
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.lazy_import import onednn_enabled
@@ -109,7 +109,7 @@ def machine() -> dict[str, str]:
         "processor": _of_processor("model name") or platform.processor() or platform.machine(),
         # Virtual machines of the same name may differ in these; TensorFlow and oneDNN choose their kernels by them.
         "vectors": " ".join(sorted(filter(_VECTORS.match, _of_processor("flags", "Features").split()))),
-        "cpus": str(_usable_cpus()),
+        "cpus": str(cores()),
         "onednn": "on" if onednn_enabled() else "off",
     }
 
@@ -124,11 +124,6 @@ def _of_processor(*names: str) -> str:
     except OSError:
         pass
     return ""
-
-
-def _usable_cpus() -> int | None:
-    """Return the number of cores that this process may use, which is TensorFlow's number of threads."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def git_commit() -> str:

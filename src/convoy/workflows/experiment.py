@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.session_facts import application_id
 from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import Table, say
@@ -56,7 +57,7 @@ def experiment(config: Config, spark: SparkSession | None = None) -> ExperimentR
         named = ((f"experiment.variants: {variant.name!r}", variant.configs[0]) for variant in variants)
         check_networks(build, named, manifest)
         connection.connect(config.tracking.uri, config.tracking.registry_uri, create=True)
-        with parent_run(config, path, manifest, running.sparkContext.applicationId) as parent:
+        with parent_run(config, path, manifest, application_id(running)) as parent:
             rows = run_variants(running, variants, parent, path, manifest)
     say(Table(*cells(rows)))
     return ExperimentResult(

@@ -19,6 +19,7 @@ from convoy.inference.sinks.write import check_output
 from convoy.inference.sources import check_input, split_named
 from convoy.tracking import connection, promotion, registry, stages
 from convoy.tracking.child_runs import trial_of
+from convoy.training.distributed.elastic import check_session_of_ranks
 from convoy.workflows import signatures
 from convoy.workflows.evaluate import evaluate
 from convoy.workflows.ingest import ingest
@@ -79,6 +80,8 @@ def pipeline(
             on_result(stage, result, was_done)
 
     with session("pipeline", config.spark, spark) as running:
+        if "train" in wanted:
+            check_session_of_ranks(running, config.training)
         for stage in wanted:
             if stage == "ingest":
                 ingested = ingest(config, running)

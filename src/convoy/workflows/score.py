@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.cluster.session_facts import application_id
 from convoy.cluster.spark import session, stage_progress
 from convoy.config import Config
 from convoy.console import Progress, say
@@ -14,7 +15,7 @@ from convoy.inference.sinks.write import check_output, score_to_output
 from convoy.inference.sources import check_input, input_notes
 from convoy.models.package import ModelPackage
 from convoy.monitoring.drift import Drift, compare, text_of, warnings_of
-from convoy.monitoring.image_stats import ImageStatsAccumulator, image_stats_for
+from convoy.monitoring.image_stats import ImageStats, image_stats_for
 from convoy.monitoring.score_summary import Summary, summarise
 from convoy.tracking import connection, stages
 from convoy.tracking.model_io import load_package
@@ -71,7 +72,7 @@ def score(config: Config, spark: SparkSession | None = None) -> ScoreResult:
 
 
 def report_scores(
-    scored: DataFrame, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None, seconds: float
+    scored: DataFrame, config: Config, package: ModelPackage, gauge: ImageStats | None, seconds: float
 ) -> dict[str, Any]:
     """Count published scores, compare them with training, print the results, and log a run if requested.
 
@@ -103,7 +104,7 @@ def report_scores(
         return fields
     histograms = _histograms(package, summary, gauge)
     try:
-        application = scored.sparkSession.sparkContext.applicationId
+        application = application_id(scored.sparkSession)
         document = {"model": package.uri, **fields, "histograms": [_document(histogram) for histogram in histograms]}
         picture = histogram_picture(histograms)
         run_id = log_scoring(config, package, application, _metrics(summary, drifts, rate), document, picture)
@@ -156,7 +157,7 @@ def _metrics(summary: Summary, drifts: Mapping[str, Drift], rate: float) -> dict
     return {f"score_{name}": value for name, value in (metrics | psi).items()}
 
 
-def _histograms(package: ModelPackage, summary: Summary, gauge: ImageStatsAccumulator | None) -> list[Histogram]:
+def _histograms(package: ModelPackage, summary: Summary, gauge: ImageStats | None) -> list[Histogram]:
     known, training = package.classes, package.training
     counts = [summary.classes.get(name, 0) for name in known]
     histograms = [Histogram(CLASSES, known, counts, training.class_counts if training else None)]

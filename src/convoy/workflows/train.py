@@ -12,6 +12,7 @@ import keras
 from pyspark.sql import SparkSession
 
 from convoy.cluster.preflight import check_executors, memory_per_rank
+from convoy.cluster.session_facts import application_id
 from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say
@@ -157,7 +158,7 @@ def train_in_run(
         (the run, ended; fields of the result).
     """
     config = with_preprocessing(config, manifest)
-    application = str(spark.sparkContext.applicationId)
+    application = application_id(spark)
     tags = {**tags_of_weights(weights.file if weights else None), **tags}
     with (
         training_run(config, path, manifest, application, tags) as run,

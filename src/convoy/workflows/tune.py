@@ -11,7 +11,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.connect import classic_only
 from convoy.cluster.preflight import Machine, check_executors, memory_per_rank
+from convoy.cluster.session_facts import application_id, is_connect
 from convoy.cluster.spark import session, slots, too_few_slots
 from convoy.config import Config, TuneConfig
 from convoy.console import say
@@ -78,7 +80,7 @@ def tune(config: Config, spark: SparkSession | None = None) -> TuneResult:
         with session("tune", config.spark, spark) as running:
             memory = memory_per_rank(running, check_machines(running, config, path))
             fitted = replace(config, training=fit_cache(config.training, manifest, memory))
-            application = running.sparkContext.applicationId
+            application = application_id(running)
             with parent_run(config, path, manifest, application, job="tune", again=study.run_id) as parent:
                 context = StudyContext(running, fitted, parameters, path, manifest, parent)
                 Runner(context, study, started).run()
@@ -129,6 +131,8 @@ def check_machines(spark: SparkSession, config: Config, path: Path) -> list[Mach
         return check_executors(
             spark, ranks_to_start(spark, config.training), str(path / MANIFEST), ensure_checkpoint_root(config.training)
         )
+    if is_connect(spark):
+        raise classic_only("tune.parallel", wanted, "trials on Spark's tasks need", "leave it out")
     if wanted > (available := slots(spark, wanted)):
         raise too_few_slots("tune.parallel", wanted, str(spark.sparkContext.master), available)
     return check_executors(spark, wanted, str(path / MANIFEST), None)

@@ -58,3 +58,42 @@ def nested_v1(root: Path) -> str:
     }
     cgroup = {"proc/self/cgroup": "5:memory:/slurm/job_7/step_0"}
     return _write(root, cgroup | {f"{group}/{name}": text for name, text in files.items()})
+
+
+def throttled_v2(root: Path) -> str:
+    """A pod whose memory is slowed down from 1 GiB on (``memory.high``), and limited to 2 GiB."""
+    group = "sys/fs/cgroup"
+    files = {"memory.max": 2 * GIB, "memory.high": GIB, "memory.current": GIB // 4}
+    return _write(root, {"proc/self/cgroup": "0::/", **{f"{group}/{name}": text for name, text in files.items()}})
+
+
+def two_and_a_half_cores_v2(root: Path) -> str:
+    """``docker run --cpus 2.5``."""
+    return _write(root, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "250000 100000"})
+
+
+def pod_of_two_cores_v2(root: Path) -> str:
+    """A pod of two cores whose container has no limit of its own."""
+    pod = "sys/fs/cgroup/kubepods/pod1"
+    files = {f"{pod}/cpu.max": "200000 100000", f"{pod}/app/cpu.max": "max 100000"}
+    return _write(root, {"proc/self/cgroup": "0::/kubepods/pod1/app", **files})
+
+
+def half_a_core_v1(root: Path) -> str:
+    """Version 1 in a container: ``--cpus 0.5``; the path of the process is that of the host."""
+    group = "sys/fs/cgroup/cpu,cpuacct"
+    files = {f"{group}/cpu.cfs_quota_us": "50000", f"{group}/cpu.cfs_period_us": "100000"}
+    return _write(root, {"proc/self/cgroup": "4:cpu,cpuacct:/docker/0af\n5:memory:/docker/0af", **files})
+
+
+def pinned_cores_v1(root: Path) -> str:
+    """Version 1: ``--cpuset-cpus 0-3,8``, and no quota."""
+    files = {"sys/fs/cgroup/cpuset/cpuset.cpus": "0-3,8", "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"}
+    return _write(root, {"proc/self/cgroup": "3:cpuset:/docker/0af\n4:cpu:/docker/0af", **files})
+
+
+def pinned_cores_v2(root: Path) -> str:
+    """Version 2: ``--cpuset-cpus 2,4`` and a quota of eight."""
+    group = "sys/fs/cgroup"
+    files = {f"{group}/cpuset.cpus.effective": "2,4", f"{group}/cpu.max": "800000 100000"}
+    return _write(root, {"proc/self/cgroup": "0::/", **files})

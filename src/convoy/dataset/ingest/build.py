@@ -21,6 +21,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from convoy import __version__
+from convoy.cluster.session_facts import release, settings
 from convoy.cluster.spark import stage_progress
 from convoy.config import DatasetConfig
 from convoy.console import say
@@ -109,13 +110,8 @@ def ingest(
 @contextmanager
 def _few_at_a_time(spark: SparkSession, source: Source) -> Iterator[None]:
     """Send few rows at a time to the workers if the rows hold the images, which may be large."""
-    before = str(spark.conf.get(_RECORDS))
-    if "content" in source.listing(spark).columns:
-        spark.conf.set(_RECORDS, "16")
-    try:
+    with settings(spark, {_RECORDS: "16"} if "content" in source.listing(spark).columns else {}):
         yield
-    finally:
-        spark.conf.set(_RECORDS, before)
 
 
 def _ingest(
@@ -170,7 +166,7 @@ def _ingest(
                 shutil.rmtree(damaged)  # not earlier: if writing fails, the intact part of it remains
             return Ingested(catalog.publish(staged, version), manifest, existed=False)
     finally:
-        scan.samples.unpersist()
+        release(scan.samples)
 
 
 def _geometry(config: DatasetConfig, scan: Scan) -> Geometry:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+from convoy.cluster.session_facts import cached, parallelism, release
 from convoy.config import DatasetConfig
 from convoy.dataset.ingest.splits import assign_split, fractions_for, kept
 from convoy.dataset.sources import Source
@@ -81,12 +82,12 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
     shares = fractions_for(source.splits(spark), config.validation_fraction, config.test_fraction)
     listing = source.listing(spark)
     if "content" not in listing.columns:  # a listing of names alone is cheap to repartition
-        listing = listing.repartition(4 * spark.sparkContext.defaultParallelism, "name")
+        listing = listing.repartition(4 * parallelism(spark), "name")
     survey = config.image.value_range == "auto" and source.array_spec() is None
     hashing = functools.partial(
         hash_samples, source=source, shares=shares, class_fractions=config.class_fractions, survey=survey
     )
-    samples = listing.mapInArrow(hashing, SCHEMA).cache()
+    samples = cached(listing.mapInArrow(hashing, SCHEMA))
     tally = _tally(samples)
     duplicates = tally.duplicates
     if duplicates.across_splits and config.on_leakage == "fail":
@@ -95,10 +96,10 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
             " remove the copies, or set dataset.on_leakage to report or drop"
         )
     if duplicates.across_splits and config.on_leakage == "drop":
-        kept = _without_leakage(samples).cache()
-        tally = _tally(kept)
-        samples.unpersist()
-        samples = kept
+        distinct = cached(_without_leakage(samples))
+        tally = _tally(distinct)
+        release(samples)
+        samples = distinct
     fingerprint = f"{tally.total % 256**_KEY_BYTES:032x}"
     weighted = "weight" in listing.columns
     return Scan(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted, tally.extremes)

@@ -347,7 +347,7 @@ def petastorm() -> ModuleType:
     install()
     module = importlib.import_module("petastorm")
     if "pyspark" in sys.modules:
-        from pyspark import SparkContext
+        from pyspark import SparkContext  # of a classic session
 
         if context := SparkContext._active_spark_context:
             prepare_spark(context)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from convoy.cluster.session_facts import parallelism
 from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of, without_side_files
 
 _MOST_KINDS = 4
@@ -98,7 +99,7 @@ def files_matching(pattern: str, ignored: Ignored | None = None) -> Iterator[str
 def find_ignored(spark: SparkSession, folders: Sequence[str] = (), pattern: str | None = None) -> Ignored:
     """Walk folders, or the matches of a pattern, on the workers and count what a listing of them leaves out."""
     parts = len(folders) or 1
-    tasks = min(parts, 4 * spark.sparkContext.defaultParallelism)
+    tasks = min(parts, 4 * parallelism(spark))
     work = functools.partial(list_ignored, folders=folders, pattern=pattern)
     found = Ignored()
     columns = "kind string, count long, example string"

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.cluster.session_facts import parallelism
 from convoy.dataset.sources.files import Ignored, files_below, find_ignored
 from convoy.dataset.sources.folder_layout import ClassFolder, FolderLayout, read_layout
 from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
@@ -86,7 +87,7 @@ class FolderSource:
         """List the class folders' files on the workers, including files at any depth below a class folder."""
         folders = self._class_folders()
         work = functools.partial(list_folders, folders=folders, root=os.path.abspath(self.path))
-        tasks = min(len(folders), 4 * spark.sparkContext.defaultParallelism)
+        tasks = min(len(folders), 4 * parallelism(spark))
         return spark.range(0, len(folders), numPartitions=tasks).mapInArrow(work, LISTING)
 
     def read(self, path: str) -> bytes:

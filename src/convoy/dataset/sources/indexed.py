@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from convoy.cluster.session_facts import parallelism
 from convoy.dataset.sources.labels import check_labels
 from convoy.dataset.sources.listing import (
     LABEL_EXPECTED,
@@ -105,7 +106,7 @@ class IndexedSource(ABC):
     def listing(self, spark: SparkSession) -> DataFrame:
         """List all samples, part after part, generated on the workers from their numbers."""
         parts = self.parts()
-        ids = spark.range(0, sum(part.rows for part in parts), numPartitions=spark.sparkContext.defaultParallelism)
+        ids = spark.range(0, sum(part.rows for part in parts), numPartitions=parallelism(spark))
         return ids.mapInArrow(functools.partial(list_indexed, source=self, parts=parts), LISTING)
 
     def read(self, path: str) -> np.ndarray:

@@ -9,8 +9,6 @@ from dataclasses import fields
 from itertools import chain
 from types import MappingProxyType
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -29,6 +27,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from convoy.cluster.spark_errors import SPARK_ERRORS
 from convoy.config import ColumnsConfig
 from convoy.dataset.ingest.splits import SPLIT_ALIASES
 from convoy.dataset.sources.labels import check_labels
@@ -140,7 +139,7 @@ def spark_errors(what: str, hint: str) -> Iterator[None]:
     """Turn Spark's errors on reading into one line: ``<what>: <Spark's reason>; <hint>``."""
     try:
         yield
-    except (PySparkException, Py4JJavaError) as error:
+    except SPARK_ERRORS as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         causes = [line for line in lines if line.startswith("Caused by: ")]
         first_lines = [line for line in lines if not line.startswith("An error occurred while calling")]

@@ -44,7 +44,7 @@ from convoy.dataset.sources.rows import (
 from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
 from convoy.dataset.sources.split_names import splits_among
 from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base, table_of
-from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, text_partitions
+from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, read_with_text_partitions
 from convoy.errors import SourceError, did_you_mean
 
 _FILE_LAYOUTS = ("binaryfile", "image")
@@ -220,14 +220,12 @@ class TableSource:
         options = dict(CSV_OPTIONS) if kind.lower() == "csv" else {}
         if options and not os.path.isfile(self._expanded()):
             options["enforceSchema"] = "false"  # else the header of one file counts for all, whatever their order
-        reader = spark.read.format(kind).options(**options)
         if (base := partition_base(self.path)) != self.path.rstrip("/") and not os.path.exists(self._expanded()):
-            reader = reader.option("basePath", os.path.expanduser(base))  # a pattern: keep all partition columns
-        with text_partitions(spark):
-            frame = reader.load(path)
-            if kind.lower() in _FILE_LAYOUTS and resolved(self.columns, frame.columns).label not in frame.columns:
-                # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
-                frame = reader.option("recursiveFileLookup", "true").load(path)
+            options["basePath"] = os.path.expanduser(base)  # a pattern: keep all partition columns
+        frame = read_with_text_partitions(spark, kind, options, [path])
+        if kind.lower() in _FILE_LAYOUTS and resolved(self.columns, frame.columns).label not in frame.columns:
+            # Folders like label=cat become columns; in all others, files are only found by a recursive lookup.
+            frame = read_with_text_partitions(spark, kind, {**options, "recursiveFileLookup": "true"}, [path])
         there = self._find(frame)
         if kind.lower() in _FILE_LAYOUTS and there.path is not None:
             frame = frame.where(~self._is_side(there.path))

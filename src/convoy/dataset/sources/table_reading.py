@@ -1,29 +1,37 @@
 """Reading of the tables in folders with Spark: their format, their partition columns as text."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
-from py4j.protocol import Py4JError, Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from convoy.cluster.session_facts import has_format, is_connect, settings
+from convoy.cluster.spark_errors import SPARK_ERRORS, error_class
 from convoy.dataset.sources.rows import column, glob_escaped
 from convoy.dataset.sources.table_folders import TableFolder, have_same_columns, markers, part_of_table
 from convoy.errors import SourceError
 
+_WITH_SCHEMA = ("binaryfile", "image", "parquet", "csv", "orc", "json", "avro", "text")  # formats that take one
 _INFERENCE = "spark.sql.sources.partitionColumnTypeInference.enabled"
 
 
-@contextmanager
-def text_partitions(spark: SparkSession) -> Iterator[None]:
-    """Read partition columns as text: ``label=007`` and ``label=7`` are two values, which as numbers would be one."""
-    before = str(spark.conf.get(_INFERENCE, "true"))
-    spark.conf.set(_INFERENCE, "false")
-    try:
-        yield
-    finally:
-        spark.conf.set(_INFERENCE, before)
+def read_with_text_partitions(
+    spark: SparkSession, name: str, options: Mapping[str, str], paths: Sequence[str]
+) -> DataFrame:
+    """Read partition columns as text: ``label=007`` and ``label=7`` are two values, which as numbers would be one.
+
+    Args:
+        spark: The session.
+        name: Spark's name of the format.
+        options: Its options.
+        paths: What Spark reads, patterns included.
+    """
+    with settings(spark, {_INFERENCE: "false"}):
+        frame = spark.read.format(name).options(**options).load([*paths])
+        if not is_connect(spark) or name.lower() not in _WITH_SCHEMA:
+            return frame
+        # Spark Connect analyses a plan when it runs: only a schema keeps the types until then.
+        return spark.read.format(name).options(**options).schema(frame.schema).load([*paths])
 
 
 def read_table_folder(spark: SparkSession, table: TableFolder, what: str, scheme: str = "") -> DataFrame:
@@ -41,11 +49,11 @@ def read_table_folder(spark: SparkSession, table: TableFolder, what: str, scheme
     if table.format != "parquet":
         check_format(spark, table.format, f"{what} is a {table.title} table")
         return spark.read.format(table.format).load(scheme + table.paths[0])
-    reader = spark.read if table.base is None else spark.read.option("basePath", scheme + table.base)
+    options = {} if table.base is None else {"basePath": scheme + table.base}
     if not have_same_columns(table):  # else Spark takes the columns of one file
-        reader = reader.option("mergeSchema", "true")
-    with text_partitions(spark):
-        frame = reader.parquet(*(scheme + glob_escaped(path) for path in table.paths))
+        options["mergeSchema"] = "true"
+    paths = [scheme + glob_escaped(path) for path in table.paths]
+    frame = read_with_text_partitions(spark, "parquet", options, paths)
     for name in dict.fromkeys(name for name, _, _ in table.values):
         pairs = (F.lit(text) for of, *pair in table.values if of == name for text in pair)
         frame = frame.withColumn(name, F.coalesce(F.create_map(*pairs)[column(name)], column(name)))
@@ -60,14 +68,11 @@ def check_format(spark: SparkSession, name: str, what: str) -> None:
         name: Spark's name of the format.
         what: What is of that format, for the message.
     """
-    try:
-        sources = spark._jvm.org.apache.spark.sql.execution.datasources.DataSource  # type: ignore[union-attr]
-        sources.lookupDataSource(name, spark._jsparkSession.sessionState().conf())
-    except (PySparkException, Py4JJavaError):
+    if not has_format(spark, name):
         raise SourceError(
             f"{what}, and Spark does not have the format {name}; it needs its jar: see spark.jars.packages in"
             " spark.conf, or write the rows to Parquet files first"
-        ) from None
+        )
 
 
 def log_table_at(spark: SparkSession, pattern: str, what: str) -> TableFolder | None:
@@ -76,14 +81,15 @@ def log_table_at(spark: SparkSession, pattern: str, what: str) -> TableFolder | 
     Raises:
         SourceError: It names a part of such a table.
     """
-    hadoop = spark._jvm.org.apache.hadoop.fs.Path  # type: ignore[union-attr]
     for root, marker, name in markers(pattern):
-        path = hadoop(marker)
         try:
-            found = path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path)
-        except Py4JError:  # there is no such file system, or no access to it: reading the table reports that
-            return None
-        if found:
+            spark.read.format("binaryFile").load(marker).schema  # noqa: B018
+        except SPARK_ERRORS as error:
+            if (
+                error_class(error) != "PATH_NOT_FOUND"
+            ):  # no such file system, or no access: reading the table reports it
+                return None
+        else:
             if root != pattern.rstrip("/"):
                 raise part_of_table(what, name, root)
             return TableFolder(name, (root,))

@@ -25,7 +25,7 @@ from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sources import has_uri, score_files
 from convoy.inference.stream_offset import StreamOffset
 from convoy.models.package import ModelPackage
-from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.monitoring.image_stats import ImageStats
 
 FILES_PER_BATCH = 10_000
 _SCHEMA = "path string, modificationTime timestamp, length bigint, content binary"
@@ -69,7 +69,7 @@ def score_stream(
     package: ModelPackage,
     target: Path,
     earlier: DataFrame | None,
-    gauge: ImageStatsAccumulator | None = None,
+    gauge: ImageStats | None = None,
 ) -> SinkResult:
     """Score the files of ``scoring.input`` that no earlier run has scored, and add the rows to the result.
 

@@ -5,15 +5,14 @@ the columns, properties, comments, format and location. With other columns it is
 that kind would be lost; otherwise the job refuses before it scores.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from convoy.cluster.session_facts import has_format, setting, settings
+from convoy.cluster.spark_errors import SPARK_ERRORS
 from convoy.config import ScoringConfig
 from convoy.console import say
 from convoy.errors import ConfigError
@@ -48,7 +47,7 @@ def read_table(spark: SparkSession, given: str) -> DataFrame | None:
         if not spark.catalog.tableExists(table_name(given)):
             return None
         earlier = spark.table(table_name(given))
-    except (PySparkException, Py4JJavaError) as error:
+    except SPARK_ERRORS as error:
         raise _refused(given, error) from None
     if not set(earlier.columns) >= OURS:
         raise ConfigError(
@@ -96,9 +95,8 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
     """Create the table if it is missing, and return its name then: errors appear before hours of work."""
     name = table_name(section.output)
     try:
-        if section.format == "delta":
-            sources = spark._jvm.org.apache.spark.sql.execution.datasources.DataSource  # type: ignore[union-attr]
-            sources.lookupDataSource("delta", spark._jsparkSession.sessionState().conf())
+        if section.format == "delta" and not has_format(spark, "delta"):
+            raise _no_delta(section.output)
         if spark.catalog.tableExists(name):
             table = table_definition(spark, name)
             if table.is_view:
@@ -107,9 +105,9 @@ def _make(spark: SparkSession, schema: StructType, section: ScoringConfig) -> st
                 _check_replaceable(table, schema, section)
             return None
         spark.createDataFrame([], schema).write.format(section.format).saveAsTable(name)
-    except (PySparkException, Py4JJavaError) as error:
+    except SPARK_ERRORS as error:
         raise _refused(section.output, error) from None
-    if spark.conf.get("spark.sql.catalogImplementation") == "in-memory":
+    if setting(spark, "spark.sql.catalogImplementation") == "in-memory":
         say(
             f"warning: {section.output} exists only in this Spark session, whose catalog is in memory; {_LASTING}"
             " for a persistent one"
@@ -143,23 +141,10 @@ def _write(spark: SparkSession, kept: DataFrame, section: ScoringConfig, overwri
             kept.write.format(section.format).mode("overwrite").options(**options).saveAsTable(name)
             return
         rows = kept.select(*(quoted(column) for column in spark.table(name).columns))
-        with _settings(spark, _INSERT):
+        with settings(spark, _INSERT):
             rows.write.insertInto(name, overwrite)
-    except (PySparkException, Py4JJavaError) as error:
+    except SPARK_ERRORS as error:
         raise _refused(section.output, error) from None
-
-
-@contextmanager
-def _settings(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Set properties of a session for a block."""
-    before = {name: spark.conf.get(name, None) for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, earlier in before.items():
-            spark.conf.unset(name) if earlier is None else spark.conf.set(name, earlier)
 
 
 def _commonest_error(kept: DataFrame) -> str:
@@ -171,10 +156,16 @@ def _refused(given: str, error: Exception) -> ConfigError:
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("An error occurred")]
     reason = lines[0] if lines else type(error).__name__
     if "DATA_SOURCE_NOT_FOUND" in str(error) or "Failed to find data source" in str(error):
-        reason = "Spark does not have the format delta"
-        hint = "; it needs its jar: see spark.jars.packages in spark.conf, or use scoring.format parquet"
-    elif "LOCATION_ALREADY_EXISTS" in str(error):
+        return _no_delta(given)
+    if "LOCATION_ALREADY_EXISTS" in str(error):
         hint = f"; a catalog in memory forgets its tables and leaves their files: {_LASTING}, and remove the folder"
     else:
         hint = ""
     return ConfigError(f"scoring.output {given!r} cannot be written to: {reason.strip().rstrip('.')[:300]}{hint}")
+
+
+def _no_delta(given: str) -> ConfigError:
+    return ConfigError(
+        f"scoring.output {given!r} cannot be written to: Spark does not have the format delta; it needs its jar: see"
+        " spark.jars.packages in spark.conf, or use scoring.format parquet"
+    )

@@ -15,7 +15,7 @@ from convoy.inference.sinks.stream import check_stream, score_stream
 from convoy.inference.sinks.table import TABLE, read_table, table_name, write_table
 from convoy.inference.sources import Select, has_uri, score_input
 from convoy.models.package import ModelPackage
-from convoy.monitoring.image_stats import ImageStatsAccumulator
+from convoy.monitoring.image_stats import ImageStats
 
 
 def check_output(section: ScoringConfig) -> None:
@@ -40,7 +40,7 @@ def check_output(section: ScoringConfig) -> None:
 
 
 def score_to_output(
-    spark: SparkSession, config: Config, package: ModelPackage, gauge: ImageStatsAccumulator | None = None
+    spark: SparkSession, config: Config, package: ModelPackage, gauge: ImageStats | None = None
 ) -> SinkResult:
     """Score and publish, once ``check_input`` and ``check_output`` have passed; ``gauge`` counts brightness and sizes.
 
@@ -75,7 +75,7 @@ def _new_rows(
     config: Config,
     package: ModelPackage,
     earlier: DataFrame | None,
-    gauge: ImageStatsAccumulator | None,
+    gauge: ImageStats | None,
 ) -> tuple[DataFrame, tuple[int, int]]:
     """Return (scored rows to add; existing rows and errors of this model version, if they count)."""
     section = config.scoring

@@ -5,6 +5,8 @@ import time
 
 from pyspark.sql import SparkSession
 
+from convoy.cluster.connect import classic_only
+from convoy.cluster.session_facts import is_connect
 from convoy.cluster.spark import slots, slots_now, too_few_slots
 from convoy.config import TrainingConfig
 
@@ -34,6 +36,13 @@ def world_size(available: int, most: int, fewest: int, waited: float, *, lost: b
     return available if available >= fewest and waited >= RETURN_SECONDS else None
 
 
+def check_session_of_ranks(spark: SparkSession, config: TrainingConfig) -> None:
+    """Raise ``ClusterError`` if there are to be ranks, and the session is one of Spark Connect."""
+    if config.num_workers and is_connect(spark):
+        instead = "set it to 0 to train in this process"
+        raise classic_only("training.num_workers", config.num_workers, "Horovod's ranks need", instead)
+
+
 def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = False) -> int:
     """Return the number of ranks to start, which Spark can run at once; Horovod would wait in vain for more.
 
@@ -45,9 +54,13 @@ def ranks_to_start(spark: SparkSession, config: TrainingConfig, *, lost: bool = 
         lost: Whether ranks were just lost.
 
     Raises:
-        ClusterError: Spark has too few slots.
+        ClusterError: Spark has too few slots, or the session is one of Spark Connect.
     """
-    most, master = config.num_workers, str(spark.sparkContext.master)
+    most = config.num_workers
+    check_session_of_ranks(spark, config)
+    if is_connect(spark):
+        return most
+    master = str(spark.sparkContext.master)
     if not config.elastic:
         if most > (available := slots(spark, most)):
             raise too_few_slots("training.num_workers", most, master, available)

@@ -14,7 +14,9 @@ from pyspark.sql import SparkSession
 
 import convoy.training.distributed.lean  # noqa: F401 - before the others import Keras
 from convoy.cluster.connectivity import reported_problem
+from convoy.cluster.cores import own_threads
 from convoy.cluster.interrupt import interruptible
+from convoy.cluster.session_facts import setting
 from convoy.cluster.spark import driver_addresses, is_local
 from convoy.config import Config
 from convoy.errors import ClusterError
@@ -141,8 +143,8 @@ def task_of(
 
 
 def threads_per_rank(spark: SparkSession, workers: int) -> int:
-    """Return the TensorFlow threads per rank: the cores of its Spark task; 0 (TensorFlow's default) without ranks."""
-    return int(spark.sparkContext.getConf().get("spark.task.cpus", "1") or 1) if workers else 0
+    """Return the TensorFlow threads per rank: the cores of its Spark task; without ranks, of this process (0: all)."""
+    return int(setting(spark, "spark.task.cpus", "1") or 1) if workers else own_threads()
 
 
 def _on_ranks(spark: SparkSession, task: TrainTask, handle: Emit, work: Work[T], ranks: int) -> T:
