@@ -1,7 +1,5 @@
 """MLflow servers as others run them: named by the environment, behind gateways, of other versions."""
 
-import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -14,11 +12,10 @@ import pytest
 import convoy
 from convoy.config import Config, TrackingConfig
 from convoy.config.tracking import setting_of
-from convoy.errors import TrackingError
-from convoy.tracking import connection, logged_models, registry
+from convoy.errors import ConfigError, TrackingError
+from convoy.tracking import connection, registry
 from convoy.tracking.artifact_store import _MODULES, first_artifacts, problem_of
 from convoy.tracking.lifecycle import training_run
-from convoy.tracking.model_io import load_package
 from convoy.training.distributed.fresh_process import environment
 from convoy.training.distributed.horovod_env import driver_environment
 from convoy.training.loop import TrainedModel
@@ -179,6 +176,58 @@ def test_a_certificate_of_ones_own_authority(empty, monkeypatch, tmp_path):
         connection.connect(address)
 
 
+def test_a_certificate_of_the_client(empty, monkeypatch, tmp_path):
+    pytest.importorskip("cryptography", reason="a part of MLflow 3")
+    authority, own = inputs.certificates(tmp_path)
+    both = tmp_path / "client.pem"
+    both.write_bytes(own[0].read_bytes() + own[1].read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(authority))
+    with inputs.proxy(inputs.Proxy(empty, authority=authority), own) as address:
+        with pytest.raises(TrackingError) as refused:
+            connection.connect(address)
+        assert "\n" not in str(refused.value)
+        monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(both))
+        connection.connect(address)
+
+
+def test_a_registry_elsewhere_is_reached_before_a_training(empty, monkeypatch):
+    gone = "http://127.0.0.1:9"
+    with pytest.raises(TrackingError, match=rf"^tracking.registry_uri '{gone}' does not answer"):
+        connection.connect(empty, gone)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", gone)
+    with pytest.raises(TrackingError, match=rf"^MLFLOW_REGISTRY_URI '{gone}' does not answer"):
+        connection.connect(empty, TrackingConfig().registry_uri)
+    with inputs.proxy(inputs.under_a_prefix(empty)) as address:
+        with pytest.raises(TrackingError, match=rf"^tracking.registry_uri '{address}' rejects the credentials"):
+            connection.connect(empty, address)
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret-token-1")
+        connection.connect(empty, address)
+        assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == (empty, address)
+
+
+def test_names_of_unity_catalog_have_three_parts(monkeypatch):
+    assert TrackingConfig("databricks", registered_model="digits", registry_uri="databricks")
+    name = "main.default.digits"
+    found = TrackingConfig("databricks", registered_model=name, registry_uri="databricks-uc")
+    assert registry.version_of(f"models:/{name}/3") == (name, "3")
+    assert registry.alias_of(f"models:/{name}@champion") == (found.registered_model, "champion")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "databricks-uc")
+    for wrong in ("digits", "main.digits", "main..digits"):
+        with pytest.raises(ConfigError, match=rf"registered_model is '{wrong}'; expected catalog\.schema\.model"):
+            TrackingConfig("databricks", registered_model=wrong)
+
+
+def test_a_page_after_the_session_has_expired(empty):
+    """A gateway answers like this in the middle of a training."""
+    settings = inputs.Proxy(empty)
+    with inputs.proxy(settings) as address:
+        connection.connect(address)
+        settings.page = inputs.login_page(empty).page
+        with pytest.raises(TrackingError, match=r"does not answer with JSON, but .*MLFLOW_TRACKING_TOKEN") as refused:
+            connection.experiment_id("digits")
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.long
 def test_a_first_answer_after_eight_seconds(empty):
     with inputs.proxy(inputs.slow_at_first(empty, 8)) as address:
@@ -273,85 +322,3 @@ def test_the_version_in_a_stage_is_named(animals, tmp_path):
     mlflow.MlflowClient().transition_model_version_stage(name, version, "Production")
     with pytest.raises(TrackingError, match=f"version {version} is in that stage: give models:/{name}/{version}, or"):
         registry.resolve(f"models:/{name}/Production")
-
-
-# Real servers
-
-
-@pytest.fixture(scope="module")
-def current(tmp_path_factory):
-    """A server of the installed MLflow."""
-    with inputs.mlflow_server(tmp_path_factory.mktemp("current")) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def old(tmp_path_factory):
-    """A server of MLflow 2.13."""
-    python = inputs.old_python(Path(os.environ.get("TMPDIR", "/tmp")) / f"convoy-mlflow-{inputs.OLD}")
-    if python is None:
-        pytest.skip(f"MLflow {inputs.OLD} cannot be installed here: it needs uv beside Python, and a package index")
-    with inputs.mlflow_server(tmp_path_factory.mktemp("old"), python) as address:
-        yield address
-
-
-@contextlib.contextmanager
-def as_old(address):
-    with inputs.proxy(inputs.without_logged_models(address)) as shown:
-        yield shown
-
-
-@pytest.mark.e2e
-@pytest.mark.long
-def test_a_server_without_models_with_ids_keeps_the_model(current):
-    with as_old(current) as address:
-        keeps_the_model(address, with_id=False)
-    keeps_the_model(current, with_id=logged_models.HAVE_IDS)
-
-
-@pytest.mark.e2e
-@pytest.mark.long
-def test_a_server_of_mlflow_2_keeps_the_model(old):
-    keeps_the_model(old, with_id=False)
-
-
-def keeps_the_model(address, *, with_id):
-    connection.connect(address)
-    assert logged_models.have_ids() == with_id
-    logged = log_images(address)
-    package = load_package(logged.uri)
-    assert package.classes == manifest().classes
-    assert (package.model_id is not None) == with_id
-    assert load_package(f"runs:/{package.run_id}/model").keras_file == package.keras_file
-
-
-@pytest.mark.e2e
-@pytest.mark.long
-def test_jobs_on_a_server_of_mlflow_2(old, tmp_path):
-    """Train, evaluate with a gate, and score with a run, in processes that only the environment leads to the server."""
-    config = tmp_path / "digits.yaml"
-    lines = (ROOT / "conf" / "digits.yaml").read_text().splitlines(keepends=True)
-    config.write_text("".join(line for line in lines if "uri: sqlite" not in line))
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": old, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    results = {}
-    for job, *arguments in (
-        ("ingest",),
-        ("train", "--training.num_workers", "0", "--training.epochs", "1", "--tracking.report", "false"),
-        ("evaluate", "--evaluation.gates", '["accuracy > 0.5"]'),
-        ("score", "--scoring.log_run", "true"),
-    ):
-        command = [sys.executable, "-m", f"jobs.{job}", "--config", str(config), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=500)
-        assert done.returncode == 0, done.stderr
-        *others, line = done.stdout.splitlines()
-        assert not (others and logged_models.HAVE_IDS)  # addresses of runs, which MLflow 2 prints to stdout
-        results[job] = json.loads(line)
-        if job == "train":
-            assert f"run {results[job]['run_id']} in experiment 'digits' at {old}" in done.stderr
-            assert ("older than MLflow 3" in done.stderr) == logged_models.HAVE_IDS
-    client = mlflow.MlflowClient(old, old)
-    run = client.get_run(results["train"]["run_id"])
-    assert run.info.status == "FINISHED"
-    assert run.data.metrics["test_accuracy"] == pytest.approx(results["evaluate"]["accuracy"])
-    assert results["evaluate"]["champion"] == results["train"]["model_version"] == "1"
-    assert client.get_run(results["score"]["run_id"]).data.metrics["score_rows"] == results["score"]["rows"] == 171

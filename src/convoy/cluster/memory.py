@@ -26,7 +26,7 @@ class Memory:
     process: int | None = None
 
     def share(self, processes: int, reserved: int = 0) -> int:
-        """Return what each of several such processes may use, where ``reserved`` bytes of the total are not for them."""
+        """Return what each of several such processes may use, without the ``reserved`` bytes of the total."""
         share = min(self.available, max(0, self.total - reserved)) // max(1, processes)
         return share if self.process is None else min(share, self.process)
 

@@ -49,6 +49,10 @@ class TrackingConfig:
         name = self.registered_model
         plain = name is None or (name != "" and not any(sign in name for sign in "/:@'\""))
         require(plain, "tracking.registered_model", name, "a name without / : @ or quotes")
+        if name and (self.registry_uri or self.uri).startswith("databricks-uc"):
+            parts = name.split(".")
+            three = len(parts) == 3 and all(parts)
+            require(three, "tracking.registered_model", name, "catalog.schema.model, as Unity Catalog has three levels")
 
 
 def setting_of(field_name: str, value: str | None, environment: Mapping[str, str] | None = None) -> str:

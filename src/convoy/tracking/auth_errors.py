@@ -13,24 +13,30 @@ from convoy.config.tracking import setting_of
 from convoy.errors import TrackingError
 from convoy.tracking.redaction import without_environment, without_secrets
 
+_PAGE = "not in a valid JSON format"  # in a message of MLflow's
 _REFUSED = (401, 403)
 _CODES = re.compile("TOKEN|CREDENTIAL|UNAUTH|PERMISSION")  # of servers with codes that MLflow does not define
 _OF_DATABRICKS = ("DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET")
 
 
-def refusal(error: BaseException, uri: str | None = None) -> TrackingError | None:
+def refusal(error: BaseException, uri: str | None = None, field: str = "uri") -> TrackingError | None:
     """Return the error to report for an MLflow exception, or None if the server did not reject the credentials.
 
     Args:
         error: Exception of an MLflow call.
         uri: The tracking store; None is the current one.
+        field: Field of the configuration that has the URI.
     """
-    status = _status(error)
-    if not status:
+    status, page = _status(error), _PAGE in str(error)
+    if not status and not page:
         return None
     uri = mlflow.get_tracking_uri() if uri is None else uri
     said = without_environment(" ".join(_message(error).split()))[:200].rstrip(". ")
-    shown = f"{setting_of('uri', uri)} {without_secrets('tracking.uri', uri)!r}"
+    shown = f"{setting_of(field, uri)} {without_secrets(f'tracking.{field}', uri)!r}"
+    if page:  # with status 200, as gateways do whose session has expired
+        return TrackingError(
+            f"{shown} does not answer with JSON, but e.g. with a login page; correct the address, or {_mend(uri)}"
+        )
     return TrackingError(f"{shown} rejects the credentials ({status}: {said}); {_mend(uri)}")
 
 
@@ -62,8 +68,10 @@ def _status(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """Return the server's message, without the code before it."""
-    return str(getattr(error, "json", {}).get("message") or error) if isinstance(error, MlflowException) else str(error)
+    """Return the server's message, without what MLflow's client puts before it."""
+    text = str(getattr(error, "json", {}).get("message") or error) if isinstance(error, MlflowException) else str(error)
+    body = re.search(r"Response body: '([^<].*)'", text, re.DOTALL)  # not a page
+    return body[1] if body else text
 
 
 def _mend(uri: str) -> str:

@@ -58,7 +58,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
             _check_is_store(name, file)
         if not read_only:
             _check_writable(name, file)
-    if scheme in ("http", "https"):
+    if {scheme, urlsplit(registry_uri or "").scheme} & {"http", "https"}:
         for variable, value in _REQUESTS.items():
             os.environ.setdefault(variable, value)
     with _environment(dict.fromkeys(_SET_BY_MLFLOW)):  # the user's own values have a meaning for later calls
@@ -75,7 +75,21 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
         if refused := refusal(error, uri):
             raise refused from None
         raise TrackingError(f"{name} {_problem(error)}") from None
+    if not read_only and registry_uri and registry_uri != uri and not sqlite_file(registry_uri):
+        _check_registry(registry_uri)
     _say_which(uri, registry_uri)
+
+
+def _check_registry(uri: str) -> None:
+    """Raise an error unless a model registry of its own answers: a model would be registered after the training."""
+    try:
+        with _quiet(), _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
+            mlflow.MlflowClient().search_registered_models(max_results=1)
+    except Exception as error:
+        if refused := refusal(error, uri, "registry_uri"):
+            raise refused from None
+        name = f"{setting_of('registry_uri', uri)} {without_secrets('tracking.registry_uri', uri)!r}"
+        raise TrackingError(f"{name} {_problem(error)}") from None
 
 
 def store_name(uri: str) -> str:
@@ -130,7 +144,7 @@ def _problem(error: Exception) -> str:
         return f"does not answer within {seconds} s ({f'status {status[1]}' if status else what}); {start}"
     if getattr(error, "error_code", "") == "ENDPOINT_NOT_FOUND":
         return "has no MLflow API (status 404); expected the address of a server, with its path prefix if it has one"
-    if "not in a valid JSON format" in str(error) or isinstance(error, ValueError):
+    if isinstance(error, ValueError):
         return (
             "does not answer with JSON, but e.g. with a login page; correct the address, or give credentials:"
             " MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

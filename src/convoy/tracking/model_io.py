@@ -23,7 +23,10 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
 from convoy.dataset.storage.manifest import Manifest
@@ -262,12 +265,27 @@ def download(uri: str) -> tuple[registry.Resolved, Path, Model]:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=resolved.uri))
         description = Model.load(str(folder))
-        if link := next((path for path in folder.rglob("*") if path.is_symlink()), None):  # MLflow 2 follows them
-            raise OSError(f"{link.name} is a link")
+        # MLflow 2 gives the folder with its links, MLflow 3.0 copies what they lead to, and later versions refuse them.
+        uris = [resolved.uri, *([f"models:/{model_id}"] if (model_id := logged_models.model_id(description)) else [])]
+        for place in (folder, *filter(None, map(_stored_folder, uris))):
+            if link := next((path for path in place.rglob("*") if path.is_symlink()), None):
+                raise OSError(f"{link.name} is a link")
     except Exception as error:
         raise TrackingError(f"{uri} cannot be downloaded: {first_line(error)}") from None
     _check_paths(uri, description)
     return resolved, folder, description
+
+
+def _stored_folder(uri: str) -> Path | None:
+    """Return the folder of a model that a file system of this machine holds; None for one in another store."""
+    try:
+        repository = get_artifact_repository(uri)
+    except MlflowException:  # the id of a model that was copied from another server
+        return None
+    while (inner := getattr(repository, "repo", None)) is not None:  # of a model or run, by the kind of URI
+        repository = inner
+    folder = getattr(repository, "artifact_dir", None) if isinstance(repository, LocalArtifactRepository) else None
+    return Path(folder) if folder else None
 
 
 def _check_paths(uri: str, description: Model) -> None:

@@ -27,6 +27,7 @@ from convoy.workflows.results import ScoreResult
 
 CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
 _SIZES_UNKNOWN = "the images do not have their original size"
+_NOT_COUNTED = "a stream in a session of Spark Connect does not count this"
 _NO_PROFILE = "the model's dataset was ingested by a Convoy that did not record this; ingest and train again"
 _NO_TRAINING = "the model has no record of its training data"
 
@@ -138,7 +139,8 @@ def compare_with_training(
         if training.profile is None:
             found[name] = Drift(rows, None, _NO_PROFILE)
         elif name not in counted:
-            found[name] = Drift(0, None, _SIZES_UNKNOWN if rows else "0 rows")
+            unknown = _SIZES_UNKNOWN if "brightness" in counted else _NOT_COUNTED
+            found[name] = Drift(0, None, unknown if rows else "0 rows")
         else:
             bins = getattr(training.profile, name)
             found[name] = compare(bins.counts, counted[name].tolist(), bins.labels())

@@ -1,10 +1,12 @@
 """Tracking servers as other people run them, on the loopback interface."""
 
+import base64
 import contextlib
 import datetime
 import http.client
 import http.server
 import ipaddress
+import json
 import os
 import socket
 import ssl
@@ -24,16 +26,27 @@ _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "date
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, python: str = sys.executable, *options: str) -> Iterator[str]:
-    """Run MLflow's own server with a SQLite store in a folder; yields its address."""
+def mlflow_server(folder: Path, python: str = sys.executable, *options: str, **variables: str) -> Iterator[str]:
+    """Run MLflow's own server with a SQLite store in a folder; yields its address.
+
+    Args:
+        folder: Where it keeps everything.
+        python: The Python that has MLflow.
+        options: Options of the server; by default artifacts go through it into the folder.
+        variables: Environment variables of the server.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [python, "-W", "ignore", "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--backend-store-uri", "sqlite:///store.db"]
-    command += options or ("--artifacts-destination", str(folder / "artifacts"))
+    if not any(option.startswith(("--artifacts", "--default-artifact")) for option in options):
+        options += ("--artifacts-destination", str(folder / "artifacts"))
+    command += options
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | quiet
+    environment = (
+        {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | quiet | variables
+    )
     log = folder / "server.log"
     with (
         open(log, "w") as output,
@@ -64,10 +77,10 @@ def old_python(cache: Path) -> str | None:
     """Return a Python with MLflow 2.13, installed into a folder if it has none; None if it cannot be installed."""
     python = cache / "bin" / "python"
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if subprocess.run([python, "-c", "import mlflow"], capture_output=True, timeout=120).returncode == 0:
+        if subprocess.run([python, "-c", "import mlflow, flask_wtf"], capture_output=True, timeout=120).returncode == 0:
             return str(python)
     uv = Path(sys.executable).with_name("uv")
-    packages = [f"mlflow=={OLD}.*", "sqlalchemy<2.1", "setuptools<81"]
+    packages = [f"mlflow=={OLD}.*", "flask-wtf", "sqlalchemy<2.1", "setuptools<81"]  # Flask-WTF is for basic-auth
     try:
         for command in (
             [uv, "venv", "-q", "--clear", "--python", sys.executable, cache],
@@ -88,6 +101,7 @@ class Proxy:
         hidden: Start of the paths that it answers with 404, as a server that has no such endpoint.
         delay: Seconds that the first answer takes.
         token: Token that it demands; None demands none.
+        authority: Certificate of the authority whose client certificates it demands, over TLS; None demands none.
         page: A page that it answers with in place of the server.
     """
 
@@ -96,6 +110,7 @@ class Proxy:
     hidden: str | None = None
     delay: float = 0.0
     token: str | None = None
+    authority: Path | None = None
     page: str | None = None
     served: int = 0
 
@@ -148,6 +163,9 @@ def proxy(settings: Proxy, certificate: tuple[Path, Path] | None = None) -> Iter
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
+        if settings.authority is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(settings.authority)
         server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -178,7 +196,7 @@ def login_page(target: str) -> Proxy:
 
 
 def certificates(folder: Path) -> tuple[Path, tuple[Path, Path]]:
-    """Write a certificate authority of one's own, and a certificate of 127.0.0.1 that it has signed.
+    """Write a certificate authority of one's own, and a certificate that it has signed, of 127.0.0.1 and of a client.
 
     Returns:
         (certificate of the authority, (certificate of the server, its key)).
@@ -230,6 +248,32 @@ def certificates(folder: Path) -> tuple[Path, tuple[Path, Path]]:
     ):
         file.write_bytes(content)
     return files[0], (files[1], files[2])
+
+
+@contextlib.contextmanager
+def with_users(folder: Path, python: str = sys.executable) -> Iterator[str]:
+    """Run MLflow's server with its app ``basic-auth``, whose administrator is ``anna`` with ``a long secret``.
+
+    A user ``ben`` with ``another secret`` may only read what others have.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "auth.ini"
+    settings.write_text(
+        "[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///users.db\n"
+        "admin_username = anna\nadmin_password = a long secret\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    secrets = {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "key of the tests"}
+    with mlflow_server(folder, python, "--app-name", "basic-auth", **secrets) as address:
+        body = {"username": "ben", "password": "another secret"}
+        sign_in = base64.b64encode(b"anna:a long secret").decode()
+        request = urllib.request.Request(
+            f"{address}/api/2.0/mlflow/users/create",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Authorization": f"Basic {sign_in}"},
+        )
+        urllib.request.urlopen(request, timeout=60).close()
+        yield address
 
 
 @contextlib.contextmanager

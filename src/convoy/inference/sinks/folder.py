@@ -112,10 +112,10 @@ def check_errors(
         )
 
 
-def count(folder: Path) -> tuple[int, int]:
-    """Return (rows, rows with an error) of a written result."""
+def count(folder: Path, files: Iterable[str] | None = None) -> tuple[int, int]:
+    """Return (rows, rows with an error) of a written result, or of some of its files."""
     rows = errors = 0
-    for part in _parts(folder):
+    for part in _parts(folder) if files is None else (folder / name for name in files):
         column = pq.ParquetFile(part).read(columns=["error"]).column("error")
         rows, errors = rows + len(column), errors + len(column) - column.null_count
     return rows, errors

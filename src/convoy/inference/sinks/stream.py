@@ -5,6 +5,7 @@ number become visible in the output atomically (``stream_offset``). After a kill
 same files, and it is skipped if its number is in the output already.
 """
 
+import functools
 import json
 import os
 import time
@@ -13,14 +14,15 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from convoy.cluster.session_facts import is_connect
 from convoy.config import ScoringConfig
 from convoy.console import say
 from convoy.dataset.sources.rows import glob_escaped
 from convoy.dataset.sources.side_files import SIDE_PATH
 from convoy.dataset.storage.filesystem import RENAMES, missing_operations
 from convoy.errors import ConfigError
-from convoy.inference.sinks import increment
-from convoy.inference.sinks.folder import read_files, write_parquet
+from convoy.inference.sinks import increment, publish
+from convoy.inference.sinks.folder import count, read_files, write_parquet
 from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sources import has_uri, score_files
 from convoy.inference.stream_offset import StreamOffset
@@ -89,21 +91,11 @@ def score_stream(
     none = score_files(spark.createDataFrame([], "path string"), package, section, uri=uri)
     if earlier is not None:
         increment.check_columns(none.schema, earlier.schema, section.output)
-    added: list[SinkResult] = []
-
-    def batch(files: DataFrame, number: int) -> None:
-        position, last = StreamOffset(str(_query(checkpoint_of(target))), number), StreamOffset.read(target)
-        if last is not None and last.query == position.query and number <= last.batch:
-            return  # it was published before the job was killed
-        # A stream cannot wait for better images: those that cannot be scored remain rows with an error.
-        scored = score_files(files.where(~is_side), package, section, gauge, uri=uri)
-        added.append(write_parquet(scored, target, add=True, position=position))
-        ignored = files.where(is_side).count()
-        more = f"; ignored {ignored:,} side files" if ignored else ""
-        say(f"batch {number}: {added[-1].rows:,} rows, {added[-1].errors:,} with an error{more}")
-
-    folder = os.path.abspath(os.path.expanduser(str(section.input)))
-    is_side = F.substring("path", len(os.path.join(folder, "")) + 1, 2**31 - 1).rlike(SIDE_PATH)
+    before, folder = publish.names(target), _folder(section)
+    remote = is_connect(spark)  # its batches are scored in a process of the server, where nothing can be counted
+    batch = functools.partial(
+        score_batch, section=section, package=package, target=target, gauge=None if remote else gauge, uri=uri
+    )
     # Spark forgets files by age: without this option, old files that arrive late would be left out.
     files = (
         spark.readStream.format("binaryFile")
@@ -125,9 +117,37 @@ def score_stream(
         query.awaitTermination()  # raises the error of the query
     finally:
         query.stop()
-    names = frozenset[str]().union(*(part.files for part in added))
-    rows, errors = sum(part.rows for part in added), sum(part.errors for part in added)
+    names = frozenset(name for name in publish.names(target) - before if name.endswith(".parquet"))
+    rows, errors = count(target, names)
     return SinkResult(str(target), rows, errors, read_files(spark, target, names, none.schema), names)
+
+
+def score_batch(
+    files: DataFrame,
+    number: int,
+    section: ScoringConfig,
+    package: ModelPackage,
+    target: Path,
+    gauge: ImageStats | None,
+    *,
+    uri: bool,
+) -> None:
+    """Score the files of a batch, rows ``path``, and publish the rows together with the number of the batch."""
+    position, last = StreamOffset(str(_query(checkpoint_of(target))), number), StreamOffset.read(target)
+    if last is not None and last.query == position.query and number <= last.batch:
+        return  # it was published before the job was killed
+    inside = len(os.path.join(_folder(section), "")) + 1
+    is_side = F.substring("path", inside, 2**31 - 1).rlike(SIDE_PATH)
+    # A stream cannot wait for better images: those that cannot be scored remain rows with an error.
+    scored = score_files(files.where(~is_side), package, section, gauge, uri=uri)
+    added = write_parquet(scored, target, add=True, position=position)
+    ignored = files.where(is_side).count()
+    more = f"; ignored {ignored:,} side files" if ignored else ""
+    say(f"batch {number}: {added.rows:,} rows, {added.errors:,} with an error{more}")
+
+
+def _folder(section: ScoringConfig) -> str:
+    return os.path.abspath(os.path.expanduser(str(section.input)))
 
 
 def _query(checkpoint: Path) -> str | None:
