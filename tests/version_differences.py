@@ -38,9 +38,6 @@ DIFFERENCES: dict[tuple[str, str], tuple[str, ...]] = {
             for case in ("lenet5-4-", "lenet5-5-", "lenet5-12-", "mnist_cnn-")
         ),
     ),
-    ("pyspark<4", "has no package that is only a client"): (
-        "field/test_sessions.py::test_a_pyspark_that_is_only_a_client_is_refused",
-    ),
     ("mlflow>=3,<3.1", "looks for the files in a run's folder model in its logged model only"): (
         "jobs/test_end_to_end.py::test_the_run_tells_what_the_network_is_and_its_model_is_found_beside_that",
     ),

@@ -1,46 +1,122 @@
-"""Sessions that Convoy cannot use: one line before the job, which says what to do."""
+"""Settings that decide about the session, and sessions that Convoy cannot use: one line that says what to do."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
+import threading
 
+import pyspark
 import pytest
 
-from convoy.cluster.session_check import check_session, refuse_connect, worker_python_problem
+from convoy.cluster.connect import setting_of_connect, shown, version_problem
+from convoy.cluster.session_check import check_session, worker_python_problem
 from convoy.cluster.spark import session
 from convoy.config import SparkConfig
 from convoy.errors import ClusterError
 from tests.field.inputs import sessions as inputs
 
+HAS_CONNECT = not pyspark.__version__.startswith("3.") and all(
+    map(importlib.util.find_spec, ("grpc", "grpc_status", "zstandard"))
+)
+NEEDS = "Spark Connect needs grpcio, grpcio-status, googleapis-common-protos and zstandard"
+REMOTE = "sc://127.0.0.1:15002"
 ENVIRONMENTS = [
-    ({"SPARK_REMOTE": "sc://host:15002"}, {}, "local[2]", "SPARK_REMOTE is 'sc://host:15002'"),
-    ({"SPARK_API_MODE": "connect"}, {}, "local[2]", "SPARK_API_MODE is 'connect'"),
-    ({}, {"spark.remote": "local"}, "local[2]", "spark.conf spark.remote is 'local'"),
-    ({}, {"spark.api.mode": "connect"}, "local[2]", "spark.conf spark.api.mode"),
-    ({}, {}, "sc://host", "spark.master is 'sc://host'"),
+    ({"SPARK_REMOTE": REMOTE}, {}, "local[2]", ("SPARK_REMOTE", REMOTE)),
+    ({"SPARK_REMOTE": "local[2]"}, {"spark.remote": REMOTE}, "local[*]", ("SPARK_REMOTE", "local[2]")),
+    ({}, {"spark.remote": REMOTE}, "local[2]", ("spark.conf spark.remote", REMOTE)),
+    ({}, {}, "sc://host", ("spark.master", "sc://host")),
+    ({"SPARK_API_MODE": "connect"}, {}, "local[2]", ("SPARK_API_MODE", "local[2]")),
+    ({}, {"spark.api.mode": "connect"}, "local[2]", ("spark.conf spark.api.mode", "local[2]")),
+    ({"SPARK_REMOTE": "", "SPARK_API_MODE": "classic"}, {"spark.api.mode": "classic"}, "spark://host:7077", None),
 ]
 
 
-@pytest.mark.parametrize(("environment", "properties", "master", "named"), ENVIRONMENTS)
-def test_a_setting_that_leads_to_spark_connect_is_named(environment, properties, master, named):
-    with pytest.raises(ClusterError, match="Spark Connect is not supported yet") as refused:
-        refuse_connect(properties, master, environment)
-    assert str(refused.value).startswith(named)
+@pytest.mark.parametrize(("environment", "properties", "master", "found"), ENVIRONMENTS)
+def test_the_setting_that_leads_to_spark_connect(environment, properties, master, found):
+    assert setting_of_connect(properties, master, environment) == found
+
+
+def test_the_token_of_an_address_is_not_shown():
+    assert shown("sc://host:443/;use_ssl=true;token=abc;user_id=anna") == (
+        "sc://host:443/;use_ssl=true;token=[hidden];user_id=anna"
+    )
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "problem", "warning"),
+    [
+        ("4.3.0", "4.3.0", "", ""),
+        ("4.3.0", "4.3.2", "", ""),
+        ("4.1.0", "4.3.0-SNAPSHOT", "", "is Spark 4.3.0-SNAPSHOT, and this client is PySpark 4.1.0"),
+        ("4.0.1", "5.0.0", "", 'pip install "pyspark[connect]==5.0.*"'),
+        ("4.3.0", "4.1.4", 'expected a server of Spark 4.3 or newer: pip install "pyspark[connect]==4.1.*"', ""),
+        ("4.0.0", "3.5.9", "Convoy needs 4.0", ""),
+    ],
+)  # fmt: skip
+def test_a_server_of_another_spark(client, server, problem, warning):
+    found = version_problem(client, server)
+    for text, part in zip(found, (problem, warning), strict=True):
+        assert bool(text) == bool(part)
+        assert part in text
+        assert "\n" not in text
+
+
+@contextlib.contextmanager
+def page_server():
+    """A web server, which is no server of Spark Connect."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"sc://127.0.0.1:{server.getsockname()[1]}"
+
+
+def refused_line(address, monkeypatch):
+    """Return what a session on an address is refused with."""
+    monkeypatch.setenv("SPARK_REMOTE", address)
+    monkeypatch.setattr("convoy.cluster.connect._ANSWER_SECONDS", 1)
+    monkeypatch.setattr("convoy.cluster.spark.SparkSession.getActiveSession", lambda: None)
+    with pytest.raises(ClusterError) as refused, session("test", SparkConfig()):
+        pass
     assert "\n" not in str(refused.value)
+    return str(refused.value)
 
 
-def test_a_classic_setting_is_not_refused():
-    refuse_connect({"spark.api.mode": "classic"}, "spark://host:7077", {"SPARK_API_MODE": "classic"})
+@pytest.mark.skipif(not HAS_CONNECT, reason=NEEDS)
+def test_a_server_that_does_not_answer(monkeypatch):
+    line = refused_line("sc://127.0.0.1:9/;token=abc", monkeypatch)
+    assert line.startswith("SPARK_REMOTE 'sc://127.0.0.1:9/;token=[hidden]' does not answer within 1 s")
+    with page_server() as address:
+        assert f"SPARK_REMOTE '{address}' does not answer" in refused_line(address, monkeypatch)
+    assert "expected sc://host:port" in refused_line("sc://", monkeypatch)
 
 
-def test_a_job_ends_with_one_line_where_spark_remote_is_set(monkeypatch, capsys, tmp_path):
+def test_missing_packages_and_an_old_pyspark_are_named(monkeypatch):
+    monkeypatch.setattr("convoy.cluster.connect.pyspark.__version__", "4.3.0")
+    monkeypatch.setattr("convoy.cluster.connect._PACKAGES", ("no_such_package", "none.below"))
+    line = refused_line(REMOTE, monkeypatch)
+    assert 'packages that are missing (no_such_package, none.below): pip install "pyspark[connect]==4.3.0"' in line
+    monkeypatch.setattr("convoy.cluster.connect.pyspark.__version__", "3.5.3")
+    assert "from Spark 4.0 on, and PySpark is 3.5.3" in refused_line(REMOTE, monkeypatch)
+
+
+def test_a_job_ends_with_one_line_where_no_server_answers(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:15002")
+    monkeypatch.setenv("SPARK_REMOTE", REMOTE)
+    monkeypatch.setattr("convoy.cluster.connect._ANSWER_SECONDS", 1)
+    monkeypatch.setattr("convoy.cluster.spark.SparkSession.getActiveSession", lambda: None)
     assert importlib.import_module("jobs.ingest").main(["--source.kind", "digits"]) == 2
-    [line] = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: SPARK_REMOTE is 'sc://127.0.0.1:15002'")
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: SPARK_REMOTE ")
 
 
 def test_the_python_of_this_environment_is_right():
@@ -113,31 +189,3 @@ def test_a_plain_script_without_an_activated_environment(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("convoy.errors.ClusterError: Spark's Python workers run ")
     assert f"PYSPARK_PYTHON={sys.executable}" in last
-
-
-@pytest.mark.e2e
-@pytest.mark.long
-@pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("grpc", "grpc_status", "zstandard"))),
-    reason="Spark Connect needs grpcio, grpcio-status, googleapis-common-protos and zstandard",
-)
-def test_a_session_of_spark_connect_is_refused_on_every_way(tmp_path):
-    done = run(inputs.CONNECT, tmp_path)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["score_images", "register_udf", "ingest", "active"]
-    assert all("Spark Connect" in line and "classic Spark session" in line for line in lines)
-
-
-@pytest.mark.parametrize("way", ["score_images", "register_udf", "ingest"])
-def test_a_pyspark_that_is_only_a_client_is_refused(way):
-    """PySpark without its JVM (the package ``pyspark-client``); this variable makes the whole one behave like it."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import convoy; convoy.{way}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path)), "SPARK_SKIP_CONNECT_COMPAT_TESTS": "1"},
-    )
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("convoy.errors.ClusterError: the installed PySpark is a client of Spark Connect")

@@ -14,33 +14,6 @@ convoy.score_images(images, "models:/x/1")
 """
 """A script that makes its own session, run without activating the environment."""
 
-CONNECT = """
-import sys
-from pyspark.sql import SparkSession
-
-spark = SparkSession.builder.remote("local[1]").getOrCreate()
-images = spark.range(2).selectExpr("cast(id as string) AS path")
-import convoy
-from convoy.config import Config, SourceConfig
-from convoy.errors import ClusterError
-
-config = Config(source=SourceConfig(kind="digits"))
-
-ways = {
-    "score_images": lambda: convoy.score_images(images, "models:/x/1"),
-    "register_udf": lambda: convoy.register_udf(spark, "classify", "models:/x/1"),
-    "ingest": lambda: convoy.ingest(config, spark=spark),
-    "active": lambda: convoy.ingest(config),
-}
-for name, call in ways.items():
-    try:
-        call()
-    except ClusterError as error:
-        print(name, error)
-spark.stop()
-"""
-"""A program that works on a session of Spark Connect, with the server that PySpark brings."""
-
 
 def python_without_packages(folder: Path) -> Path:
     """A ``python3`` that starts this interpreter without its packages, as that of an operating system."""
