@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pyspark import cloudpickle
 
 from convoy.cluster import connectivity, preflight
-from convoy.cluster.preflight import Machine, check_executors, failed_job, first_problem, probe_of
+from convoy.cluster.preflight import Machine, check_executors, first_problem, probe_of
+from convoy.cluster.spark_errors import failed_job
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.errors import ClusterError, DatasetError
 

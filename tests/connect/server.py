@@ -17,22 +17,51 @@ def free_port():
         return server.getsockname()[1]
 
 
-def environment(**more):
-    """Variables of this process, with its module path, and without those of its Spark."""
+def environment(pyspark=None, **more):
+    """Return the variables of this process, with its module path, and without those of its Spark.
+
+    Args:
+        pyspark: Folder with another PySpark.
+        more: Further variables.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYSPARK_PYTHON": sys.executable, **more}
+    path = os.pathsep.join(map(str, filter(None, [pyspark, *sys.path])))
+    return {**kept, "PYTHONPATH": path, "PYSPARK_PYTHON": sys.executable, **more}
+
+
+def other_pyspark(version):
+    """Return a folder with another PySpark, installed if it is not there; None if it cannot be installed."""
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"convoy-pyspark-{version}"
+    if not (folder / "pyspark" / "version.py").exists():
+        command = [
+            Path(sys.executable).with_name("uv"),
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--python",
+            sys.executable,
+        ]
+        try:
+            subprocess.run(
+                [*map(str, command), "--target", str(folder), f"pyspark=={version}.*", "py4j"],
+                capture_output=True, timeout=600, check=True,
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return folder
 
 
 @contextlib.contextmanager
-def connect_server(folder, python=sys.executable, **variables):
-    """Start a server whose workers are on this machine; yields its address."""
+def connect_server(folder, pyspark=None, **variables):
+    """Start a server whose workers are on this machine; yields its address. Arguments as for ``environment``."""
     port, log = free_port(), folder / "server.log"
     with (
         log.open("w") as output,
         subprocess.Popen(
-            [python, "-m", "tests.connect.server", str(port)],
+            [sys.executable, "-m", "tests.connect.server", str(port)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output, text=True, cwd=folder,
-            env=environment(**variables),
+            env=environment(pyspark, **variables),
         ) as process,
     ):  # fmt: skip
         try:

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from convoy.cluster.connect import FIRST
 from tests.connect import ways
-from tests.connect.server import ROOT, connect_server, environment
+from tests.connect.server import ROOT, connect_server, environment, other_pyspark
 from tests.inference.packages import CLASSES
 from tests.logged import connect, log_images
 from tests.spark_support import write_images
@@ -43,12 +43,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def on(address, name, folder, **variables):
-    """Call one of ``ways`` in a process of its own, on a session of Spark Connect."""
+def on(address, name, folder, pyspark=None, **variables):
+    """Call one of ``ways`` in a process of its own, on a session of Spark Connect; further arguments are variables."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.connect.ways", name, str(folder)],
         capture_output=True, text=True, timeout=900, cwd=folder,
-        env=environment(SPARK_REMOTE=address, **variables),
+        env=environment(pyspark, SPARK_REMOTE=address, **variables),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -95,6 +95,35 @@ def test_what_needs_a_classic_session_is_refused_in_one_line(server, folder):
 def test_a_client_without_a_jvm(server, folder):
     """The package ``pyspark-client``; this variable makes the whole one behave like it."""
     assert on(server, "everything", folder, SPARK_SKIP_CONNECT_COMPAT_TESTS="1")["rows"]["train"] > 0
+
+
+@pytest.fixture(scope="module")
+def older():
+    """A folder with an older PySpark."""
+    if Version(pyspark.__version__) < Version("4.2"):
+        pytest.skip("the installed PySpark is not newer than 4.1")
+    folder = other_pyspark("4.1")
+    if folder is None:
+        pytest.skip("PySpark 4.1 cannot be installed here: it needs uv beside Python, and a package index")
+    return folder
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+def test_a_server_of_an_older_spark_is_refused(older, folder, tmp_path):
+    with connect_server(tmp_path, older) as address:
+        done = job("ingest", folder, "--source.kind", "digits", SPARK_REMOTE=address)
+    assert done.returncode == 2, done.stderr
+    said = (
+        f"error: the server of Spark Connect is Spark 4.1.0, and this client is PySpark {pyspark.__version__}; expected"
+    )
+    assert done.stderr.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.e2e
+@pytest.mark.long
+def test_a_client_of_an_older_spark_is_warned_and_works(older, server, folder):
+    assert on(server, "everything", folder, pyspark=older)["rows"]["train"] > 0
 
 
 def job(name, folder, *arguments, **variables):

@@ -54,7 +54,10 @@ def test_the_token_of_an_address_is_not_shown():
         ("4.1.0", "4.3.0-SNAPSHOT", "", "is Spark 4.3.0-SNAPSHOT, and this client is PySpark 4.1.0"),
         ("4.0.1", "5.0.0", "", 'pip install "pyspark[connect]==5.0.*"'),
         ("4.3.0", "4.1.4", 'expected a server of Spark 4.3 or newer: pip install "pyspark[connect]==4.1.*"', ""),
-        ("4.0.0", "3.5.9", "Convoy needs 4.0", ""),
+        ("4.0.0", "3.5.9", "expected a server of Spark 4.0 or newer", ""),
+        ("4.1.0+databricks.connect.17.3.1", "4.0.0", "", ""),
+        ("17.3.2", "4.0.0", "", ""),
+        ("16.4.1", "3.5.2", "expected a server of Spark 4.0 or newer", ""),
     ],
 )  # fmt: skip
 def test_a_server_of_another_spark(client, server, problem, warning):

@@ -19,6 +19,7 @@ from convoy.errors import ClusterError
 FIRST = Version("4.0")
 """The first Spark whose Connect has all that Convoy needs."""
 _ANSWER_SECONDS = 30.0
+_LAST_MAJOR = 9  # of Spark; Databricks Connect begins with 13
 _PACKAGES = ("grpc", "grpc_status", "google.rpc")
 _CLASSIC = (
     "a classic session: run it on the driver by spark-submit, or on a cluster with dedicated (single user) access mode"
@@ -170,24 +171,22 @@ def version_problem(client: str, server: str) -> tuple[str, str]:
     """Compare the version of PySpark with that of the server.
 
     Spark's protocol and the functions that a client sends are compatible with servers of the same or a newer minor
-    version.
+    version. Databricks' clients have numbers of their own, and are not compared.
 
     Returns:
         (why they do not work together, or empty; a warning, or empty).
     """
     own, other = (Version(re.match(r"\d+(\.\d+)*", text)[0]) for text in (client, server))  # type: ignore[index]
+    if "databricks" in client or own.major > _LAST_MAJOR:
+        own = other
     install = f'pip install "pyspark[connect]=={other.major}.{other.minor}.*"'
-    if other < FIRST or other.release[:2] < own.release[:2]:
-        return (
-            f"the server of Spark Connect is Spark {server}, and this client is PySpark {client}; expected a server of"
-            f" Spark {own.major}.{own.minor} or newer: {install}"
-            + (f" (Convoy needs {FIRST})" if other < FIRST else "")
-        ), ""
+    here = f"the server of Spark Connect is Spark {server}, and this client is PySpark {client}"
+    if other < FIRST:
+        return f"{here}; expected a server of Spark {FIRST} or newer", ""
+    if other.release[:2] < own.release[:2]:
+        return f"{here}; expected a server of Spark {own.major}.{own.minor} or newer: {install}", ""
     if other.release[:2] > own.release[:2]:
-        return "", (
-            f"warning: the server of Spark Connect is Spark {server}, and this client is PySpark {client}; if something"
-            f" fails: {install}"
-        )
+        return "", f"warning: {here}; if something fails: {install}"
     return "", ""
 
 
