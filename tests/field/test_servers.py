@@ -234,6 +234,18 @@ def test_a_first_answer_after_eight_seconds(empty):
         connection.connect(address)
 
 
+def test_a_server_that_starts_with_the_first_request(empty, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    with (
+        inputs.proxy(inputs.Proxy(empty, busy=2)) as address,
+        pytest.raises(TrackingError, match=r"\(status 503\); .* raise .*MLFLOW_HTTP_REQUEST_MAX_RETRIES"),
+    ):
+        connection.connect(address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    with inputs.proxy(inputs.Proxy(empty, busy=2)) as address:
+        connection.connect(address)
+
+
 def test_a_page_in_place_of_an_answer(empty):
     with (
         inputs.proxy(inputs.login_page(empty)) as address,

@@ -27,7 +27,8 @@ logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL") or "
 
 # A busy server answers late; one that is down refuses at once. MLflow's defaults are 120 s and 7 retries: a server that
 # hangs would block a call for a quarter of an hour.
-_REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+_REQUESTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", _RETRIES: "4"}
 _SET_BY_MLFLOW = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 _said = list[str]()
 ANSWERS = "answers"
@@ -66,7 +67,7 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
         mlflow.set_registry_uri(absolute(registry_uri or uri))
     try:
         alone = _alone(None if read_only else sqlite_file(uri))
-        with alone, _quiet(), _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
+        with alone, _quiet(), _environment(_once()):
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
             if not read_only and sqlite_file(registry_uri or uri):  # is opened here, where it prints nothing
@@ -80,16 +81,22 @@ def connect(uri: str, registry_uri: str | None = None, create: bool = False, rea
     _say_which(uri, registry_uri)
 
 
+def _once() -> dict[str, str | None]:
+    """Return the variables for a request that is not repeated, unless the user wants that."""
+    own = os.environ.get(_RETRIES, _REQUESTS[_RETRIES]) != _REQUESTS[_RETRIES]
+    return {} if own else {_RETRIES: "0"}
+
+
 def _check_registry(uri: str) -> None:
     """Raise an error unless a model registry of its own answers: a model would be registered after the training."""
     try:
-        with _quiet(), _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):
+        with _quiet(), _environment(_once()):
             mlflow.MlflowClient().search_registered_models(max_results=1)
     except Exception as error:
         if refused := refusal(error, uri, "registry_uri"):
             raise refused from None
         name = f"{setting_of('registry_uri', uri)} {without_secrets('tracking.registry_uri', uri)!r}"
-        raise TrackingError(f"{name} {_problem(error)}") from None
+        raise TrackingError(f"{name} {_problem(error, 'leave out tracking.registry_uri')}") from None
 
 
 def store_name(uri: str) -> str:
@@ -120,12 +127,15 @@ def _say_which(uri: str, registry_uri: str | None) -> None:
             say(line)
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, instead: str = "use a local file: --tracking.uri sqlite:///mlflow.db") -> str:
     """Return the reason why a store cannot be used, and how to fix it."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    start = "start the server, or use a local file: --tracking.uri sqlite:///mlflow.db"
+    start = (
+        f"start the server, or {instead} (for a server that starts with the first request, raise"
+        f" MLFLOW_HTTP_REQUEST_TIMEOUT or {_RETRIES})"
+    )
     text = first_line(error)
     if any(isinstance(each, requests.exceptions.SSLError) for each in chain):
         reason = re.search(r"(certificate verify failed[^()]*|alert [\w ]+)", str(error))

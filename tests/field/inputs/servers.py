@@ -100,6 +100,7 @@ class Proxy:
         prefix: Path under which it shows the server.
         hidden: Start of the paths that it answers with 404, as a server that has no such endpoint.
         delay: Seconds that the first answer takes.
+        busy: Number of requests that it answers with 503, before the server has started.
         token: Token that it demands; None demands none.
         authority: Certificate of the authority whose client certificates it demands, over TLS; None demands none.
         page: A page that it answers with in place of the server.
@@ -109,6 +110,7 @@ class Proxy:
     prefix: str = ""
     hidden: str | None = None
     delay: float = 0.0
+    busy: int = 0
     token: str | None = None
     authority: Path | None = None
     page: str | None = None
@@ -130,6 +132,8 @@ def proxy(settings: Proxy, certificate: tuple[Path, Path] | None = None) -> Iter
             settings.served += 1
             if settings.served == 1:
                 time.sleep(settings.delay)
+            if settings.served <= settings.busy:
+                return self.send(503, b"starting", {"Content-Type": "text/plain"})
             if settings.page is not None:
                 return self.send(200, settings.page.encode(), {"Content-Type": "text/html"})
             if settings.token is not None and self.headers["Authorization"] != f"Bearer {settings.token}":
