@@ -162,8 +162,8 @@ def check_remote(spark: Any) -> None:
             f"the server of Spark Connect (Spark {server}) cannot run a Python function of this client (Python"
             f" {sys.version_info[0]}.{sys.version_info[1]}): {reason_of(str(error))}"
         ) from None
-    if problem := _worker_problem(json.loads(row.found)):
-        raise ClusterError(problem)
+    if missing := _worker_problem(json.loads(row.found)):
+        raise ClusterError(missing)
     _checked.add(spark.session_id)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from convoy.cluster.spark_errors import SPARK_ERRORS, error_class
+from convoy.cluster.spark_errors import SPARK_ERRORS
 from convoy.console import say
 
 _MANY_ROWS = 10_000  # more than a cluster has cores
@@ -50,7 +50,7 @@ def is_dbfs_default(spark: SparkSession) -> bool:
     """Return whether Spark takes paths without a scheme for those of DBFS, as on Databricks."""
     if is_connect(spark):
         return "DATABRICKS_RUNTIME_VERSION" in os.environ
-    default = spark._jsc.hadoopConfiguration().get("fs.defaultFS")  # type: ignore[attr-defined]
+    default = spark._jsc.hadoopConfiguration().get("fs.defaultFS")
     return str(default).startswith("dbfs:")
 
 
@@ -104,5 +104,5 @@ def has_format(spark: SparkSession, name: str) -> bool:
     try:
         spark.read.format(name).load("/convoy/does/not/exist").schema  # noqa: B018
     except SPARK_ERRORS as error:
-        return error_class(error) != "DATA_SOURCE_NOT_FOUND" and "Failed to find data source" not in str(error)
+        return not any(said in str(error) for said in ("DATA_SOURCE_NOT_FOUND", "Failed to find data source"))
     return True

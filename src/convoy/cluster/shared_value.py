@@ -59,7 +59,7 @@ class Artifact(Generic[T]):
     @property
     def value(self) -> T:
         """Return the value, loaded once per Python worker."""
-        return self._held if self._held is not None else _load(self._name)  # type: ignore[no-any-return]
+        return self._held if self._held is not None else _load(self._name)
 
 
 @functools.lru_cache(maxsize=3)  # per Python worker: a query may have several models

@@ -198,7 +198,7 @@ def _remote_session(setting: str, address: str, config: SparkConfig) -> Iterator
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     spark = open_remote(setting, address, properties)
     try:
-        with interruptible(spark.interruptAll):  # type: ignore[attr-defined]
+        with interruptible(spark.interruptAll):
             check_session(spark)
             yield spark
     finally:

@@ -24,12 +24,6 @@ _REASONS = (
 )
 
 
-def error_class(error: BaseException) -> str:
-    """Return the name that Spark gives to the kind of an error, e.g. ``PATH_NOT_FOUND``; empty if it has none."""
-    found = re.match(r"\W*(?:\(?[\w.$]+\)?:? )?\[([A-Z_.]+)\]", str(error))
-    return found[1] if found else ""
-
-
 def reason_of(text: str) -> str:
     """Return why a Python task could not run, from Spark's message about it."""
     found = next(filter(None, (pattern.search(text) for pattern in _REASONS)), None)
