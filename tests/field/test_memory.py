@@ -71,7 +71,7 @@ def test_training_in_this_process_uses_the_containers_cores(monkeypatch):
 
 def test_the_limits_of_a_machine_are_measured_without_convoy(tmp_path):
     """As on executors, which get the functions' code."""
-    import cloudpickle
+    from pyspark import cloudpickle
 
     measured = cloudpickle.dumps((memory_question(), cores_question()))
     code = (
