@@ -126,6 +126,9 @@ def test_a_client_of_an_older_spark_is_warned_and_works(older, server, folder):
     assert on(server, "everything", folder, pyspark=older)["rows"]["train"] > 0
 
 
+LENIENT = ("--dataset.max_bad_fraction", "0.1")
+
+
 def job(name, folder, *arguments, **variables):
     return subprocess.run(
         [sys.executable, "-m", f"jobs.{name}", *arguments],
@@ -136,7 +139,7 @@ def job(name, folder, *arguments, **variables):
 @pytest.mark.e2e
 @pytest.mark.long
 def test_jobs_use_the_server_that_spark_remote_names(server, folder):
-    source = ("--source.kind", "folder", "--source.path", str(folder / "images"), "--dataset.name", "animals")
+    source = ("--source.kind", "folder", "--source.path", str(folder / "images"), "--dataset.name", "animals", *LENIENT)
     done = job("ingest", folder, *source, SPARK_REMOTE=server)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"]["train"] > 0
@@ -151,7 +154,7 @@ def test_jobs_use_the_server_that_spark_remote_names(server, folder):
 @pytest.mark.long
 def test_a_server_in_this_process(folder):
     """``SPARK_REMOTE=local[2]``, and the API mode, start one."""
-    source = ("--source.kind", "folder", "--source.path", str(folder / "images"), "--dataset.name", "animals")
+    source = ("--source.kind", "folder", "--source.path", str(folder / "images"), "--dataset.name", "animals", *LENIENT)
     ids = set()
     for more in ({"SPARK_REMOTE": "local[2]"}, {"SPARK_API_MODE": "connect"}):
         done = job("ingest", folder, *source, "--spark.master", "local[2]", SPARK_TESTING="1", **more)

@@ -36,7 +36,7 @@ def config_in(folder, **scoring):
         source=SourceConfig(kind="folder", path=str(folder / "images")),
         dataset=DatasetConfig(
             name="animals", root=str(own / "data"), image=ImageConfig(8, 6, 3),
-            validation_fraction=0.2, test_fraction=0.2,
+            validation_fraction=0.2, test_fraction=0.2, max_bad_fraction=0.1,
         ),
         tracking=TrackingConfig(f"sqlite:///{folder}/mlflow.db", "animals"),
         evaluation=EvaluationConfig(model=MODEL, bootstrap=0, top_k=2),

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -96,7 +97,9 @@ def open_remote(name: str, address: str, properties: Mapping[str, str]) -> Spark
         if key not in ("spark.remote", "spark.api.mode"):
             builder = builder.config(key, value)
     try:
-        return builder.getOrCreate()
+        with warnings.catch_warnings():  # static properties cannot be set in a session; a server here has them already
+            warnings.filterwarnings("ignore", "Failed to set spark.")
+            return builder.getOrCreate()
     except Exception as error:
         raise ClusterError(f"{name} {shown(address)!r}: there is no session: {reason_of(str(error))}") from error
 
