@@ -135,14 +135,15 @@ class ObservedImageStats:
 
     def found(self) -> Mapping[str, np.ndarray]:
         """Return the counts; names that were not measured are missing."""
-        total = Counter[str]()
+        total, computed = Counter[str](), False
         for observation in self.observations:
             with suppress(*SPARK_ERRORS):  # these rows were not computed
                 total.update({name: count or 0 for name, count in observation.get.items()})
+                computed = True
         return {
             name: np.array([total[f"{name} {number}"] for number in range(len(getattr(self.profile, name).counts))])
             for name in self._names()
-            if total[f"{name} all"]
+            if total[f"{name} all"] or (computed and name == "brightness")
         }
 
     def _names(self) -> tuple[str, ...]:
