@@ -136,3 +136,10 @@ def test_an_environment_without_tensorflow_is_refused(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "empty")], check=True)
     with pytest.raises(build_horovod.BuildError, match="has no TensorFlow"):
         build_horovod.wheel(str(tmp_path / "empty/bin/python"), tmp_path / "out")
+
+
+def test_the_error_of_the_compiler_is_named(capfd):
+    script = "echo a.cc; echo '  /src/a.h:12:3: error: no such member' >&2; echo 'ERROR: no wheel' >&2; exit 1"
+    with pytest.raises(build_horovod.BuildError, match=r"/src/a\.h:12:3: error: no such member"):
+        build_horovod._run(["bash", "-c", script])
+    assert "ERROR: no wheel" in capfd.readouterr().err

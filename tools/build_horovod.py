@@ -37,7 +37,8 @@ _SETTINGS = {
     "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # Gloo's CMakeLists.txt asks for 2.8, which CMake 4 refuses
 }
 _ARCHITECTURE = ("f16c", "avx", "fma")  # what Horovod's build looks for
-_INCLUDE = "-include cstdint"  # GCC 13 and later no longer include it with other headers, as Gloo expects
+# Headers that GCC 13 (cstdint) and GCC 14 (stdexcept) no longer include with others, as Gloo and Horovod expect.
+_INCLUDE = "-include cstdint -include stdexcept"
 
 # Of TensorFlow's wheels for Linux, 2.16 to 2.21. ``check`` compares them with what TensorFlow itself reports.
 _TENSORFLOW_FLAGS = ("-D_GLIBCXX_USE_CXX11_ABI=1", "--std=c++17", "-DEIGEN_MAX_ALIGN_BYTES=64")
@@ -291,8 +292,10 @@ def _run(command: list[str], environment: Mapping[str, str] | None = None) -> st
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
-        print(done.stdout[-6000:] + done.stderr[-6000:], file=sys.stderr)
-        last = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1].removeprefix("error: ")
+        print(done.stdout + done.stderr, file=sys.stderr)
+        lines = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()
+        compiler = next((line.strip() for line in lines if re.search(r":\d+: (fatal )?error: ", line)), None)
+        last = compiler or lines[-1].removeprefix("error: ")
         raise BuildError(f"{' '.join(command[:5])[:120]} ended with status {done.returncode}: {last[:300]}")
     return done.stdout
 
