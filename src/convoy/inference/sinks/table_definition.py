@@ -60,7 +60,8 @@ def table_definition(spark: SparkSession, name: str) -> TableDefinition:
         "its properties": _has_properties(facts.get("Table Properties", "")),
         "columns that are not null": any(not field.nullable for field in schema),
     }
-    provider, is_view = facts.get("Provider", "").lower(), facts.get("Type", "VIEW").endswith("VIEW")
+    provider = facts.get("Provider", "").lower()
+    is_view = not facts or facts.get("Type", "").endswith("VIEW")  # of a temporary one, there are only its columns
     return TableDefinition(schema, provider, partitioned, is_view, tuple(what for what, there in kept.items() if there))
 
 
