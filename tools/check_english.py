@@ -1,5 +1,6 @@
 """Find phrases that the documentation, docstrings and messages do not use; each line names what to write instead."""
 
+import json
 import re
 import subprocess
 import sys
@@ -26,14 +27,21 @@ def main() -> None:
     phrases = {re.compile(rf"\b(?:{phrase})\b", re.IGNORECASE): instead for phrase, instead in INSTEAD.items()}
     found = 0
     for name in listed.splitlines():
-        if not name.endswith((".py", ".md")) or not (ROOT / name).is_file():
+        if not name.endswith((".py", ".md", ".ipynb")) or not (ROOT / name).is_file():
             continue
-        for number, line in enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(lines_of((ROOT / name).read_text(encoding="utf-8"), name), 1):
             for phrase, instead in phrases.items():
                 if (match := phrase.search(line)) and not _ALLOWED.search(line):
                     print(f"{name}:{number}: {match[0]!r}; write: {instead}")
                     found += 1
     sys.exit(1 if found else 0)
+
+
+def lines_of(text: str, name: str) -> list[str]:
+    """Lines of a file; of a notebook those of its cells, without outputs."""
+    if name.endswith(".ipynb"):
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return text.splitlines()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from convoy import quiet_import
+from convoy.console.notebook import in_notebook
 
 __version__ = "1.0.0"  # setup.py reads it here
 
@@ -11,8 +12,11 @@ __version__ = "1.0.0"  # setup.py reads it here
 # like, where it makes a small CNN two to three times as fast. Every process that computes imports this package first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 quiet_import.install()
+if in_notebook():
+    quiet_import.quiet_libraries()
 
 _HOMES = {
+    "describe": "convoy.workflows.describe",
     "evaluate": "convoy.workflows.evaluate",
     "experiment": "convoy.workflows.experiment",
     "import_model": "convoy.workflows.import_model",
@@ -21,11 +25,14 @@ _HOMES = {
     "petastorm": "convoy.dataset.petastorm.compat",
     "pipeline": "convoy.workflows.pipeline",
     "promote": "convoy.workflows.promote",
+    "read_samples": "convoy.workflows.samples",
     "register_udf": "convoy.inference.sql",
     "reproduce": "convoy.workflows.reproduce",
     "rollback": "convoy.workflows.promote",
     "score": "convoy.workflows.score",
     "score_images": "convoy.inference.dataframe",
+    "show_report": "convoy.workflows.report",
+    "spark_session": "convoy.cluster.spark",
     "train": "convoy.workflows.train",
     "tune": "convoy.workflows.tune",
 }

@@ -1,8 +1,10 @@
-"""Import hook that suppresses TensorFlow's messages of level INFO, regardless of which module imports it first."""
+"""Silence start-up messages of libraries: TensorFlow's of level INFO, and those that a user can do nothing about."""
 
+import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
@@ -56,3 +58,23 @@ def install() -> None:
     """Install the import hook in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+
+
+def quiet_libraries() -> None:
+    """Silence start-up chatter that the user can do nothing about, and nothing else.
+
+    Commands and notebooks call it, other programs keep their settings.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # MLflow sets its level when it is imported
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout has only the JSON line
+    for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+    # Of installed packages when they are compiled, at their first import; the module is the path of the file.
+    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*/(site|dist)-packages/")
+    for module in (r"petastorm(\.|$)", r"pyarrow(\.|$)"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

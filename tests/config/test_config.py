@@ -22,6 +22,7 @@ from convoy.config import (
     StorageConfig,
     TrainingConfig,
 )
+from convoy.config.loading import load
 from convoy.errors import ConfigError
 
 NAN = float("nan")
@@ -161,3 +162,12 @@ def test_every_rank_has_a_sample_in_a_whole_batch(ranks, batch):
 def test_fields_at_odds_with_each_other_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_configuration_is_changed_with_the_checks_of_a_file():
+    config = load(overrides={"training.epochs": 3, "dataset.name": "mine"})
+    changed = load(config, {"training.epochs": 4})
+    assert (changed.training.epochs, changed.dataset.name, config.training.epochs) == (4, "mine", 3)
+    assert load(config) is config
+    with pytest.raises(ConfigError, match=r"did you mean 'training\.epochs'"):
+        load(config, {"training.epoch": 4})

@@ -54,3 +54,23 @@ def test_the_package_lists_what_it_offers():
     assert {"load", "train", "score_images", "petastorm"} <= set(dir(convoy))
     with pytest.raises(AttributeError, match="trian"):
         convoy.trian  # noqa: B018
+
+
+def test_nested_fields_are_tables_in_a_notebook():
+    drift = {
+        "brightness": {"psi": 0.5, "rows": 7, "drifted": True},
+        "height": {"psi": None, "rows": 7, "reason": "few"},
+    }
+    page = dataclasses.replace(SCORED, summary={**SCORED.summary, "drift": drift})._repr_html_()
+    assert "<th style='text-align:left'>drifted</th>" in page
+    assert "<td style='text-align:left'>brightness</td><td style='text-align:left'>0.5</td>" in page
+    classes = {f"class {number}": 1 for number in range(500)}
+    assert "and 480 more" in dataclasses.replace(SCORED, summary={"classes": classes})._repr_html_()
+
+
+def test_intervals_are_beside_their_metrics_in_a_notebook():
+    measured = dataclasses.replace(
+        EVALUATED, metrics={"rows": 7, "accuracy": 0.5, "intervals": {"accuracy": [0.25, 0.75]}}
+    )
+    assert "0.5000 (95 % interval: 0.2500 to 0.7500)" in measured._repr_html_()
+    assert "intervals" not in measured._repr_html_()

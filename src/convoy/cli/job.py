@@ -1,10 +1,8 @@
 """Run a workflow as a command: arguments -> configuration -> call -> one JSON line and an exit status."""
 
 import json
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +10,7 @@ from convoy.config import Config
 from convoy.config.loading import parse_all
 from convoy.console import say
 from convoy.errors import ConvoyError, GateFailure
+from convoy.quiet_import import quiet_libraries
 from convoy.workflows.results import Result
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before any job's imports reach TensorFlow
@@ -79,19 +78,3 @@ def take_argument(flag: str, argv: Sequence[str] | None) -> tuple[str | None, li
             del others[i : i + (1 if equals else 2)]
             return (given[0] if given else None), others
     return None, others
-
-
-def quiet_libraries() -> None:
-    """Silence start-up chatter that the user can do nothing about, and nothing else."""
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # MLflow sets its level when it is imported
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout has only the JSON line
-    for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
-    # Of installed packages when they are compiled, at their first import; the module is the path of the file.
-    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*/(site|dist)-packages/")
-    for module in (r"petastorm(\.|$)", r"pyarrow(\.|$)"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

@@ -8,9 +8,9 @@ from typing import Any, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentError, ArgumentParser
 
-from convoy.cli.job import quiet_libraries
 from convoy.console import say
 from convoy.errors import ConfigError, ConvoyError
+from convoy.quiet_import import quiet_libraries
 
 Command = Callable[..., dict[str, Any] | str]
 """Returns the fields of the JSON line, or a text that is printed in its place."""

@@ -24,12 +24,14 @@ from convoy.cluster.connect import open_remote, setting_of_connect
 from convoy.cluster.interrupt import interruptible
 from convoy.cluster.scratch import scratch_folder
 from convoy.cluster.session_check import check_session, worker_python_problem
-from convoy.cluster.session_facts import is_connect
-from convoy.config import SparkConfig
+from convoy.cluster.session_facts import application_id, is_connect
+from convoy.config import Config, SparkConfig
+from convoy.console.notebook import in_notebook
 from convoy.errors import ClusterError
 
 _EXECUTOR_WAIT_SECONDS = 60.0
 _java_homes: set[str] = set()  # written by this process
+_started: set[str] = set()  # ids of applications that ``spark_session`` started
 _LOOPBACK = "127.0.0.1"
 _RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _OF_TRACKING = ("MLFLOW_TRACKING_", "MLFLOW_REGISTRY_", "MLFLOW_EXPERIMENT_", "MLFLOW_RUN_")
@@ -134,14 +136,63 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     existing = given or SparkSession.getActiveSession()
     if existing is not None:
         check_session(existing)
-        yield existing
+        with _interruptible(existing):
+            yield existing
         return
+    spark = _start(name, config)
+    try:
+        with interruptible(_cancel(spark)):
+            yield spark
+    finally:
+        with contextlib.suppress(Exception):  # the JVM may be gone, e.g. by a signal to the whole process group
+            _silence(spark)
+        with contextlib.suppress(Exception):
+            spark.stop()
+
+
+def spark_session(config: Config | None = None) -> SparkSession:
+    """Return the active Spark session, or start one with the settings that Convoy's jobs use.
+
+    It lasts until it is stopped, or until the program ends. All workflows and ``score_images`` use it.
+
+    Args:
+        config: Section ``spark``, for a new session; None starts it with the defaults.
+
+    Raises:
+        ClusterError: Installed packages are incompatible, there is no Java, Spark does not start, or the active session
+            is unsuitable.
+    """
+    section = config.spark if config is not None else SparkConfig()
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        check_session(active)
+        return active
+    spark = _start("notebook" if in_notebook() else "program", section)
+    _started.add(application_id(spark))
+    return spark
+
+
+@contextmanager
+def _interruptible(existing: SparkSession) -> Iterator[None]:
+    """Cancel Spark's jobs at an interrupt, in a session that ``spark_session`` started; others belong to the user."""
+    if application_id(existing) in _started:
+        with interruptible(_cancel(existing)):
+            yield
+    else:
+        yield
+
+
+def _cancel(spark: SparkSession) -> Callable[[], object]:
+    """Return the function that cancels Spark's jobs."""
+    return spark.interruptAll if is_connect(spark) else spark.sparkContext.cancelAllJobs
+
+
+def _start(name: str, config: SparkConfig) -> SparkSession:
+    """Start a session; see ``session``."""
     if found := conflicts(installed()):
         raise ClusterError(f"{'; '.join(found)}; install compatible versions (make setup installs the tested ones)")
     if remote := setting_of_connect(config.conf, config.master):
-        with _remote_session(*remote, config) as spark:
-            yield spark
-        return
+        return _open_remote(*remote, config)
     if "SPARK_CONNECT_MODE_ENABLED" in os.environ or not hasattr(pyspark, "SparkContext"):
         raise ClusterError(
             "PySpark is in the mode of Spark Connect, and there is neither a session nor an address; set SPARK_REMOTE"
@@ -173,22 +224,14 @@ def session(name: str, config: SparkConfig, given: SparkSession | None = None) -
     except Exception as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ClusterError(f"Spark does not start with spark.master {master!r}: {first_line}") from error
-    try:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)  # pyspark's handler makes a reentrant call to the JVM, which fails
-        _expect_end_of_jvm(spark)
-        with interruptible(spark.sparkContext.cancelAllJobs):
-            yield spark
-    finally:
-        with contextlib.suppress(Exception):  # the JVM may be gone, e.g. by a signal to the whole process group
-            _silence(spark)
-        with contextlib.suppress(Exception):
-            spark.stop()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)  # pyspark's handler makes a reentrant call to the JVM, which fails
+    _expect_end_of_jvm(spark)
+    return spark
 
 
-@contextmanager
-def _remote_session(setting: str, address: str, config: SparkConfig) -> Iterator[SparkSession]:
-    """Yield a new session of Spark Connect, of a server elsewhere or, for a master, of one started here."""
+def _open_remote(setting: str, address: str, config: SparkConfig) -> SparkSession:
+    """Open a session of Spark Connect, of a server elsewhere or, for a master, of one started here."""
     properties = {_RECORDS: "1000", **config.conf}
     if not address.startswith("sc://"):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -198,12 +241,11 @@ def _remote_session(setting: str, address: str, config: SparkConfig) -> Iterator
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     spark = open_remote(setting, address, properties)
     try:
-        with interruptible(spark.interruptAll):
-            check_session(spark)
-            yield spark
-    finally:
-        with contextlib.suppress(Exception):  # the server may be gone
-            spark.stop()
+        check_session(spark)
+    except ClusterError:
+        spark.stop()
+        raise
+    return spark
 
 
 def _expect_end_of_jvm(spark: SparkSession) -> None:
@@ -220,6 +262,8 @@ def _expect_end_of_jvm(spark: SparkSession) -> None:
 
 def _silence(spark: SparkSession) -> None:
     """Turn logging off: cancelled tasks log errors when their executor stops."""
+    if is_connect(spark):
+        return
     spark.sparkContext.setLogLevel("OFF")  # of all loggers except those in ``log4j2.properties``
     log4j = spark.sparkContext._jvm.org.apache.logging.log4j  # type: ignore[union-attr]
     log4j.core.config.Configurator.setAllLevels("", log4j.Level.OFF)

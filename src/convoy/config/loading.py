@@ -46,11 +46,12 @@ def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Se
     return _checked(parser, read, kinds)
 
 
-def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+def load(path: str | Path | Config | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """Load a configuration from a YAML file, with the same checks as the command line.
 
     Args:
-        path: The YAML file, e.g. ``conf/digits.yaml``; None uses the defaults of all fields.
+        path: The YAML file, e.g. ``conf/digits.yaml``, or a configuration to start from; None uses the defaults of all
+            fields.
         overrides: Field name as on the command line -> value, e.g. ``{"training.epochs": 3}``; overrides the file.
 
     Returns:
@@ -60,7 +61,7 @@ def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = N
         ConfigError: The file is missing or is not YAML, a field is unknown (the message names the nearest known one),
             or a value has the wrong type or is out of range.
     """
-    config = parse("load", "", [] if path is None else ["--config", str(path)])
+    config = path if isinstance(path, Config) else parse("load", "", [] if path is None else ["--config", str(path)])
     return with_overrides(config, overrides) if overrides else config
 
 

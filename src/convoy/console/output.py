@@ -1,10 +1,11 @@
-"""Lines and tables on stderr, above the progress bar if there is one."""
+"""Lines and tables on stderr, above the progress bar if there is one; in a notebook, below the cell."""
 
 import os
 import sys
 import threading
 from typing import TYPE_CHECKING, TextIO
 
+from convoy.console import notebook
 from convoy.console.table import Table
 
 if TYPE_CHECKING:
@@ -15,9 +16,14 @@ _lock = threading.Lock()
 _live: "tuple[TextIO, Console] | None" = None  # the stream with a live display, and its console
 
 
+def standard_stream() -> TextIO:
+    """Return stderr; in a notebook, which shows stderr as errors and has no JSON line, stdout."""
+    return sys.stdout if notebook.in_notebook() else sys.stderr
+
+
 def say(*parts: str | Table) -> None:
-    """Print lines and tables to stderr."""
-    write(sys.stderr, *parts)
+    """Print lines and tables to stderr; in a notebook, below the cell."""
+    write(standard_stream(), *parts)
 
 
 def write(stream: TextIO, *parts: str | Table) -> None:
@@ -29,7 +35,10 @@ def write(stream: TextIO, *parts: str | Table) -> None:
     """
     live = live_console(stream)
     for part in parts:
-        if live is None and (isinstance(part, str) or not is_terminal(stream)):
+        if isinstance(part, Table) and is_notebook(stream):
+            notebook.show(part)
+            continue
+        if is_notebook(stream) or (live is None and (isinstance(part, str) or not is_terminal(stream))):
             print(part, file=stream, flush=True)
             continue
         console = live or terminal_console(stream)
@@ -50,6 +59,11 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
+def is_notebook(stream: TextIO) -> bool:
+    """Return whether what is written to a stream appears below the cell of a notebook."""
+    return stream is sys.stdout and notebook.in_notebook()
+
+
 def terminal_console(stream: TextIO) -> "Console":
     """Return Rich's console for a terminal."""
     from rich.console import Console
@@ -64,6 +78,13 @@ def terminal_console(stream: TextIO) -> "Console":
     return VisibleCursor(file=stream, force_terminal=True, force_jupyter=False, highlight=False)
 
 
+def notebook_console() -> "Console":
+    """Return Rich's console for a notebook."""
+    from rich.console import Console
+
+    return Console(force_jupyter=True, highlight=False)
+
+
 def live_console(stream: TextIO) -> "Console | None":
     """Return the console of the live display on a stream, if there is one."""
     proxied = getattr(stream, "rich_proxied_file", stream)  # Rich replaces sys.stderr meanwhile
@@ -71,12 +92,12 @@ def live_console(stream: TextIO) -> "Console | None":
 
 
 def open_live(stream: TextIO) -> "Console | None":
-    """Return a console for a live display on a terminal; None if there is one already, or this is not a terminal."""
+    """Return a console for a live display in a terminal or notebook; None elsewhere, or if there is one already."""
     global _live
     with _lock:
-        if _live or not is_terminal(stream):
+        if _live or not (is_terminal(stream) or is_notebook(stream)):
             return None
-        _live = stream, terminal_console(stream)
+        _live = stream, notebook_console() if is_notebook(stream) else terminal_console(stream)
         return _live[1]
 
 

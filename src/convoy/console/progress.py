@@ -1,17 +1,18 @@
-"""Progress of an activity: a bar in a terminal, a plain line from time to time elsewhere."""
+"""Progress of an activity: a bar in a terminal or a notebook, a plain line from time to time elsewhere."""
 
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from convoy.console import output
+from convoy.console import notebook, output
 from convoy.console.table import Table
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _REDRAW_SECONDS = 0.2  # in a terminal
+_NOTEBOOK_SECONDS = 0.5  # in a notebook, where each drawing is a message
 _LINE_SECONDS = 10.0  # elsewhere, between plain lines
 _BAR_COLUMNS = 20
 
@@ -23,18 +24,21 @@ class Progress:
         label: Name of the activity, e.g. ``"ingest"``.
         total: Total number of units of work; None if it is not known.
         unit: Name of a unit, e.g. ``"images"``.
-        stream: Where to write; stderr by default.
+        stream: Where to write; stderr by default, stdout in a notebook.
     """
 
     def __init__(self, label: str, total: float | None, unit: str = "images", stream: TextIO | None = None) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self._stream = stream or sys.stderr
+        self._stream = stream or output.standard_stream()
         self._started = self._shown = time.monotonic()
         self._every = _LINE_SECONDS
-        if output.is_terminal(self._stream):
-            self._every = _REDRAW_SECONDS
-            self._shown -= _REDRAW_SECONDS  # the bar appears at once
+        self._in_notebook = output.is_notebook(self._stream)
+        self._has_bar = self._in_notebook or output.is_terminal(self._stream)
+        if self._has_bar:
+            self._every = _NOTEBOOK_SECONDS if self._in_notebook else _REDRAW_SECONDS
+            self._shown -= self._every  # the bar appears at once
         self._bar: RichProgress | None = None
+        self._below_cell: notebook.Bar | None = None
         self._closed = False
 
     def __enter__(self) -> "Progress":
@@ -66,12 +70,15 @@ class Progress:
         if self._closed or now - self._shown < self._every:
             return
         self._shown = now
-        if not output.is_terminal(self._stream):
+        if not self._has_bar:
             self._stream.write(f"{self.label} {text}\n")
             self._stream.flush()
         elif bar := self._opened():
             total = None if done is None else self.total
-            bar.update(bar.task_ids[0], total=total, completed=done or 0, text=text, refresh=True)
+            bar.update(bar.task_ids[0], total=total, completed=done or 0, text=text, refresh=not self._in_notebook)
+            if self._in_notebook:
+                self._below_cell = self._below_cell or notebook.Bar(bar)
+                self._below_cell.refresh()
 
     def line(self, *parts: str | Table) -> None:
         """Print permanent lines and tables, above the bar."""
@@ -81,8 +88,11 @@ class Progress:
         """Erase the bar for good; lines printed with ``line`` stay."""
         self._closed = True
         if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            if self._below_cell is not None:
+                self._below_cell.remove()
+            else:
+                self._bar.stop()
+            self._bar = self._below_cell = None
             output.close_live()
 
     def _opened(self) -> "RichProgress | None":
@@ -101,7 +111,8 @@ class Progress:
                 redirect_stderr=self._stream is sys.stderr,  # warnings of libraries appear above the bar
             )
             self._bar.add_task(self.label, total=None, text="")
-            self._bar.start()
+            if not self._in_notebook:
+                self._bar.start()
         return self._bar
 
 

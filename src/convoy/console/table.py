@@ -1,8 +1,12 @@
-"""Tables of text: drawn by Rich in a terminal, aligned plain text elsewhere."""
+"""Tables of text: drawn by Rich in a terminal, HTML in a notebook, aligned plain text elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from itertools import groupby
 from typing import TYPE_CHECKING
+
+from convoy.console.notebook import html_table
 
 if TYPE_CHECKING:
     from rich import table as rich_table
@@ -65,11 +69,25 @@ class Table:
             drawn.add_row(*map(Text, row))
         return drawn
 
+    def _repr_html_(self) -> str:
+        return html_table(self.rows, self.header, self.align)
+
     def _aligned(self, count: int) -> str:
         return self.align.ljust(count, "<")
 
     def _minimum(self, count: int) -> list[int]:
         return [*self.widths, *[0] * (count - len(self.widths))]
+
+
+def as_html(parts: Sequence[str | Table]) -> str:
+    """Return lines and tables as HTML, for a notebook."""
+    shown = []
+    for kind, some in groupby(parts, key=type):
+        if kind is Table:
+            shown += [table._repr_html_() for table in some if isinstance(table, Table)]
+        elif text := "\n".join(map(str, some)).strip("\n"):
+            shown.append(f"<pre>{escape(text)}</pre>")
+    return "".join(shown)
 
 
 def _padded(cell: str, size: int, width: int, sign: str) -> str:

@@ -132,7 +132,7 @@ def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model
     for name, layer in watch(model, samples.images, samples.labels).items():
         page.heading(name)
         titles = [f"{manifest.classes[label]}" for label in samples.labels]
-        page.picture(f"layer_{name}", _layer_picture(layer, titles), f"Activations and gradients of {name}", wide=True)
+        page.picture(f"layer_{name}", layer_picture(layer, titles), f"Activations and gradients of {name}", wide=True)
         values = {
             "activations": layer.activations,
             "activation gradients": layer.activation_gradients,
@@ -153,7 +153,16 @@ def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model
         )
 
 
-def _layer_picture(layer: Watched, titles: Sequence[str]) -> np.ndarray:
+def layer_picture(layer: Watched, titles: Sequence[str]) -> np.ndarray:
+    """Draw a convolution at work, as ConvNetJS does: activations, weights and the gradients of both.
+
+    Args:
+        layer: The layer, from ``insight.layers.watch``.
+        titles: Name of each sample.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     rows = []
     for title, maps, slopes in zip(titles, layer.activations, layer.activation_gradients, strict=True):
         rows.append((f"activations of {title!r}, {_extremes(maps)}", map_row(maps, False)))

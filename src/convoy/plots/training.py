@@ -33,7 +33,8 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.margins(y=0.15)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     return figure
 
 

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Protocol
 
 from convoy.console import Progress, clock
+from convoy.console.notebook import in_notebook
 from convoy.training.events import EarlyStopped, Epoch, Event, Restart, Resumed, Step, TrainingWarning, WorldSize
 
 
@@ -20,8 +21,11 @@ class Display(Protocol):
         """Show an event; most kinds are not shown. Repeated epochs are not passed."""
 
 
+_NOTEBOOK_LINES = 20  # about the most lines of epochs below a cell; the result's ``history`` has all epochs
+
+
 class ConsoleDisplay:
-    """Shows the events of a training on the console.
+    """Shows the events of a training on the console; in a notebook, of many epochs only every n-th.
 
     Args:
         rows: Number of samples of the training split.
@@ -30,6 +34,7 @@ class ConsoleDisplay:
 
     def __init__(self, rows: int, epochs: int) -> None:
         self._rows, self._progress = rows, Progress("train", rows * epochs)
+        self._every = -(-epochs // _NOTEBOOK_LINES) if in_notebook() else 1
 
     def __enter__(self) -> "ConsoleDisplay":
         self._progress.note("starting the ranks")
@@ -42,6 +47,8 @@ class ConsoleDisplay:
         """Show an event; most kinds are not shown."""
         if isinstance(event, Step):
             self._show_step(event)
+        elif isinstance(event, Epoch) and 0 < event.epoch < event.epochs - 1 and (event.epoch + 1) % self._every:
+            return
         elif text := line_of(event):
             self._progress.line(text)
             if isinstance(event, Restart):

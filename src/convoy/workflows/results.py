@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from convoy.console import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Json = dict[str, Any]
-
-_HTML = """<table><caption>{{ name }}</caption>
-{%- for field, value in rows -%}
-<tr><th style='text-align:left'>{{ field }}</th><td style='text-align:left'>{{ value }}</td></tr>
-{%- endfor -%}
-</table>"""
+_DPI = 72  # of figures in a notebook
+_SIDE, _COLOURS = 640, 64  # most pixels per side, and colours, of a dataset's picture in a notebook
+_MOST_PAIRS = 20  # of a mapping in a notebook
 
 
 class Result:
@@ -32,10 +36,15 @@ class Result:
         return "\n".join([type(self).__name__, *lines])
 
     def _repr_html_(self) -> str:
-        from jinja2 import Environment
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td style='text-align:left'>{_html(value)}</td></tr>"
+            for name, value in self._shown().items()
+        )
+        return f"<table><caption>{type(self).__name__}</caption><tbody>{rows}</tbody></table>"
 
-        rows = [(name, _short(value)) for name, value in self.to_json().items()]
-        return Environment(autoescape=True).from_string(_HTML).render(name=type(self).__name__, rows=rows)
+    def _shown(self) -> Json:
+        """Return the rows of the table in a notebook."""
+        return self.to_json()
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +74,10 @@ class IngestResult(Result):
     def to_json(self) -> Json:
         """Return the fields of the JSON line of ``jobs/ingest.py``."""
         return dataclasses.asdict(self)
+
+    def _repr_html_(self) -> str:
+        picture = Path(self.path) / "pictures" / "samples.png"
+        return super()._repr_html_() + (_smaller(picture) if picture.is_file() else "")
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,6 +113,12 @@ class TrainResult(Result):
         index = pandas.Index([epoch + 1 for epoch in sorted(self.epochs)], name="epoch")
         return pandas.DataFrame(rows, index=index)
 
+    def curves(self) -> Figure:
+        """Draw loss and accuracy of training and validation over the epochs."""
+        from convoy.plots.training import training_curves
+
+        return training_curves([self.epochs[epoch] for epoch in sorted(self.epochs)])
+
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], epochs: Mapping[int, Mapping[str, float]]) -> TrainResult:
         """Return the result with these fields of the JSON line and the metrics of these epochs."""
@@ -112,6 +131,9 @@ class TrainResult(Result):
         model = {} if self.model_uri is None else {"model_uri": self.model_uri, "model_version": self.model_version}
         run = {"run_id": self.run_id, "experiment_id": self.experiment_id}
         return {**run, **model, **self.metrics, "seconds": self.seconds}
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() + (_drawn(self.curves()) if self.epochs else "")
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,6 +177,12 @@ class EvaluationResult(Result):
         gates = {} if self.passed is None else {"passed": self.passed, "gates": list(self.gates)}
         alias = {} if self.champion is None else {"champion": self.champion, "previous": self.previous}
         return {**model, "split": self.split, **self.metrics, "seconds": self.seconds, **gates, **alias}
+
+    def _shown(self) -> Json:
+        shown = self.to_json()
+        for name, (low, high) in shown.pop("intervals", {}).items():
+            shown[name] = f"{shown[name]:.4f} (95 % interval: {low:.4f} to {high:.4f})"
+        return shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -346,9 +374,54 @@ class PipelineResult(Result):
         results = {name: result.to_json() for name, result in stages.items() if result is not None}
         return {**results, "skipped": list(self.skipped), "seconds": self.seconds}
 
+    def _repr_html_(self) -> str:
+        stages = (self.ingest, self.train, self.evaluate, self.score)
+        end = f"<p>skipped: {', '.join(self.skipped) or 'none'}; {self.seconds:.1f} s</p>"
+        return "".join(stage._repr_html_() for stage in stages if stage is not None) + end
+
 
 def _short(value: Any, width: int = 100) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)
     return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _html(value: Any) -> str:
+    """Return a field as HTML: mappings of mappings and lists of mappings are tables."""
+    if isinstance(value, Mapping) and value and all(isinstance(row, Mapping) for row in value.values()):
+        return _rows([{"": name, **row} for name, row in value.items()])
+    if isinstance(value, Mapping):
+        shown = [f"{name}: {_short(each)}" for name, each in value.items()]
+        more = len(shown) - _MOST_PAIRS
+        return escape(", ".join(shown[:_MOST_PAIRS]) + (f" and {more:,} more" if more > 0 else ""))
+    if isinstance(value, Sequence) and value and all(isinstance(row, Mapping) for row in value):
+        return _rows(value)
+    return escape(_short(value))
+
+
+def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return Table([[_short(row.get(name, ""), 60) for name in names] for row in rows], names)._repr_html_()
+
+
+def _smaller(file: Path) -> str:
+    """Return a picture of a dataset at a size that a notebook can keep."""
+    from PIL import Image
+
+    with Image.open(file) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((_SIDE, _SIDE))
+    content = io.BytesIO()
+    small.quantize(_COLOURS).save(content, "PNG", optimize=True)
+    return _picture(content.getvalue())
+
+
+def _drawn(figure: Figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI)
+    return _picture(file.getvalue())
+
+
+def _picture(content: bytes) -> str:
+    return f"<img src='data:image/png;base64,{base64.b64encode(content).decode()}'>"

@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -81,12 +81,14 @@ class Samples:
         images: uint8 (n, H, W, C), or arrays (n, ...) of the manifest's dtype.
         labels: int32 (n,).
         paths: Path of each in the source.
+        classes: Names of the dataset's classes; a label is an index into them.
     """
 
     rows: np.ndarray
     images: np.ndarray
     labels: np.ndarray
     paths: list[str]
+    classes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -119,7 +121,7 @@ def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.nd
             labels[places] = found.column("label").to_numpy()
         for place, path in zip(places, found.column("path").to_pylist(), strict=True):
             paths[place] = path
-    return Samples(rows, images, labels, paths)
+    return Samples(rows, images, labels, paths, list(manifest.classes))
 
 
 def read_examples(version_path: Path, manifest: Manifest, split: str) -> np.ndarray:

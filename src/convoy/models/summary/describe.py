@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from convoy.config import TrainingConfig
+from convoy.console import as_html
 from convoy.models.summary.arithmetic import Field
 from convoy.models.summary.flops import (
     CROPPINGS,
@@ -66,7 +67,7 @@ class LayerDescription:
     activation_bytes: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NetworkDescription:
     """Description of a network.
 
@@ -95,6 +96,19 @@ class NetworkDescription:
     global_batch: int
     ranks: int
     batch: int
+
+    def __str__(self) -> str:
+        """Return the layers as a table, and the totals."""
+        from convoy.models.summary.text import full_text
+
+        return full_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from convoy.models.summary.text import summary_of
+
+        return as_html(summary_of(self))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as JSON values."""
