@@ -15,7 +15,7 @@ environment = test "$$(cat .venv-$(1)/.stamp 2>/dev/null)" = "$$(sha256sum < con
 RUNTIMES := $(patsubst constraints/dbr-%-ml.txt,%,$(wildcard constraints/dbr-*-ml.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-stock test-cluster test-ui coverage dist release docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
+.PHONY: help setup dev lock demo test test-unit test-all test-dbr test-notebooks notebooks test-stock test-cluster test-ui coverage dist release docs wheelhouse chaos-ingest chaos-train bench-ingest bench-train bench-score ui lint format clean distclean
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,12 @@ test-dbr: ## the tests of `make test` with the versions of a Databricks ML runti
 	@test -f "constraints/dbr-$(RUNTIME)-ml.txt" || { echo "error: RUNTIME is '$(RUNTIME)'; expected one of $(RUNTIMES); type: make test-dbr RUNTIME=17.3" >&2; exit 2; }
 	@tools/setup.sh ".venv-dbr-$(RUNTIME)" "constraints/dbr-$(RUNTIME)-ml.txt"
 	@".venv-dbr-$(RUNTIME)/bin/python" -m pytest $(PARALLEL) -m "$(SHORT)"
+
+test-notebooks: dev ## execute all notebooks from top to bottom (10 minutes)
+	@$(RUN) -m pytest -m "" tests/notebooks
+
+notebooks: dev ## execute all notebooks and write them with their outputs, or one: make notebooks NAME=1-cnn-from-images-to-scores
+	@$(RUN) tools/notebooks.py $(if $(NAME),"notebooks/$(NAME).ipynb")
 
 test-stock: dev ## Petastorm 0.12 without Convoy, in .venv-stock, reads what Convoy writes, and the other way round
 	@$(call environment,stock,3.11)
@@ -109,7 +115,7 @@ lint: dev ## ruff, mypy, import-linter, codespell, and phrases to avoid
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
-	@.venv/bin/codespell $$(git ls-files -- ':!tests' ':!*.png' ':!*.txt')
+	@.venv/bin/codespell $$(git ls-files -- ':!tests' ':!*.png' ':!*.txt' ':!*.ipynb')
 	@$(RUN) tools/check_english.py
 
 format: dev ## let ruff format the code, and fix what it can
@@ -117,7 +123,7 @@ format: dev ## let ruff format the code, and fix what it can
 	@.venv/bin/ruff format
 
 clean: ## remove ./work, what was built, and caches
-	@rm -rf work build dist site src/*.egg-info artifacts derby.log metastore_db spark-warehouse
+	@rm -rf work notebooks/work build dist site src/*.egg-info artifacts derby.log metastore_db spark-warehouse
 	@rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find conf docs jobs src tests tools benchmarks setup.py -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -31,7 +31,7 @@ PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/*.md")
 _FENCE = re.compile(r"^( *)(`{3,})(\w*)([^\n]*)\n(.*?)^\1\2$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:\A|\n)[^\s*-][^\n]*\n\n+((?: {4}[^\n]*\n)+)")
 _COMMAND = re.compile(r"(make|convoy|python jobs/\w+\.py) [\w./ =<>-]+")
-_FOLDERS = ("benchmarks/", "conf/", "constraints/", "docs/", "jobs/", "resources/", "tools/")
+_FOLDERS = ("benchmarks/", "conf/", "constraints/", "docs/", "jobs/", "notebooks/", "resources/", "tools/")
 _OWN_FILE = "conf/mine.yaml"  # the reader's own configuration
 _OTHER_NAMES = {"model.export", "model.predict", "model.save", "training.py"}  # of Keras models, and a file
 

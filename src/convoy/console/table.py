@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich import table as rich_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of text in columns.
 
@@ -47,6 +47,8 @@ class Table:
             "  ".join(map(_padded, line, size, widths, self._aligned(len(line)))).rstrip()
             for line, size in zip(lines, sizes, strict=True)
         )
+
+    __repr__ = __str__
 
     def __rich__(self) -> "rich_table.Table":
         """Return Rich's table."""

@@ -21,7 +21,7 @@ class Display(Protocol):
         """Show an event; most kinds are not shown. Repeated epochs are not passed."""
 
 
-_NOTEBOOK_LINES = 20  # about the most lines of epochs below a cell; the result's ``history`` has all epochs
+_NOTEBOOK_LINES = 10  # about the most lines of epochs below a cell; the result's ``history`` has all epochs
 
 
 class ConsoleDisplay:
