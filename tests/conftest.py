@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests.object_store import faulty, s3, s3_server
 from tests.spark_support import encoded, spark
 from tests.version_differences import skip_by_version
 
-__all__ = ["encoded", "noise", "spark"]  # spark is a fixture: it starts nothing before a test asks for it
+# Fixtures start nothing before a test asks for them.
+__all__ = [
+    "encoded",
+    "faulty",
+    "noise",
+    "s3",
+    "s3_server",
+    "spark",
+]
 
 # Busy machines are slow at times, and that is no failure; the same examples every time, anywhere.
 settings.register_profile("convoy", max_examples=50, deadline=None, derandomize=True, database=None)

@@ -1,7 +1,8 @@
 """Small real versions of a dataset, written without Spark."""
 
 import hashlib
-from pathlib import Path
+import io
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ from convoy.config import StorageConfig
 from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.codec import encode_column
-from convoy.dataset.storage.manifest import NAME, Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
+from convoy.dataset.storage.manifest import Duplicates, FileEntry, Manifest, SizeStatistics, SplitEntry
+from convoy.dataset.storage.object_catalog import data_file
 from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import ArraySpec, Geometry
 
@@ -21,52 +23,73 @@ QUARANTINE = pa.schema([(name, pa.string()) for name in ("path", "reason", "deta
 
 
 def write_version(
-    root, version, samples, name="animals", classes=CLASSES, quarantined=0, weights=None, pixels=None, **manifest
-) -> Path:
+    root,
+    version,
+    samples,
+    name="animals",
+    classes=CLASSES,
+    quarantined=0,
+    weights=None,
+    pixels=None,
+    wait=lambda: None,
+    **manifest,
+) -> Any:
     """Publish a version of these samples: (path, digest, split, class name), in row groups of two, files of four.
 
-    Weights, if any, are those of the samples' paths; others weigh 1. Pixels are 0, or drawn by a generator.
+    Weights, if any, are those of the samples' paths; others weigh 1. Pixels are 0, or drawn by a generator. ``wait`` is
+    called when the data is written. Returns None if another writer has published it (in an object store).
     """
-    with catalog.staging(str(root), name) as staged:
+    with catalog.staging(str(root), name, version) as staged:
+        writer = getattr(staged, "writer", "")
         splits = {}
         for split in dict.fromkeys(sample[2] for sample in samples):
             (staged / split).mkdir()
             rows = [sample for sample in samples if sample[2] == split]
             files = [
-                write_file(staged / split / f"part-{i:05d}.parquet", rows[at : at + 4], list(classes), weights, pixels)
+                write_file(
+                    staged / split / data_file(f"part-{i:05d}.parquet", writer),
+                    rows[at : at + 4],
+                    list(classes),
+                    weights,
+                    pixels,
+                )
                 for i, at in enumerate(range(0, len(rows), 4))
             ]
-            groups = {file.name: len(file.row_groups) for file in files}
-            add_petastorm_metadata(
-                str(staged / split), ArraySpec(SHAPE, "uint8"), StorageConfig(), groups, weights is not None
-            )
             splits[split] = SplitEntry(len(rows), {c: sum(row[3] == c for row in rows) for c in classes}, files)
-        if quarantined:
-            (staged / "quarantine").mkdir()
-            bad = [{"path": f"bad{i}", "reason": "empty", "detail": "0 bytes", "size": 0} for i in range(quarantined)]
-            pq.write_table(pa.Table.from_pylist(bad, QUARANTINE), staged / "quarantine" / "part-00000.parquet")
-        values = {
-            "name": name,
-            "version": version,
-            "fingerprint": "f" * 64,
-            "image": Geometry(*SHAPE, "stretch"),
-            "codec": "raw",
-            "classes": list(classes),
-            "pixel_mean": [1.0],
-            "pixel_std": [1.0],
-            "class_weights": dict.fromkeys(classes, 1.0),
-            "splits": splits,
-            "sizes": SizeStatistics([2, 3], [2, 3], [2.0, 3.0], [[2, 3, len(samples)]]),
-            "duplicates": Duplicates(0, 0, 0),
-            "settings": {"validation_fraction": 0.1},
-            "quarantined": quarantined,
-            "source": {"kind": "folder", "path": "/images"},
-            "created": "2026-01-01T00:00:00+00:00",
-            "weighted": weights is not None,
-            **manifest,
-        }
-        (staged / NAME).write_text(Manifest(**values).dumps())
-        return catalog.publish(staged, version)
+        wait()
+        with catalog.publishing(staged) as first:
+            if not first:
+                return None
+            for split, entry in splits.items():
+                groups = {file.name: len(file.row_groups) for file in entry.files}
+                add_petastorm_metadata(
+                    str(staged / split), ArraySpec(SHAPE, "uint8"), StorageConfig(), groups, weights is not None
+                )
+            if quarantined:
+                (staged / "quarantine").mkdir()
+                bad = [{"path": f"bad{i}", "reason": "empty", "detail": "0", "size": 0} for i in range(quarantined)]
+                write_table(pa.Table.from_pylist(bad, QUARANTINE), staged / "quarantine" / "part-00000.parquet")
+            values = {
+                "name": name,
+                "version": version,
+                "fingerprint": "f" * 64,
+                "image": Geometry(*SHAPE, "stretch"),
+                "codec": "raw",
+                "classes": list(classes),
+                "pixel_mean": [1.0],
+                "pixel_std": [1.0],
+                "class_weights": dict.fromkeys(classes, 1.0),
+                "splits": splits,
+                "sizes": SizeStatistics([2, 3], [2, 3], [2.0, 3.0], [[2, 3, len(samples)]]),
+                "duplicates": Duplicates(0, 0, 0),
+                "settings": {"validation_fraction": 0.1},
+                "quarantined": quarantined,
+                "source": {"kind": "folder", "path": "/images"},
+                "created": "2026-01-01T00:00:00+00:00",
+                "weighted": weights is not None,
+                **manifest,
+            }
+            return catalog.publish(staged, version, Manifest(**values).dumps())
 
 
 def write_file(path, rows, classes, weights=None, pixels=None) -> FileEntry:
@@ -87,9 +110,16 @@ def write_file(path, rows, classes, weights=None, pixels=None) -> FileEntry:
     if weights is not None:
         schema = WEIGHTED_SCHEMA
         columns.append(pa.array([weights.get(row[0], 1.0) for row in rows], pa.float32()))
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), path, row_group_size=2)
+    write_table(pa.Table.from_arrays(columns, schema=schema), path, row_group_size=2)
     groups = [min(2, len(rows) - at) for at in range(0, len(rows), 2)]
     return FileEntry(path.name, groups, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def write_table(table, path, **options):
+    """Write a Parquet file to a file system or an object store."""
+    file = io.BytesIO()
+    pq.write_table(table, file, **options)
+    path.write_bytes(file.getvalue())
 
 
 def samples(count=7, split="train") -> list[tuple[str, str, str, str]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from types import UnionType
 from typing import get_args, get_type_hints
 
@@ -36,6 +37,7 @@ PATHS = {
     "scoring.input",
     "scoring.output",
 }
+STORED = {"dataset.root", "training.checkpoint.folder"}  # which may be in an object store
 DATABASES = {"tracking.uri", "tracking.registry_uri", "tune.storage"}
 OTHERS = {
     *(f"source.columns.{name}" for name in ("path", "image", "label", "split", "weight")),
@@ -84,14 +86,26 @@ def test_each_field_with_a_text_is_a_path_or_is_none():
 
 @pytest.mark.parametrize("field", sorted(PATHS | DATABASES))
 @pytest.mark.parametrize("url", URLS)
-def test_a_url_in_any_field_is_refused_with_what_to_use(empty, field, url):
+def test_a_url_in_any_field_is_refused_with_what_to_use(empty, monkeypatch, field, url):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # also those of S3, without their package
     given = f"sqlite:///{url}" if field in DATABASES else url
     with pytest.raises(ConfigError, match=field) as refused:
         with_overrides(Config(), {field: given})
     assert repr(url) in str(refused.value)
-    assert "expected a local path" in str(refused.value)
+    assert re.search("expected a local path|expected a URL of S3|give a local path", str(refused.value))
     with pytest.raises(ConfigError, match=field):
         parse("ingest", "", [f"--{field}", given])
+
+
+@pytest.mark.parametrize("field", sorted(STORED))
+def test_a_url_of_s3_is_taken_where_files_may_be_in_a_store(empty, monkeypatch, field):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    config = with_overrides(Config(), {field: "s3a://bucket/a folder/"})
+    for name in field.split("."):
+        config = getattr(config, name)
+    assert config == "s3://bucket/a folder"
+    with pytest.raises(ConfigError, match=field):
+        with_overrides(Config(), {field: "gs://bucket/x"})
 
 
 @pytest.mark.parametrize("field", sorted(PATHS | DATABASES))
@@ -157,8 +171,8 @@ def test_arguments_that_are_no_fields_are_checked_too(empty, capsys):
         parse("train", "", ["--config", "s3a://b/x.yaml"])
     with pytest.raises(ConfigError, match=r"--config is 's3a://b/x\.yaml'"):
         parse("train", "", ["--config=s3a://b/x.yaml"])
-    assert run_commands("datasets", {"list": list_versions}, "", argv=["list", "--root", "s3a://bucket/ds"]) == 2
-    assert "'s3a://bucket/ds'" in capsys.readouterr().err
+    assert run_commands("datasets", {"list": list_versions}, "", argv=["list", "--root", "gs://bucket/ds"]) == 2
+    assert "'gs://bucket/ds'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"--output is 'gs://b/x\.png'"):
         compare_runs(["a", "b"], output="gs://b/x.png")
     with pytest.raises(ConfigError, match=r"--model is 's3a://b/model\.keras'; .* or a model URI"):

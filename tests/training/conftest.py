@@ -1,7 +1,6 @@
 """Ranks as threads of one process: the arithmetic of several ranks without Horovod."""
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,7 +80,7 @@ def on_ranks():
 
 
 @pytest.fixture(scope="session")
-def dataset(spark, tmp_path_factory) -> Path:
+def dataset(spark, tmp_path_factory):
     config = DatasetConfig(
         root=str(tmp_path_factory.mktemp("data")),
         name="digits",

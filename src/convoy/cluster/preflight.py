@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -18,6 +19,8 @@ from convoy.errors import ClusterError, ConvoyError, DatasetError
 
 # Ranks with other versions would compute different results; other versions of Spark use other messages.
 _ALIKE = ("python", "convoy", "pyspark", "tensorflow", "keras", "horovod")
+_SHARE = "put it on a shared file system, mounted at the same path everywhere"
+_STORE = "give it the package s3fs and credentials for the store, as the driver has them"
 
 
 @dataclass(frozen=True)
@@ -132,14 +135,16 @@ def first_problem(driver: Machine, executors: Sequence[Machine], manifest: str) 
         missing = machine.manifest is None
         seen = f"cannot read {manifest} ({machine.unreadable})" if missing else f"has another {manifest}"
         if machine.manifest is None or machine.manifest != driver.manifest:
+            stored = "://" in manifest
             return DatasetError(
-                f"dataset.root must be a folder that every worker can read: host {machine.host} {seen}; put it on a"
-                " shared file system, mounted at the same path everywhere"
+                f"dataset.root must be a folder that every worker can read: host {machine.host} {seen};"
+                f" {_STORE if stored else _SHARE}"
             )
         if machine.unwritable is not None:
+            stored = "://" in machine.unwritable
             return ClusterError(
                 f"checkpoints must go to a folder that every worker can write to: host {machine.host} cannot write"
-                f" ({machine.unwritable}); put it on a shared file system, mounted at the same path everywhere"
+                f" ({machine.unwritable}); {_STORE if stored else _SHARE}"
             )
     return None
 
@@ -224,12 +229,30 @@ def probe_of(
             answer["address"] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
         except OSError:
             answer["address"] = None
+
+        def store(url: str) -> Any:
+            import fsspec
+
+            return fsspec.filesystem(url.partition("://")[0], use_listings_cache=False)
+
         try:
-            with open(manifest, "rb") as file:
-                answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
+            if "://" in manifest:
+                answer["manifest"] = hashlib.sha256(store(manifest).cat_file(manifest)).hexdigest()
+            else:
+                with open(manifest, "rb") as file:
+                    answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
         except OSError as error:
-            answer["unreadable"] = str(error.strerror)
-        if checkpoint_folder is not None:
+            answer["unreadable"] = str(error.strerror or error)
+        except Exception as error:  # a missing package; each store's own exceptions
+            answer["unreadable"] = f"{type(error).__name__}: {error}"
+        if checkpoint_folder is not None and "://" in checkpoint_folder:
+            hidden = f"{checkpoint_folder.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+            try:
+                store(hidden).pipe_file(hidden, b"0")
+                store(hidden).rm_file(hidden)
+            except Exception as error:
+                answer["unwritable"] = f"{checkpoint_folder}: {error}"
+        elif checkpoint_folder is not None:
             hidden = os.path.join(checkpoint_folder, f".probe-{uuid.uuid4().hex}")
             try:
                 with open(hidden, "xb") as draft:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from convoy.config.locations import local_field
+from convoy.config.locations import stored_field
 from convoy.config.validation import require, settle
 
 
@@ -23,5 +23,5 @@ class CheckpointConfig:
         steps, seconds = self.every_steps, self.every_seconds
         require(steps is None or steps >= 1, "training.checkpoint.every_steps", steps, "1 or more steps, or null")
         require(seconds is None or seconds > 0, "training.checkpoint.every_seconds", seconds, "more than 0, or null")
-        settle(self, "folder", local_field("training.checkpoint.folder", self.folder))
+        settle(self, "folder", stored_field("training.checkpoint.folder", self.folder))
         require(self.keep >= 1, "training.checkpoint.keep", self.keep, "at least 1")

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convoy.config.locations import local_field
+from convoy.config.locations import stored_field
 from convoy.config.validation import require, settle
 
 ResizePolicy = Literal["stretch", "letterbox", "center_crop", "none", "auto"]
@@ -97,7 +97,7 @@ class DatasetConfig:
     copies from the training split (or from validation, if the other copy is in the test split), `fail` stops."""
 
     def __post_init__(self) -> None:
-        settle(self, "root", local_field("dataset.root", self.root))
+        settle(self, "root", stored_field("dataset.root", self.root))
         bad = not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name
         bad = bad or not self.name.isprintable() or len(self.name.encode()) > 255
         require(not bad, "dataset.name", self.name, "a plain folder name")

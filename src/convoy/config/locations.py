@@ -1,9 +1,10 @@
-"""Locations as users and tables write them: local paths, ``file:`` and ``dbfs:`` URIs. Other URLs are not local files.
+"""Locations as users and tables write them: local paths, ``file:`` and ``dbfs:`` URIs, URLs of object stores.
 
 Everything that a configuration, a command or a row names as a file or folder passes through this module, so that a URL
 is never taken for a relative path: without it, ``s3a://bucket/scores`` would be a local folder called ``s3a:``.
 """
 
+import importlib.util
 import os
 import re
 from urllib.parse import unquote
@@ -20,6 +21,8 @@ _DRIVE = re.compile(r"\s*[A-Za-z]:[\\/]")  # of Windows: C:\data, which would be
 _SQLITE = "sqlite:///"
 _MODELS = ("models:", "runs:")
 _VOLUMES, _DBFS = "/Volumes", "/dbfs"  # where Databricks mounts its volumes and its file system
+_OBJECTS = re.compile(r"\s*s3[an]?://(?P<bucket>[^/\s?#*\[\]]+)(?P<key>(/[^?#*\[\]]*)?)", re.IGNORECASE)
+_PACKAGE, _EXTRA = "s3fs", "s3"  # what reads and writes S3, and the extra of Convoy that has it
 
 
 def is_url(path: str) -> bool:
@@ -86,6 +89,46 @@ def local_field(name: str, given: str, instead: str = "") -> str:
     if match is None:
         return local
     raise ConfigError(f"{name} is {given!r}; expected a local path{instead}: {_why_not(match[1].lower(), local)}")
+
+
+def stored_field(name: str, given: str, instead: str = "") -> str:
+    """Return the local path, or the URL in an object store (``s3://bucket/folder``), that a field names.
+
+    Args:
+        name: The field, e.g. ``dataset.root``.
+        given: Its value; ``s3a:`` and ``s3n:``, as Hadoop writes them, are ``s3:``.
+        instead: What else the user can give, as the end of the message.
+
+    Raises:
+        ConfigError: Another URL, a path of Windows, or a URL of S3 without the package for it.
+    """
+    match = _SCHEME.match(given)
+    if match is None or match[1].lower() not in ("s3", "s3a", "s3n"):
+        return local_field(name, given, instead)
+    found = _OBJECTS.fullmatch(given.rstrip())
+    if found is None:
+        raise ConfigError(f"{name} is {given!r}; expected a URL of S3 as s3://bucket/folder, without ?, #, * and []")
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise ConfigError(
+            f"{name} is {given!r}; object stores need the package {_PACKAGE}, here and on all workers: pip install"
+            f" 'convoy-ml[{_EXTRA}]', or give a local path{instead}"
+        )
+    return "/".join(["s3:/", found["bucket"], *filter(None, found["key"].split("/"))])
+
+
+def is_object_url(path: str) -> bool:
+    """Return whether a path is a URL in an object store, as ``stored_field`` returns it."""
+    return path.startswith("s3://")
+
+
+def stored_absolute(path: str) -> str:
+    """Return a URL in an object store unchanged, and another path absolute."""
+    return path if is_object_url(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def stored_or_named(name: str, given: str, prefixes: tuple[str, ...], instead: str = "") -> str:
+    """Return what ``stored_field`` returns, and values that begin with a prefix, e.g. ``table:``, unchanged."""
+    return given if given.startswith(prefixes) else stored_field(name, given, instead)
 
 
 def local_or_named(name: str, given: str, prefixes: tuple[str, ...], instead: str = "") -> str:

@@ -1,13 +1,13 @@
 """The ``convoy datasets`` commands: text for people on stderr, and the same results as values for the JSON line."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from convoy.config import DatasetConfig
 from convoy.console import say
 from convoy.dataset.storage import catalog, describe
 from convoy.dataset.storage.diff import diff
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.dataset.storage.verify import verify
 from convoy.errors import DatasetError
@@ -82,7 +82,7 @@ def verify_versions(root: str = _ROOT, name: str | None = None, version: str | N
     return {"verified": len(paths), "problems": problems}
 
 
-def _paths(root: str, name: str | None, version: str | None) -> list[Path]:
+def _paths(root: str, name: str | None, version: str | None) -> list[Location]:
     """Return the folders of the requested versions: at least one."""
     if version:
         return [catalog.find(root, _only(root, name), version)]

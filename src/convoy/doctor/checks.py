@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
@@ -150,7 +149,7 @@ def check_machine(facts: Facts, config: Config) -> Finding:
 
 def check_dataset(folder: Folder, version_path: str | None) -> Finding:
     """Return the state of the datasets' folder on the driver."""
-    space = f"{folder.free_mb / 1024:.1f} GiB free"
+    space = "an object store" if "://" in folder.path else f"{folder.free_mb / 1024:.1f} GiB free"
     if not folder.exists:
         if folder.writable:
             return Finding("dataset", "ok", f"{folder.path} does not exist yet; ingest creates it; {space}")
@@ -275,7 +274,7 @@ def _of_executor(driver: Host, host: Host, version_path: str | None) -> list[Fin
     shared = "put it on a shared file system, mounted at the same path everywhere"
     if version_path is not None and host.machine.manifest != driver.machine.manifest:
         alike = replace(host.machine, versions=driver.machine.versions, unreached=None)  # reported above
-        problem = first_problem(driver.machine, [alike], str(Path(version_path) / MANIFEST))
+        problem = first_problem(driver.machine, [alike], f"{version_path}/{MANIFEST}")
         text, _, fix = str(problem).partition("; ")
         findings.append(Finding("executors", "error", text, fix))
     elif driver.dataset.exists != host.dataset.exists or (driver.dataset.writable and not host.dataset.writable):

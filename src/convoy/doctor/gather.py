@@ -12,6 +12,7 @@ from convoy.cluster.preflight import ask
 from convoy.cluster.session_facts import is_connect, parallelism
 from convoy.cluster.spark import driver_addresses, is_local, session, slots
 from convoy.config import Config
+from convoy.config.locations import is_object_url, stored_absolute
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.filesystem import missing_operations
 from convoy.dataset.storage.manifest import NAME as MANIFEST
@@ -31,8 +32,8 @@ _MOST_TASKS = 512
 def gather(config: Config, pins: Pins) -> Facts:
     """Gather the facts for ``checks``; takes about ten seconds, mostly to load TensorFlow, MLflow and Spark."""
     version_path = _version_path(config)
-    manifest = "" if version_path is None else str(Path(version_path) / MANIFEST)
-    folders = os.path.abspath(os.path.expanduser(config.dataset.root)), checkpoint_folder(config.training, "")
+    manifest = "" if version_path is None else f"{version_path}/{MANIFEST}"
+    folders = stored_absolute(config.dataset.root), checkpoint_folder(config.training, "")
     here = host_of(next(probe_of(manifest, folders[0], folders[1].rstrip("/"), thorough=True)([])))
     tracking, problem = "", None
     try:
@@ -57,9 +58,11 @@ def _missing(config: Config) -> dict[str, tuple[str, ...]]:
     """Try the operations that publishing uses in each folder that jobs write to."""
     folders = {"dataset.root": config.dataset.root, "training.checkpoint.folder": config.training.checkpoint.folder}
     if not config.scoring.output.startswith("table:"):
-        folders["scoring.output"] = os.path.dirname(os.path.abspath(os.path.expanduser(config.scoring.output)))
+        folders["scoring.output"] = os.path.dirname(stored_absolute(config.scoring.output))
     found = {}
     for field, folder in folders.items():
+        if is_object_url(folder):  # whose writers need none of them
+            continue
         with suppress(OSError):  # it cannot be written to: its own check reports that
             found[field] = missing_operations(Path(folder).expanduser().absolute())
     return found

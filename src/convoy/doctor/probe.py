@@ -29,8 +29,28 @@ def probe_of(
         import os
         import platform
         import shutil
+        import uuid
+
+        def stored(url: str) -> dict[str, Any]:
+            import fsspec
+
+            found = {"path": url, "exists": True, "readable": True, "writable": True, "free_mb": 1 << 40}
+            store = fsspec.filesystem(url.partition("://")[0], use_listings_cache=False)
+            hidden = f"{url.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+            try:
+                store.pipe_file(hidden, b"0")
+                store.rm_file(hidden)
+            except Exception:  # each store has its own
+                found["writable"] = False
+                try:
+                    store.ls(url)
+                except Exception:
+                    found["readable"] = False
+            return found
 
         def folder(path: str) -> dict[str, Any]:
+            if "://" in path:
+                return stored(path)
             nearest = path
             while not os.path.exists(nearest):
                 nearest = os.path.dirname(nearest)

@@ -12,6 +12,7 @@ from pyspark import TaskContext
 
 from convoy.cluster.shared_value import Shared
 from convoy.dataset.storage.codec import decode_column
+from convoy.dataset.storage.filesystem import location, opened
 from convoy.inference import arrow_chunks
 from convoy.inference.prediction_columns import Outputs, result_columns
 from convoy.inference.predictor import Predictor
@@ -153,7 +154,8 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _tables(batches: Iterable[pa.RecordBatch], columns: list[str]) -> Iterator[pa.Table]:
     for batch in batches:
         for row in batch.to_pylist():
-            yield pq.ParquetFile(row["file"]).read_row_group(row["row_group"], columns=columns)
+            with opened(location(row["file"])) as file:
+                yield pq.ParquetFile(file).read_row_group(row["row_group"], columns=columns)
 
 
 def list_row_groups(

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +11,7 @@ from pyspark.sql.types import IntegerType, StringType, StructField, StructType
 from convoy.cluster.session_check import check_session
 from convoy.cluster.session_facts import setting
 from convoy.cluster.shared_value import share
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError
 from convoy.inference import arrow_chunks
@@ -113,7 +113,7 @@ def score_task(
     return ScoreTask(share(spark, package), batch_size, threads, outputs or Outputs(), half_precision)
 
 
-def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: str, task: ScoreTask) -> DataFrame:
+def score_dataset(spark: SparkSession, path: Location, manifest: Manifest, split: str, task: ScoreTask) -> DataFrame:
     """Score a split of a dataset version, read by the Python workers themselves.
 
     Returns:
@@ -128,7 +128,9 @@ def score_dataset(spark: SparkSession, path: Path, manifest: Manifest, split: st
     return _scored(row_groups, functools.partial(score_row_groups, task=task), task, kept)
 
 
-def row_groups_of(spark: SparkSession, path: Path, manifest: Manifest, split: str, package: ModelPackage) -> DataFrame:
+def row_groups_of(
+    spark: SparkSession, path: Location, manifest: Manifest, split: str, package: ModelPackage
+) -> DataFrame:
     """Return one row (file, row_group) per row group of a split, distributed over the workers.
 
     Raises:

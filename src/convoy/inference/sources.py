@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -19,6 +18,7 @@ from convoy.dataset.sources.rows import glob_escaped, spark_errors
 from convoy.dataset.sources.table_folders import TableFolder, find_table
 from convoy.dataset.sources.table_reading import read_table_folder
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, SourceError
 from convoy.inference.arrow_udf import DATASET_COLUMNS
@@ -211,7 +211,7 @@ def _score(
     )
 
 
-def _version(config: Config) -> Path:
+def _version(config: Config) -> Location:
     return catalog.find(config.dataset.root, config.dataset.name, config.dataset.version)
 
 

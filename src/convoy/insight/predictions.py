@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from convoy.dataset.reading.examples import read_samples
 from convoy.dataset.reading.split_files import SplitFiles
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.metrics import Evaluation, Outcomes, evaluate
 
@@ -100,7 +100,7 @@ def _reduced(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray,
     return labels, predicted, confidence, of_true, top[:, 1] - top[:, 0], rank
 
 
-def predict(model: keras.Model, version_path: Path, manifest: Manifest, rows: int = MOST_ROWS) -> Predictions:
+def predict(model: keras.Model, version_path: Location, manifest: Manifest, rows: int = MOST_ROWS) -> Predictions:
     """Predict the first samples of the validation split: the given number, or as many as are possible in 20 s.
 
     Args:
@@ -115,7 +115,7 @@ def predict(model: keras.Model, version_path: Path, manifest: Manifest, rows: in
 
 
 def _predicted(
-    model: keras.Model, version_path: Path, manifest: Manifest, rows: int, files: SplitFiles
+    model: keras.Model, version_path: Location, manifest: Manifest, rows: int, files: SplitFiles
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield labels and probabilities of a batch at a time."""
     batch = int(max(1, min(_BATCH, _BATCH_BYTES // manifest.spec.nbytes)))

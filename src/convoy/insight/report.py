@@ -13,6 +13,7 @@ import numpy as np
 from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.reading.examples import Samples, read_samples
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.evaluation.calibration import reliability
 from convoy.evaluation.confusion import picture_of
@@ -44,14 +45,14 @@ class Trained:
     """
 
     config: Config
-    path: Path
+    path: Location
     manifest: Manifest
     run_id: str
     history: Mapping[int, Mapping[str, float]]
     health: Mapping[int, Mapping[str, float]]
 
 
-def explainer(config: Config, path: Path, manifest: Manifest) -> Callable[[Any, keras.Model], None]:
+def explainer(config: Config, path: Location, manifest: Manifest) -> Callable[[Any, keras.Model], None]:
     """Return a function that creates the report of a trained network and logs it to its (open) run.
 
     Args:

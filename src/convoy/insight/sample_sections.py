@@ -1,12 +1,12 @@
 """Sections of the report about samples: wrong predictions, their evidence, and the activations of the layers."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from convoy.dataset.reading.examples import Samples, read_samples
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.insight.layers import Watched, filters, grad_cam, watch
 from convoy.insight.page import Page
@@ -18,7 +18,7 @@ _EVIDENCE = 6  # of wrong predictions, and of right ones
 _INSIDE = 3
 
 
-def doubtful(page: Page, path: Path, manifest: Manifest, found: Predictions) -> None:
+def doubtful(page: Page, path: Location, manifest: Manifest, found: Predictions) -> None:
     """Add the samples that are predicted wrongly, and those with the smallest margins."""
     page.section(
         "Most wrong",
@@ -38,7 +38,7 @@ def doubtful(page: Page, path: Path, manifest: Manifest, found: Predictions) -> 
     _sheet(page, "least_certain", path, manifest, found, found.least_certain(_DOUBTFUL))
 
 
-def _sheet(page: Page, name: str, path: Path, manifest: Manifest, found: Predictions, rows: np.ndarray) -> None:
+def _sheet(page: Page, name: str, path: Location, manifest: Manifest, found: Predictions, rows: np.ndarray) -> None:
     samples, classes = read_samples(path, manifest, SPLIT, rows), manifest.classes
     pictures = [[sample_picture(image, manifest.image is not None)] for image in samples.images]
     cards = _cards(samples, classes, found, pictures, [[""]] * len(rows))
@@ -75,7 +75,7 @@ def _cards(
     return cards
 
 
-def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
+def evidence(page: Page, path: Location, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
     """Add Grad-CAM of a few samples, right and wrong ones; no section if the network has no map of activations."""
     rows = np.concatenate([found.most_wrong(_EVIDENCE), found.rightly_known(_EVIDENCE)])
     samples = read_samples(path, manifest, SPLIT, rows)
@@ -103,7 +103,7 @@ def evidence(page: Page, path: Path, manifest: Manifest, found: Predictions, mod
     page.keep("grad_cam", sheet(cards, 3))
 
 
-def inside(page: Page, path: Path, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
+def inside(page: Page, path: Location, manifest: Manifest, found: Predictions, model: keras.Model) -> None:
     """Add the first-layer filters, and the activations of every convolution for a few samples."""
     first = filters(model)
     if first is None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import mlflow
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from convoy.config import Config
 from convoy.console import say
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.tracking import connection
 from convoy.tracking.artifact_store import check_artifact_store
@@ -157,7 +157,7 @@ def _reason(failure: str) -> str:
 @contextmanager
 def parent_run(
     config: Config,
-    path: Path,
+    path: Location,
     manifest: Manifest,
     spark_application: str,
     job: str = "experiment",

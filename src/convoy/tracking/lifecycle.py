@@ -4,13 +4,13 @@ import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
 
 from convoy.config import Config
 from convoy.console import say
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import TrackingError, TrainingStopped
 from convoy.tracking import connection, liveness, logged_models, provenance
@@ -26,7 +26,7 @@ _ENDINGS = (KeyboardInterrupt, TrainingStopped)  # that do not count as failures
 
 @contextmanager
 def training_run(
-    config: Config, path: Path, manifest: Manifest, spark_application: str, tags: Mapping[str, str] | None = None
+    config: Config, path: Location, manifest: Manifest, spark_application: str, tags: Mapping[str, str] | None = None
 ) -> Iterator[TrainingRun]:
     """Open a run with its provenance, or resume one; it ends as FINISHED, or as KILLED or FAILED with a reason.
 

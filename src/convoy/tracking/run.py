@@ -1,6 +1,7 @@
 """The driver's access to the MLflow run of a training."""
 
 import json
+import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from mlflow.utils.time import get_current_time_millis
 
 from convoy.config import Config
 from convoy.console import say
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.plots.training import training_curves
 from convoy.tracking.auth_errors import auth_errors_explained
 from convoy.tracking.descriptions import NOTE
@@ -88,7 +91,7 @@ class TrainingRun:
         for start in range(0, len(params), _BATCH):
             self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
 
-    def log_dataset(self, manifest: Manifest, path: Path) -> None:
+    def log_dataset(self, manifest: Manifest, path: Location) -> None:
         """Log the dataset version as the run's input, and its pictures."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow tries sources of every kind and warns about each
@@ -97,8 +100,14 @@ class TrainingRun:
         context = InputTag("mlflow.data.context", "training")
         # Not with mlflow.start_run: leaving its block would mark the run as finished.
         self._client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
-        if (path / "pictures").is_dir():
-            self._client.log_artifacts(self.run_id, str(path / "pictures"), "dataset")
+        with tempfile.TemporaryDirectory(prefix="convoy-") as folder:
+            pictures = path / "pictures"
+            if isinstance(pictures, ObjectPath):
+                for picture in pictures.iterdir():
+                    picture.download(Path(folder) / picture.name)
+                pictures = Path(folder)
+            if pictures.is_dir():
+                self._client.log_artifacts(self.run_id, str(pictures), "dataset")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from convoy.config import ModelConfig, TrainingConfig
 from convoy.dataset.ingest.nan_check import first_not_finite
 from convoy.dataset.reading.tf_data import reading_errors
+from convoy.dataset.storage.filesystem import location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.pretrained.transfer import InitialWeights
 from convoy.models.rewiring import finalize_normalisation
@@ -94,7 +95,7 @@ def train(task: TrainTask, collective: Collective, emit: Emit) -> TrainedModel |
     set_up_tensorflow(task, collective)
     config = task.training
     manifest = Manifest.load(task.version_path)
-    with Pipeline(Path(task.version_path), manifest, config, collective, task.threads) as data:
+    with Pipeline(location(task.version_path), manifest, config, collective, task.threads) as data:
         return _train_on(data, task, manifest, collective, emit)
 
 
@@ -132,7 +133,7 @@ def _train_on(
     collective.broadcast([*model.weights, *optimizer.variables])
     finalize_normalisation(model.layers)  # of all ranks, whose weights may be those of rank 0's checkpoint or file
     exact = GlobalMetrics(collective, data.rows, data.validation_rows, batch, position, config.accumulation_steps)
-    stop = TerminateOnNaN(lambda: first_not_finite(Path(task.version_path), manifest, "train"))
+    stop = TerminateOnNaN(lambda: first_not_finite(location(task.version_path), manifest, "train"))
     callbacks: list[keras.callbacks.Callback] = [StepCounterCallback(position), exact, stop]
     if rank == 0:
         callbacks.insert(2, ProgressReporter(emit, data.rows, config.epochs, batch, position))
@@ -141,7 +142,7 @@ def _train_on(
     callbacks += optimisation_callbacks(config, collective, data.rows, emit)
     callbacks += run.callbacks(position, exact, callbacks)
     if task.health and rank == 0:
-        callbacks.append(Health(emit, first_samples(Path(task.version_path), manifest, batch // collective.size)))
+        callbacks.append(Health(emit, first_samples(location(task.version_path), manifest, batch // collective.size)))
     with reading_errors():
         model.fit(
             data.training(position.epoch, position.step),

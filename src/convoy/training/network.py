@@ -14,6 +14,7 @@ from convoy.models.rewiring import fresh_names
 from convoy.models.summary.graph import without_weights
 from convoy.training.auxiliary import TrainedWithHeads, has_auxiliary_heads
 from convoy.training.optim.precision import in_precision
+from convoy.training.shared_weights import on_this_machine
 
 Build = Callable[..., keras.Model]
 """Builds a network from (section ``model``, shape, classes, pixel mean, pixel std, dtype)."""
@@ -75,12 +76,14 @@ def network(
         ModelError: See ``check_network`` and ``check_weights``.
     """
     model = untrained(build, config, manifest)
-    if weights is not None and not has_auxiliary_heads(model):
-        start_from(model, weights, manifest.classes)
-    elif weights is not None:
-        plain = build_inference_model(build, config, manifest)
-        start_from(plain, weights, manifest.classes)
-        copy_by_name(plain, model)
+    if weights is not None:
+        with on_this_machine(weights) as local:
+            if has_auxiliary_heads(model):
+                plain = build_inference_model(build, config, manifest)
+                start_from(plain, local, manifest.classes)
+                copy_by_name(plain, model)
+            else:
+                start_from(model, local, manifest.classes)
     model = in_precision(model, precision)
     if config.freeze_to is not None:
         freeze(model, config.freeze_to)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 
@@ -11,7 +10,9 @@ from convoy.console import say
 from convoy.dataset.ingest.checks import check_channels
 from convoy.dataset.reading.split_reader import AUTO_BYTES
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.errors import ConfigError, ModelError
 from convoy.training.checkpoint.resume import check_resumable
 from convoy.training.network import Build, check_network
@@ -19,7 +20,7 @@ from convoy.training.network import Build, check_network
 _MOST_OF_MEMORY = 0.5  # for decoded samples; the rest is for TensorFlow, activations and the optimizer
 
 
-def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
+def prepare(config: Config, build: Build) -> tuple[Location, Manifest, keras.Model]:
     """Find the dataset version, and check everything that needs neither Spark nor MLflow.
 
     Args:
@@ -36,6 +37,11 @@ def prepare(config: Config, build: Build) -> tuple[Path, Manifest, keras.Model]:
     manifest = Manifest.load(path)
     manifest.split("validation")
     check_channels(manifest)
+    if config.training.reader == "petastorm" and isinstance(path, ObjectPath):
+        raise ConfigError(
+            f"training.reader is 'petastorm', which reads local folders, and dataset.root is {config.dataset.root!r};"
+            " expected training.reader convoy"
+        )
     model = check_network(build, config.model, manifest)
     config.training.augmentation.check_fits(manifest.shape, manifest.dtype)
     if config.training.resume:

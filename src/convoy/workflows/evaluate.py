@@ -4,7 +4,6 @@ import functools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import GateFailure
 from convoy.evaluation.bootstrap import bootstrap
@@ -145,7 +145,7 @@ def apply_gates(findings: Sequence[Finding], result: EvaluationResult) -> Evalua
 
 
 def measure(
-    spark: SparkSession, package: ModelPackage, path: Path, manifest: Manifest, split: str, top_k: int
+    spark: SparkSession, package: ModelPackage, path: Location, manifest: Manifest, split: str, top_k: int
 ) -> Evaluation:
     """Evaluate a model on a split of a dataset version.
 
@@ -161,7 +161,7 @@ def measure_rows(
     spark: SparkSession,
     package: ModelPackage,
     others: Sequence[ModelPackage],
-    path: Path,
+    path: Location,
     manifest: Manifest,
     split: str,
 ) -> tuple[Outcomes, list[np.ndarray]]:

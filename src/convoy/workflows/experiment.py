@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -11,6 +10,7 @@ from convoy.cluster.spark import session
 from convoy.config import Config
 from convoy.console import Table, say
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError
 from convoy.experiments.comparison import Row, as_csv, as_json, as_markdown, cells, rows_of
@@ -70,7 +70,7 @@ def experiment(config: Config, spark: SparkSession | None = None) -> ExperimentR
 
 
 def run_variants(
-    spark: SparkSession, variants: Sequence[Variant], parent: ParentRun, path: Path, manifest: Manifest
+    spark: SparkSession, variants: Sequence[Variant], parent: ParentRun, path: Location, manifest: Manifest
 ) -> list[Row]:
     """Train and test every variant; update the comparison in the parent run after each.
 
@@ -107,7 +107,7 @@ def run_variants(
     return rows
 
 
-def _test(spark: SparkSession, config: Config, model_uri: str, path: Path, manifest: Manifest) -> None:
+def _test(spark: SparkSession, config: Config, model_uri: str, path: Location, manifest: Manifest) -> None:
     package = load_package(model_uri)
     found = measure(spark, package, path, manifest, "test", config.evaluation.top_k)
     experiment = config.tracking.experiment

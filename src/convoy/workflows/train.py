@@ -18,13 +18,14 @@ from convoy.config import Config
 from convoy.console import say
 from convoy.dataset.reading.examples import read_examples
 from convoy.dataset.reading.split_reader import samples_per_epoch
+from convoy.dataset.storage.filesystem import Location, location
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, TrackingError
 from convoy.insight.report import explainer
 from convoy.models.builder import build, custom_network
 from convoy.models.input_scale import listed
-from convoy.models.pretrained.transfer import InitialWeights, weights_in_file, where_ranks_read
+from convoy.models.pretrained.transfer import InitialWeights, weights_in_file
 from convoy.models.rewiring import fresh_names
 from convoy.models.summary.describe import describe
 from convoy.models.summary.picture import can_draw, write_picture
@@ -54,6 +55,7 @@ from convoy.training.loop import TrainedModel, TrainTask, load_trained
 from convoy.training.network import check_weights
 from convoy.training.optim.lr_finder import find_rate
 from convoy.training.preparation import fit_cache, prepare
+from convoy.training.shared_weights import where_ranks_read
 from convoy.workflows import signatures
 from convoy.workflows.results import TrainResult
 
@@ -137,7 +139,7 @@ class Hooks:
 def train_in_run(
     spark: SparkSession,
     config: Config,
-    path: Path,
+    path: Location,
     manifest: Manifest,
     weights: InitialWeights | None,
     tags: Mapping[str, str],
@@ -221,7 +223,7 @@ def _train_and_log(
     spark: SparkSession,
     config: Config,
     task: TrainTask,
-    path: Path,
+    path: Location,
     manifest: Manifest,
     run: TrainingRun,
     hooks: Hooks,
@@ -250,13 +252,13 @@ def _train_and_log(
     run.describe(training_note(task.model, task.training, manifest, model.count_params(), summary))
     if config.tracking.report:
         explainer(config, path, manifest)(run, model)
-    with _kept_on_failure(trained, Path(checkpoint_folder(config.training, run.run_id))):
+    with _kept_on_failure(trained, location(checkpoint_folder(config.training, run.run_id))):
         uri, version = log_model(model, manifest, examples, run.run_id, config.tracking.registered_model)
     return {"model_uri": uri, "model_version": version, **summary}
 
 
 @contextmanager
-def _kept_on_failure(trained: TrainedModel, folder: Path) -> Iterator[None]:
+def _kept_on_failure(trained: TrainedModel, folder: Location) -> Iterator[None]:
     """Keep the trained network in a folder if the block, which logs it, fails."""
     try:
         yield

@@ -1,12 +1,10 @@
 """Tune fields of a training: run trials on all ranks or several at a time on Spark tasks, and keep the best."""
 
 import math
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -18,6 +16,7 @@ from convoy.cluster.spark import session, slots, too_few_slots
 from convoy.config import Config, TuneConfig
 from convoy.console import say
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import Location, location, remove_folder
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import ConfigError, ModelError, TrainingError, TrainingStopped
@@ -114,12 +113,12 @@ class StudyContext:
     spark: SparkSession
     config: Config
     parameters: Sequence[Parameter]
-    path: Path
+    path: Location
     manifest: Manifest
     parent: ParentRun
 
 
-def check_machines(spark: SparkSession, config: Config, path: Path) -> list[Machine]:
+def check_machines(spark: SparkSession, config: Config, path: Location) -> list[Machine]:
     """Raise an error unless Spark has enough slots and its machines have what a training needs; return the machines.
 
     Raises:
@@ -312,7 +311,7 @@ class Runner:
                 return train_in_run(all_.spark, config, all_.path, all_.manifest, weights, tags, hooks)[1]
         finally:  # checkpoints are only needed while the trial runs
             for run_id in run_ids:
-                shutil.rmtree(checkpoint_folder(config.training, run_id), ignore_errors=True)
+                remove_folder(location(checkpoint_folder(config.training, run_id)))
 
 
 def check_best(config: Config) -> None:

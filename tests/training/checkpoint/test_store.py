@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convoy.dataset.storage.object_path import ObjectPath
+from convoy.errors import TrainingError
 from convoy.training.checkpoint.store import Checkpoint, CheckpointStore
 
 
@@ -114,3 +116,38 @@ def test_the_same_step_is_replaced(store):
     store.save(checkpoint(3))
     store.save(Checkpoint(3, {"weights/0000": np.zeros(1)}, {}))
     assert store.latest().arrays["weights/0000"].shape == (1,)
+
+
+def test_checkpoints_in_an_object_store_are_kept_as_on_a_disk(s3, warnings):
+    store = CheckpointStore(ObjectPath(s3) / "run", 2, warnings.append)
+    assert store.latest() is None is store.best()
+    for step in range(4):
+        store.save(checkpoint(step), best=step == 0)
+    assert store.latest().step == 3
+    assert store.best().step == 0
+    np.testing.assert_array_equal(store.latest().arrays["weights/0000"], checkpoint(3).arrays["weights/0000"])
+    names = [f"step-00000000{step}/{name}" for step in (0, 2, 3) for name in ("arrays.npz", "state.json")]
+    assert [path.relative_to(store.folder) for path, _ in store.folder.files()] == ["BEST", *names]
+    (store.folder / names[-2]).write_bytes(b"damaged")
+    assert store.latest().step == 2
+    assert "is damaged (its checksum does not match)" in warnings[0]
+    (store.folder / names[-1]).unlink()  # as a writer leaves it that is killed before the last file
+    assert store.latest().step == 2
+    assert len(warnings) == 1
+    store.save(checkpoint(3))
+    assert store.latest().step == 3
+
+
+def test_a_store_without_access_is_not_taken_for_damage(s3, faulty, warnings):
+    store = CheckpointStore(ObjectPath(s3) / "run", 2, warnings.append)
+    for step in (1, 2):
+        store.save(checkpoint(step))
+    newest = f"step-{2:09d}"
+    faulty.fault = lambda method, path, _: (403, "AccessDenied") if newest in path else None
+    with pytest.raises(TrainingError, match="the checkpoints cannot be read: access to the store is denied"):
+        store.latest()
+    assert warnings == []
+    with pytest.raises(OSError, match="access to the store is denied"):
+        store.save(checkpoint(2))
+    faulty.fault = lambda method, path, _: None
+    assert store.latest().step == 2

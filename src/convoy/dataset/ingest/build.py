@@ -2,8 +2,8 @@
 
 import functools
 import hashlib
+import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -45,8 +45,9 @@ from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.sources import Source
 from convoy.dataset.storage import catalog, raw
 from convoy.dataset.storage.durable import disk_errors
+from convoy.dataset.storage.filesystem import Location, location
 from convoy.dataset.storage.manifest import FORMAT, Manifest
-from convoy.dataset.storage.manifest import NAME as MANIFEST
+from convoy.dataset.storage.object_catalog import StagedVersion
 from convoy.dataset.storage.verify import is_whole
 from convoy.errors import ConfigError, did_you_mean
 from convoy.images import ArraySpec, Geometry, ValueRange
@@ -61,12 +62,12 @@ class Ingested:
     """Result of an ingest.
 
     Attributes:
-        path: Folder of the version.
+        path: Folder of the version, or its URL.
         manifest: Its manifest.
         existed: True if this version existed already and nothing was written.
     """
 
-    path: Path
+    path: Location
     manifest: Manifest
     existed: bool
 
@@ -122,7 +123,7 @@ def _ingest(
     on_progress: Callable[[str, float, int], None],
 ) -> Ingested:
     listing_progress = stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0))
-    with listing_progress, disk_errors(config.root, Path(config.root)):
+    with listing_progress, disk_errors(config.root, location(config.root)):
         scan = scan_source(spark, source, config)
     try:
         check_scan(scan, classes)
@@ -143,11 +144,12 @@ def _ingest(
                 return Ingested(path, manifest, existed=True)
             say(f"warning: version {version} exists, but is damaged; it is written again")
         spec = array or geometry.spec  # type: ignore[union-attr]
-        with catalog.staging(config.root, config.name) as staged:
+        with catalog.staging(config.root, config.name, version) as staged:
             layouts = _layouts(scan, spec, config.storage.row_group_mb)
             rows_per_group = {split: layout.rows_per_group for split, layout in layouts.items()}
+            writer = staged.writer if isinstance(staged, StagedVersion) else ""
             task = WriteTask(
-                str(staged), source, geometry, spec, classes, rows_per_group, config.storage, scan.weighted
+                str(staged), source, geometry, spec, classes, rows_per_group, config.storage, scan.weighted, writer
             )
             with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, scan.total)):
                 reports = _write(spark, scan.samples, layouts, task)
@@ -155,16 +157,20 @@ def _ingest(
             notes = report_notes(reports)
             manifest = _manifest(reports, bad, notes, classes, geometry, spec, version, scan, source, config)
             check_channels(manifest)
-            for split, entry in manifest.splits.items():
-                row_groups = {file.name: len(file.row_groups) for file in entry.files}
-                add_petastorm_metadata(str(staged / split), spec, config.storage, row_groups, scan.weighted)
-            _write_quarantine(staged, bad)
-            draw_pictures(staged, manifest)
-            (staged / MANIFEST).write_text(manifest.dumps())
-            damaged = Path(staged).parent / version
-            if damaged.exists() and not is_whole(damaged):
-                shutil.rmtree(damaged)  # not earlier: if writing fails, the intact part of it remains
-            return Ingested(catalog.publish(staged, version), manifest, existed=False)
+            with catalog.publishing(staged) as first:
+                if not first:
+                    path = catalog.find(config.root, config.name, version)
+                    return Ingested(path, Manifest.load(path), existed=True)
+                for split, entry in manifest.splits.items():
+                    row_groups = {file.name: len(file.row_groups) for file in entry.files}
+                    add_petastorm_metadata(staged / split, spec, config.storage, row_groups, scan.weighted)
+                _write_quarantine(staged, bad)
+                draw_pictures(staged, manifest)
+                damaged = staged.parent / version
+                if isinstance(damaged, Path) and damaged.exists() and not is_whole(damaged):
+                    shutil.rmtree(damaged)  # not earlier: if writing fails, the intact part of it remains
+                published = catalog.publish(staged, version, manifest.dumps())
+            return Ingested(published, manifest, existed=False)
     finally:
         release(scan.samples)
 
@@ -285,9 +291,11 @@ def _manifest(
     )
 
 
-def _write_quarantine(staged: Path, bad: list[dict[str, Any]]) -> None:
+def _write_quarantine(staged: Location, bad: list[dict[str, Any]]) -> None:
     if not bad:
         return
-    os.makedirs(staged / QUARANTINE)
+    (staged / QUARANTINE).mkdir()
     schema = pa.schema([(name, pa.string()) for name in ("path", "reason", "detail")] + [("size", pa.int64())])
-    pq.write_table(pa.Table.from_pylist(bad, schema), staged / QUARANTINE / "part-00000.parquet")
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(bad, schema), file)
+    (staged / QUARANTINE / "part-00000.parquet").write_bytes(file.getvalue())

@@ -1,16 +1,15 @@
 """Search for the first sample of a split that has values which no network can compute with."""
 
 import time
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from convoy.dataset.reading.split_files import SplitFiles, damage_named
+from convoy.dataset.reading.split_files import SplitFiles
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 
 
-def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds: float = 60) -> str | None:
+def first_not_finite(version_path: Location, manifest: Manifest, split: str, seconds: float = 60) -> str | None:
     """Return the path of the first sample that has NaN, infinity or a float32 overflow in its values or its weight.
 
     Ingest quarantines such samples, so these come from files that another program has written. Samples of integer types
@@ -41,7 +40,6 @@ def first_not_finite(version_path: Path, manifest: Manifest, split: str, seconds
                 values = files.raw_images(group).astype(np.float32, copy=False)
             finite &= np.isfinite(values).reshape(group.rows, -1).all(axis=1)
         if not finite.all():
-            with damage_named(group.path):
-                names = pq.ParquetFile(group.path).read_row_group(group.index, columns=["path"]).column("path")
+            names = files.table(group, ["path"]).column("path")
             return str(names[int(np.argmin(finite))])
     return None

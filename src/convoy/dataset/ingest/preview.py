@@ -1,9 +1,8 @@
 """Pictures of a dataset version: samples of each class, class histogram, image sizes. Drawn without a display."""
 
+import io
 import itertools
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convoy.dataset.storage.codec import decode_column
+from convoy.dataset.storage.filesystem import Location, opened
 from convoy.dataset.storage.manifest import Manifest, SizeStatistics
 from convoy.images import Geometry
 
@@ -24,18 +24,20 @@ _LINES, _SIDE = 4, 112
 _POINTS, _PIXELS = 1000, 256  # most points and pixels of an array that are drawn; images are drawn with 112 to 223
 
 
-def draw_pictures(version_path: Path, manifest: Manifest) -> None:
+def draw_pictures(version_path: Location, manifest: Manifest) -> None:
     """Write ``pictures/samples.png``, ``classes.png`` and, for images, ``sizes.png`` into a version's folder."""
     folder = version_path / FOLDER
-    os.makedirs(folder)
+    folder.mkdir()
     figures = {"samples.png": sample_sheet(version_path, manifest), "classes.png": class_histogram(manifest)}
     if manifest.image is not None and manifest.sizes is not None:
         figures["sizes.png"] = size_scatter(manifest.sizes, manifest.image)
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=80)
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=80, format="png")
+        (folder / name).write_bytes(picture.getvalue())
 
 
-def sample_sheet(version_path: Path, manifest: Manifest) -> Figure:
+def sample_sheet(version_path: Location, manifest: Manifest) -> Figure:
     """Draw up to eight training samples of each of the first twenty classes, one row per class."""
     found = _samples_of_classes(version_path, manifest)
     size = (_PER_CLASS * 0.9 + 1.5, len(found) * 0.9)
@@ -77,7 +79,7 @@ def strip(images: list[np.ndarray], geometry: Geometry) -> np.ndarray:
     return row.squeeze(2) if channels == 1 else row
 
 
-def _samples_of_classes(version_path: Path, manifest: Manifest) -> list[list[np.ndarray]]:
+def _samples_of_classes(version_path: Location, manifest: Manifest) -> list[list[np.ndarray]]:
     """Return samples of each of the first classes, from as few row groups as possible."""
     found: list[list[np.ndarray]] = [[] for _ in manifest.classes[:_CLASSES]]
     looked_into = 0
@@ -97,9 +99,9 @@ def _samples_of_classes(version_path: Path, manifest: Manifest) -> list[list[np.
     return found
 
 
-def _training_row_groups(version_path: Path, manifest: Manifest) -> Iterator[tuple[pq.ParquetFile, int]]:
+def _training_row_groups(version_path: Location, manifest: Manifest) -> Iterator[tuple[pq.ParquetFile, int]]:
     for entry in manifest.split("train").files:
-        with pq.ParquetFile(version_path / "train" / entry.name) as parquet:
+        with opened(version_path / "train" / entry.name) as file, pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
                 yield parquet, group
 

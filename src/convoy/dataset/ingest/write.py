@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,9 @@ from convoy.config import StorageConfig
 from convoy.dataset.ingest.moments import Moments, exact_sums, merged, moments_of
 from convoy.dataset.sources import Source
 from convoy.dataset.storage.codec import encode_column
-from convoy.dataset.storage.filesystem import move_file
+from convoy.dataset.storage.filesystem import location, move_file
+from convoy.dataset.storage.object_catalog import StagedVersion, data_file, upload_data
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
 from convoy.images import (
     REPAIRS,
@@ -56,6 +59,7 @@ class WriteTask:
         rows_per_group: Split -> rows of a row group.
         storage: Codec and quality.
         weighted: Whether samples have weights.
+        writer: In an object store, the id of the writer of the version; see ``object_catalog``.
     """
 
     folder: str
@@ -66,6 +70,7 @@ class WriteTask:
     rows_per_group: dict[str, int]
     storage: StorageConfig
     weighted: bool
+    writer: str = ""
 
 
 @dataclass
@@ -143,16 +148,43 @@ def _rows(batch: pa.RecordBatch) -> Iterator[_Row]:
 
 
 def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask) -> FileReport:
-    report = FileReport(split, f"part-{file:05d}.parquet", per_class=[0] * len(task.classes))
+    name = data_file(f"part-{file:05d}.parquet", task.writer)
+    report = FileReport(split, name, per_class=[0] * len(task.classes))
+    with _draft(task, split, name) as draft:
+        if _write_draft(samples, split, draft, task, report):
+            report.bytes, report.sha256 = os.path.getsize(draft), _sha256(draft)
+            _finish(draft, task, split, name)
+    return report
+
+
+@contextlib.contextmanager
+def _draft(task: WriteTask, split: str, name: str) -> Iterator[str]:
+    """Yield the path of a local file to write: beside the final one, or a temporary one to be uploaded."""
+    if isinstance(folder := location(task.folder), ObjectPath):
+        with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
+            yield os.path.join(temporary, name)
+        return
+    with contextlib.suppress(FileExistsError):
+        (folder / split).mkdir()  # not its parents: a task that outlives its driver must not recreate them
+    yield str(folder / split / f".{name}-{uuid.uuid4().hex[:8]}")
+
+
+def _finish(draft: str, task: WriteTask, split: str, name: str) -> None:
+    """Give a complete file its final name."""
+    final = location(task.folder) / split / name
+    if isinstance(final, ObjectPath):
+        upload_data(Path(draft), final, StagedVersion(task.folder, task.writer).marker)
+    else:
+        move_file(Path(draft), final)
+
+
+def _write_draft(samples: Iterator[_Row], split: str, draft: str, task: WriteTask, report: FileReport) -> bool:
+    """Write the samples to a file, and complete the report; return False, without a file, if none can be used."""
     label_of = {name: label for label, name in enumerate(task.classes)}
     channels = task.spec.shape[-1]
     sums, squares = np.zeros(channels, np.int64), np.zeros(channels, np.int64)
     moments: list[Moments] = []
     levels = Counter[int]()
-    final = os.path.join(task.folder, split, report.file)
-    draft = os.path.join(task.folder, split, f".{report.file}-{uuid.uuid4().hex[:8]}")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(os.path.dirname(final))  # not its parents: a task that outlives its driver must not recreate them
     schema = WEIGHTED_SCHEMA if task.weighted else ARROW_SCHEMA
     writer = None
     try:
@@ -192,10 +224,7 @@ def _write_file(samples: Iterator[_Row], split: str, file: int, task: WriteTask)
     report.brightness = [[level, count] for level, count in sorted(levels.items())]
     if moments:
         report.moments = asdict(merged(moments))
-    if writer is not None:
-        report.bytes, report.sha256 = os.path.getsize(draft), _sha256(draft)
-        move_file(Path(draft), Path(final))
-    return report
+    return writer is not None
 
 
 def _row_groups(

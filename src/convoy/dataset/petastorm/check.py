@@ -1,17 +1,17 @@
 """Check of a split's Petastorm metadata against its files and the manifest."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from petastorm.unischema import Unischema
 
 from convoy.dataset.petastorm.schema import read_petastorm_metadata
+from convoy.dataset.storage.filesystem import Location
 from convoy.images import ArraySpec
 
 
 def metadata_problem(
-    file: Path, columns: set[str] | None, row_groups: Mapping[str, int], spec: ArraySpec | None
+    file: Location, columns: set[str] | None, row_groups: Mapping[str, int], spec: ArraySpec | None
 ) -> str | None:
     """Open ``_common_metadata`` as Petastorm does, and return what is wrong with it, or None.
 

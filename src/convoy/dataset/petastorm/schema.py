@@ -1,5 +1,6 @@
 """The Unischema of a stored sample, and the metadata that makes a folder of Parquet files a Petastorm dataset."""
 
+import io
 import json
 import os
 import warnings
@@ -10,6 +11,7 @@ from pyspark.sql.types import FloatType, IntegerType, StringType
 
 from convoy.config import StorageConfig
 from convoy.dataset.petastorm.compat import portable_dumps
+from convoy.dataset.storage.filesystem import Location, location, opened
 from convoy.images import ArraySpec
 
 with warnings.catch_warnings():
@@ -49,7 +51,11 @@ def unischema(spec: ArraySpec, storage: StorageConfig, weighted: bool = False) -
 
 
 def add_petastorm_metadata(
-    folder: str, spec: ArraySpec, storage: StorageConfig, row_groups: dict[str, int], weighted: bool = False
+    folder: str | Location,
+    spec: ArraySpec,
+    storage: StorageConfig,
+    row_groups: dict[str, int],
+    weighted: bool = False,
 ) -> None:
     """Write ``_common_metadata``, which makes a folder of Parquet files a Petastorm dataset: schema and row groups.
 
@@ -57,22 +63,26 @@ def add_petastorm_metadata(
     opens every file again: the numbers of row groups are already available here.
 
     Args:
-        folder: Absolute path of the folder.
+        folder: The folder, or its URL.
         spec: Shape and type of the samples.
         storage: Their codec.
         row_groups: File name -> number of row groups.
         weighted: Whether there is a column ``weight``.
     """
-    stored = pq.read_metadata(os.path.join(folder, min(row_groups))).schema.to_arrow_schema()
+    folder = location(str(folder))
+    with opened(folder / min(row_groups)) as first:
+        stored = pq.read_metadata(first).schema.to_arrow_schema()
     described = {
         **(stored.metadata or {}),
         UNISCHEMA_KEY: portable_dumps(unischema(spec, storage, weighted)),
         ROW_GROUPS_PER_FILE_KEY: json.dumps(row_groups),
     }
-    pq.write_metadata(stored.with_metadata(described), os.path.join(folder, COMMON_METADATA))
+    file = io.BytesIO()
+    pq.write_metadata(stored.with_metadata(described), file)
+    (folder / COMMON_METADATA).write_bytes(file.getvalue())
 
 
-def read_petastorm_metadata(file: str | os.PathLike[str]) -> tuple[object, dict[str, int]]:
+def read_petastorm_metadata(file: str | os.PathLike[str] | Location) -> tuple[object, dict[str, int]]:
     """Return the Unischema and the numbers of row groups of a ``_common_metadata``.
 
     The schema is unpickled, as by every Petastorm reader: read only files from a source that you trust.
@@ -81,7 +91,8 @@ def read_petastorm_metadata(file: str | os.PathLike[str]) -> tuple[object, dict[
         FileNotFoundError: There is no such file.
         Exception: Any type, if the file is damaged or holds neither.
     """
-    stored = pq.read_schema(file).metadata or {}
+    with opened(location(str(file))) as stream:
+        stored = pq.read_schema(stream).metadata or {}
     return depickle_legacy_package_name_compatible(stored[UNISCHEMA_KEY]), json.loads(stored[ROW_GROUPS_PER_FILE_KEY])
 
 

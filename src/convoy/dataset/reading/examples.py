@@ -3,15 +3,14 @@
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from convoy.cluster.memory import memory
 from convoy.dataset.reading.decode_pool import Decoder
 from convoy.dataset.reading.split_files import SplitFiles, damage_named
 from convoy.dataset.storage.codec import decode_column
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 
@@ -36,7 +35,7 @@ class SplitArrays:
         return len(self.labels)
 
 
-def read_split(version_path: Path, manifest: Manifest, split: str, threads: int = 4) -> SplitArrays:
+def read_split(version_path: Location, manifest: Manifest, split: str, threads: int = 4) -> SplitArrays:
     """Read a split's images and labels, row group by row group; encoded images are decoded in threads.
 
     Raises:
@@ -57,7 +56,7 @@ def read_split(version_path: Path, manifest: Manifest, split: str, threads: int 
     images = np.empty((rows, *manifest.shape), manifest.dtype)
     with closing(Decoder(files, threads)) as decoder:
         decoding: list[Future[None]] = []
-        for group in files.groups:
+        for group in files.read_ahead(files.groups):
             part = slice(group.first, group.first + group.rows)
             if manifest.codec == "raw":
                 images[part] = files.raw_images(group)
@@ -94,7 +93,7 @@ class Samples:
         return len(self.rows)
 
 
-def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.ndarray) -> Samples:
+def read_samples(version_path: Location, manifest: Manifest, split: str, rows: np.ndarray) -> Samples:
     """Read single samples by their numbers in the split's stored order, with their paths.
 
     Args:
@@ -124,8 +123,8 @@ def read_samples(version_path: Path, manifest: Manifest, split: str, rows: np.nd
     return Samples(rows, images, labels, paths, list(manifest.classes))
 
 
-def read_examples(version_path: Path, manifest: Manifest, split: str) -> np.ndarray:
+def read_examples(version_path: Location, manifest: Manifest, split: str) -> np.ndarray:
     """Return the first images of a split, at most four (n, H, W, C), or arrays (n, ...)."""
-    file = pq.ParquetFile(version_path / split / manifest.split(split).files[0].name)
-    table = file.read_row_group(0, columns=["image"]).slice(0, _EXAMPLES)
-    return np.concatenate(decode_column(table.column("image"), manifest.codec, manifest.shape, dtype=manifest.dtype))
+    files = SplitFiles(version_path, manifest, split)
+    column = files.column(files.groups[0]).slice(0, _EXAMPLES)
+    return np.concatenate(decode_column(column, manifest.codec, manifest.shape, dtype=manifest.dtype))

@@ -7,7 +7,6 @@ Memory and files give different orders of an epoch (a permutation of all samples
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from convoy.dataset.reading.epoch_plan import (
 from convoy.dataset.reading.examples import read_split
 from convoy.dataset.reading.split_files import SplitFiles
 from convoy.dataset.reading.windowed import Images, Stream
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 
 AUTO_BYTES = 4 << 30
@@ -89,7 +89,7 @@ class SplitReader:
         in_memory: Whether the split is held in memory.
     """
 
-    def __init__(self, version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> None:
+    def __init__(self, version_path: Location, manifest: Manifest, split: str, settings: ReadSettings) -> None:
         entry = manifest.split(split)
         self._settings = settings
         self._files = SplitFiles(version_path, manifest, split)
@@ -183,7 +183,7 @@ class SplitReader:
         return self._arrays.take(rows, axis=0, out=out, mode="clip")  # other modes than "clip" copy twice
 
 
-def open_split(version_path: Path, manifest: Manifest, split: str, settings: ReadSettings) -> SplitReader:
+def open_split(version_path: Location, manifest: Manifest, split: str, settings: ReadSettings) -> SplitReader:
     """Open a split; with cache ``memory`` this reads and decodes all of it.
 
     Raises:

@@ -138,12 +138,15 @@ class Stream:
         raw = self._decoder is None
         images = np.empty((len(rows) if raw else 0, *self._manifest.shape), self._manifest.dtype)
         encoded: list[memoryview] = []
+        parts = {}
         for number in np.sort(groups):
             group = self._files.groups[number]
             part = slice(*np.searchsorted(rows, [group.first, group.first + group.rows]))
+            if part.stop > part.start:
+                parts[group] = part
+        for group in self._files.read_ahead(list(parts)):
+            part = parts[group]
             within = rows[part] - group.first
-            if not len(within):
-                continue
             if raw:
                 stored = self._files.raw_images(group)
                 images[part] = stored if len(within) == len(stored) else stored[within]

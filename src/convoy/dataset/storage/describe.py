@@ -1,10 +1,10 @@
 """Datasets, versions and differences, as text for people."""
 
-from pathlib import Path
 from typing import Any
 
 from convoy.console import Table
 from convoy.dataset.storage.diff import Diff
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 from convoy.images import ValueRange
@@ -13,7 +13,7 @@ _CHANNELS = 8
 _MOST_CLASSES = 50  # rows of the table of classes
 
 
-def describe_version(path: Path, latest: bool) -> dict[str, Any]:
+def describe_version(path: Location, latest: bool) -> dict[str, Any]:
     """Return the entry of a version for ``list``: its contents, or ``problem`` if its manifest cannot be read."""
     entry = {"dataset": path.parent.name, "version": path.name, "latest": latest}
     try:
@@ -45,7 +45,7 @@ def version_table(entries: list[dict[str, Any]]) -> Table:
     return Table(rows, header, align="<<<<<>>>")
 
 
-def manifest_summary(path: Path, manifest: Manifest) -> list[str | Table]:
+def manifest_summary(path: Location, manifest: Manifest) -> list[str | Table]:
     """Summarise a manifest: geometry, origin, tools, and a table of classes by split."""
     shape = "x".join(map(str, manifest.shape))
     images = f"{shape} ({manifest.image.resize})" if manifest.image else f"{shape} {manifest.dtype} arrays"

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from convoy.dataset.storage.filesystem import Location, opened
 from convoy.dataset.storage.manifest import Manifest
 from convoy.errors import DatasetError
 
@@ -46,7 +46,7 @@ class Diff:
     settings: dict[str, tuple[Any, Any]]
 
 
-def diff(first: Path, second: Path) -> Diff:
+def diff(first: Location, second: Location) -> Diff:
     """Compare two versions.
 
     Only paths, digests and labels are read, but those of both versions are held in memory: about half a
@@ -80,7 +80,7 @@ def diff(first: Path, second: Path) -> Diff:
     )
 
 
-def _samples(version_path: Path, manifest: Manifest) -> pa.Table:
+def _samples(version_path: Location, manifest: Manifest) -> pa.Table:
     """Return path, copy (0, 1 ... if a path occurs more than once), digest, split, class and weight of every sample."""
     classes = pa.array(manifest.classes, pa.string())
     columns = ["path", "digest", "label", *(["weight"] if manifest.weighted else [])]
@@ -89,7 +89,8 @@ def _samples(version_path: Path, manifest: Manifest) -> pa.Table:
         for file in split.files:
             path = version_path / name / file.name
             try:
-                table = pq.read_table(path, columns=columns, partitioning=None)
+                with opened(path) as stream:
+                    table = pq.ParquetFile(stream).read(columns=columns)
             except (OSError, ValueError) as error:
                 raise DatasetError(f"{path} cannot be read ({error}); run: convoy datasets verify") from None
             if not manifest.weighted:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from convoy.dataset.storage.object_path import ObjectPath, store_problem
 from convoy.errors import ConvoyError, DatasetError
 
 ABANDONED_SECONDS = 24 * 3600.0
@@ -179,28 +180,37 @@ def sync_open(descriptor: int) -> None:
 
 
 @contextmanager
-def disk_errors(root: str, folder: Path) -> Iterator[None]:
-    """Turn disk errors while a dataset is written, here or on a Spark worker, into one line.
+def disk_errors(root: str, folder: Path | ObjectPath) -> Iterator[None]:
+    """Turn errors of a disk or of an object store while a dataset is written, here or on a Spark worker, into one line.
 
     Args:
         root: ``dataset.root`` as given.
         folder: Folder that is written to.
 
     Raises:
-        DatasetError: The disk is full or cannot be written to; the message names it and the path.
+        DatasetError: The disk is full, or it or the store cannot be written to; the message names it and the path.
     """
     try:
         yield
     except ConvoyError:
         raise
     except Exception as error:
+        if isinstance(folder, ObjectPath) and (problem := store_problem(error)):
+            raise DatasetError(
+                f"dataset.root {root!r} cannot be written to: {problem}; nothing was published"
+            ) from error
         full = next((text for text in _FULL.values() if text in str(error)), None)
         if full and "java.io.IOException" in str(error):
             raise DatasetError(
                 f"Spark's scratch disk is full ({full}); nothing was published. Free some space, or set spark.local.dir"
                 " in spark.conf to a larger disk"
             ) from error
-        if full:
+        if full and isinstance(folder, ObjectPath):
+            raise DatasetError(
+                f"a disk for temporary files is full ({full}), where data files are written before they are uploaded to"
+                f" {root!r}; nothing was published. Free some space there, or set TMPDIR on the workers"
+            ) from error
+        if full and isinstance(folder, Path):
             raise DatasetError(
                 f"{_disk(folder)} is full: the version does not fit into {folder} under dataset.root {root!r} ({full});"
                 " nothing was published. Free some space or choose another dataset.root"

@@ -1,4 +1,4 @@
-"""File systems that lack an operation: which one lacks what, and how files get their final names all the same.
+"""Locations of files, and file systems that lack an operation: which one lacks what, and how files get final names.
 
 Network and object-store mounts may be unable to rename folders, or files at all; some have no hard links or locks. A
 folder then becomes visible file by file, and the file that makes it complete comes last. Readers that look for that
@@ -11,10 +11,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from convoy.config.locations import is_object_url
 from convoy.dataset.storage import durable
+from convoy.dataset.storage.object_path import ObjectFile, ObjectPath
+
+Location = Path | ObjectPath
+"""A file or folder: in a file system, or in an object store."""
 
 _PROBE = ".convoy-probe-"
 # The place or the disk is at fault, and not the operation: moving the files one by one would fail, too.
@@ -22,6 +28,27 @@ _OTHER_FAULTS = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG),
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG),
 )
+
+
+def location(given: str) -> Location:
+    """Return the absolute path, or the URL in an object store, that a field names."""
+    return ObjectPath(given.rstrip("/")) if is_object_url(given) else Path(given).expanduser().absolute()
+
+
+@contextmanager
+def opened(path: Location) -> Iterator[BinaryIO | ObjectFile]:
+    """Open a file for reading; of an object, each ``read`` is one request."""
+    with path.open("rb") if isinstance(path, Path) else path.open() as file:
+        yield file
+
+
+def remove_folder(folder: Location) -> None:
+    """Remove a folder with all files in it, as far as that is possible."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            folder.remove_tree()
 
 
 def missing_operations(folder: Path) -> tuple[str, ...]:

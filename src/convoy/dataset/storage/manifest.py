@@ -3,12 +3,13 @@
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from convoy import __version__
+from convoy.dataset.storage.filesystem import Location, location
+from convoy.dataset.storage.object_path import store_problem
 from convoy.errors import DatasetError
 from convoy.images import ArraySpec, Geometry, ImageProfile
 
@@ -175,13 +176,13 @@ class Manifest:
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
-    def load(cls, version_path: str | Path) -> "Manifest":
-        """Read the manifest of the version in that folder.
+    def load(cls, version_path: str | Location) -> "Manifest":
+        """Read the manifest of the version in that folder, or at that URL.
 
         Raises:
             DatasetError: The file is missing, damaged, or of a newer format.
         """
-        file = Path(version_path) / NAME
+        file = (location(version_path) if isinstance(version_path, str) else version_path) / NAME
         try:
             values = json.loads(file.read_text())
             if values["format"] != FORMAT:
@@ -201,4 +202,6 @@ class Manifest:
             }
             return cls(**values)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if (problem := store_problem(error)) is not None:
+                raise DatasetError(f"the dataset cannot be read: {problem}") from None
             raise DatasetError(f"{file} cannot be read ({error}); ingest the dataset again") from None

@@ -2,13 +2,16 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
 
+from convoy.dataset.storage.filesystem import Location, opened
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.manifest import FileEntry, Manifest, SplitEntry
+from convoy.dataset.storage.object_path import ObjectPath, local_copy
 from convoy.errors import DatasetError
 
 _METADATA = "_common_metadata"
@@ -16,7 +19,7 @@ _QUARANTINE = "quarantine"
 _PICTURES = "pictures"
 
 
-def verify(version_path: Path) -> list[str]:
+def verify(version_path: Location) -> list[str]:
     """Check a version against its manifest.
 
     Every file exists, with its size, SHA-256 and row groups, and no other file; every split opens as a Petastorm
@@ -43,7 +46,7 @@ def verify(version_path: Path) -> list[str]:
     return problems
 
 
-def is_whole(version_path: Path) -> bool:
+def is_whole(version_path: Location) -> bool:
     """Check quickly whether a version is usable: its manifest opens, and every file exists with its size."""
     try:
         manifest = Manifest.load(version_path)
@@ -54,7 +57,7 @@ def is_whole(version_path: Path) -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths)
 
 
-def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Manifest) -> Iterator[str]:
+def _check_split(version_path: Location, name: str, split: SplitEntry, manifest: Manifest) -> Iterator[str]:
     classes = manifest.classes
     if (rows := sum(file.rows for file in split.files)) != split.rows:
         yield f"{name}: its files hold {rows:,} rows, the manifest says {split.rows:,}"
@@ -66,17 +69,18 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Man
     columns: set[str] | None = None
     sound = True
     for file in split.files:
-        path = version_path / name / file.name
-        if problem := _check_file(path, file) or _check_footer(path, file):
-            yield f"{name}/{file.name}: {problem}"
-            sound = False
-            continue
-        parquet = pq.ParquetFile(path)
-        columns = columns or set(parquet.schema_arrow.names)
-        if set(parquet.schema_arrow.names) != columns:
-            yield f"{name}/{file.name}: its columns differ from those of the split's first file"
-        for group in range(parquet.num_row_groups):
-            labels.update(parquet.read_row_group(group, columns=["label"]).column("label").to_pylist())
+        with ExitStack() as stack:
+            path, damage = _intact_copy(version_path / name / file.name, file, stack)
+            if path is None:
+                yield f"{name}/{file.name}: {damage}"
+                sound = False
+                continue
+            parquet = pq.ParquetFile(path)
+            columns = columns or set(parquet.schema_arrow.names)
+            if set(parquet.schema_arrow.names) != columns:
+                yield f"{name}/{file.name}: its columns differ from those of the split's first file"
+            for group in range(parquet.num_row_groups):
+                labels.update(parquet.read_row_group(group, columns=["label"]).column("label").to_pylist())
     if sound and labels != Counter({i: split.per_class.get(c, 0) for i, c in enumerate(classes)}):
         yield f"{name}: the labels in its files are not those that the manifest counts per class"
     if columns is not None and ("weight" in columns) != manifest.weighted:
@@ -90,18 +94,22 @@ def _check_split(version_path: Path, name: str, split: SplitEntry, manifest: Man
         yield f"{name}/{_METADATA}: {problem}"
 
 
-def _check_file(path: Path, entry: FileEntry) -> str | None:
-    """Compare size and checksum; size first, since it reveals most damage without reading the file."""
+def _intact_copy(path: Location, entry: FileEntry, stack: ExitStack) -> tuple[Path | None, str | None]:
+    """Return (the file, or a local copy of the object, that the stack removes; what is wrong if it is None)."""
     try:
-        if (size := path.stat().st_size) != entry.bytes:
-            return f"{size:,} bytes, the manifest says {entry.bytes:,}"
-        with open(path, "rb") as file:
+        if (size := path.stat().st_size) != entry.bytes:  # first: it reveals most damage without reading the file
+            return None, f"{size:,} bytes, the manifest says {entry.bytes:,}"
+        copy = stack.enter_context(local_copy(path))
+        with open(copy, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        return "is missing"
+        return None, "is missing"
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None if digest == entry.sha256 else f"SHA-256 is {digest}, the manifest says {entry.sha256}"
+        return None, f"cannot be read ({error.strerror})"
+    if digest != entry.sha256:
+        return None, f"SHA-256 is {digest}, the manifest says {entry.sha256}"
+    problem = _check_footer(copy, entry)
+    return (None, problem) if problem else (copy, None)
 
 
 def _check_footer(path: Path, entry: FileEntry) -> str | None:
@@ -113,11 +121,12 @@ def _check_footer(path: Path, entry: FileEntry) -> str | None:
     return None if groups == entry.row_groups else f"row groups of {groups} rows, the manifest says {entry.row_groups}"
 
 
-def _check_quarantine(version_path: Path, quarantined: int) -> Iterator[str]:
+def _check_quarantine(version_path: Location, quarantined: int) -> Iterator[str]:
     rows = 0
-    for path in sorted((version_path / _QUARANTINE).glob("*.parquet")):
+    for path in _sorted((version_path / _QUARANTINE).glob("*.parquet")):
         try:
-            rows += pq.ParquetFile(path).metadata.num_rows
+            with opened(path) as file:
+                rows += pq.ParquetFile(file).metadata.num_rows
         except (OSError, ValueError) as error:
             yield f"{_QUARANTINE}/{path.name}: is not a Parquet file ({error})"
             return
@@ -125,11 +134,16 @@ def _check_quarantine(version_path: Path, quarantined: int) -> Iterator[str]:
         yield f"{_QUARANTINE}: lists {rows:,} files, the manifest says {quarantined:,}"
 
 
-def _extra_files(version_path: Path, manifest: Manifest) -> Iterator[str]:
+def _sorted(paths: Iterable[Path] | Iterable[ObjectPath]) -> list[Location]:
+    found: list[Location] = [*paths]
+    return sorted(found, key=str)
+
+
+def _extra_files(version_path: Location, manifest: Manifest) -> Iterator[str]:
     known = {MANIFEST} | {f"{split}/{_METADATA}" for split in manifest.splits}
     known |= {f"{name}/{file.name}" for name, split in manifest.splits.items() for file in split.files}
-    for path in sorted(version_path.rglob("*")):
-        relative = path.relative_to(version_path)
+    for path in _sorted(version_path.rglob("*")):
+        relative = PurePosixPath(str(path)).relative_to(str(version_path))
         listed = relative.parent.name, relative.suffix
         allowed = len(relative.parts) == 2 and listed in ((_QUARANTINE, ".parquet"), (_PICTURES, ".png"))
         if not path.is_dir() and relative.as_posix() not in known and not (allowed and path.name[0] != "."):

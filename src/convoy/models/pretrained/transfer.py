@@ -1,17 +1,14 @@
 """Transfer of given weights to a network, and freezing of layers."""
 
 import re
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from convoy.errors import ModelError, TrainingError, did_you_mean
+from convoy.errors import ModelError, did_you_mean
 from convoy.models.pretrained.weights_file import Shapes, StoredLayer, class_key, file_order, layer_keys, stored_weights
 
 _LISTED = 12  # names in a message
@@ -71,39 +68,6 @@ def weights_in_file(source: str) -> InitialWeights:
             " .weights.h5 or .h5 file, models:/name/version, models:/name@alias or runs:/<run id>/model"
         )
     return InitialWeights(str(path), source)
-
-
-@contextmanager
-def where_ranks_read(weights: InitialWeights | None, folder: str) -> Iterator[InitialWeights | None]:
-    """Copy a file of weights to a folder that every rank can read, for the duration of the block.
-
-    The file is on the driver, which has downloaded it or got its path from the user; other machines may not have it.
-
-    Args:
-        weights: Weights in a file on the driver; None yields None.
-        folder: Folder of the run's checkpoints, shared by the driver and all ranks.
-
-    Raises:
-        TrainingError: The file cannot be written there.
-    """
-    if weights is None:
-        yield None
-        return
-    copy = Path(folder) / f".initial-weights-{uuid.uuid4().hex[:12]}"
-    try:
-        try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(weights.file, copy)
-        except OSError as error:
-            raise TrainingError(
-                f"model.initial_weights cannot be copied to {folder} for the ranks ({error.strerror}); free disk space"
-                " there, or choose another training.checkpoint.folder"
-            ) from None
-        yield replace(weights, file=str(copy))
-    finally:
-        copy.unlink(missing_ok=True)
-        with suppress(OSError):  # there are checkpoints
-            copy.parent.rmdir()
 
 
 def start_from(model: keras.Model, weights: InitialWeights, classes: Sequence[str]) -> Transferred:

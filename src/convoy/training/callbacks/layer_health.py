@@ -1,6 +1,5 @@
 """Health metrics of layers, once per epoch: shares of dead units, and norms of gradients."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from convoy.dataset.reading.examples import Samples, read_samples
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.models.activation_recorder import has_kernel, has_relu, leaf_layers, named, recorded, spread
 from convoy.training.events import Emit, LayerHealth, TrainingWarning
@@ -17,7 +17,7 @@ DEAD_SHARE = 0.4  # of a layer's units, above which a warning is emitted
 _LAYERS = 30  # of each kind, at most
 
 
-def first_samples(version_path: Path, manifest: Manifest, most: int) -> Samples:
+def first_samples(version_path: Location, manifest: Manifest, most: int) -> Samples:
     """Return the validation split's first samples; it is stored in order of hashes, so that they are a random sample.
 
     Args:

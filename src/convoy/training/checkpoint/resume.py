@@ -1,16 +1,19 @@
 """Resuming from a checkpoint on each rank: reading it at the start, and the callbacks that save."""
 
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import keras
 import numpy as np
 
 from convoy.config import Config, ModelConfig, TrainingConfig
+from convoy.config.locations import stored_absolute
 from convoy.console import say
+from convoy.dataset.storage.filesystem import location
+from convoy.dataset.storage.object_path import ObjectPath, store_problem
 from convoy.errors import TrainingError
 from convoy.training.callbacks.early_stopping import EarlyStopping, ReduceLROnPlateau
 from convoy.training.callbacks.global_metrics import GlobalMetrics
@@ -76,7 +79,9 @@ class CheckpointResumer:
         self.start = (0, 0)
         if folder is None:
             return
-        self._store = CheckpointStore(Path(folder), config.checkpoint.keep, lambda text: emit(TrainingWarning(text)))
+        self._store = CheckpointStore(
+            location(folder), config.checkpoint.keep, lambda text: emit(TrainingWarning(text))
+        )
         if not resume:
             return
         self._state, checkpoint = read_checkpoint(self._store, collective)
@@ -136,20 +141,29 @@ class CheckpointResumer:
 
 
 def checkpoint_folder(config: TrainingConfig, run_id: str) -> str:
-    """Return the absolute path of the folder of a run's checkpoints."""
-    return os.path.join(os.path.abspath(os.path.expanduser(config.checkpoint.folder)), run_id)
+    """Return the absolute path, or the URL, of the folder of a run's checkpoints."""
+    return os.path.join(stored_absolute(config.checkpoint.folder), run_id)
 
 
 def ensure_checkpoint_root(config: TrainingConfig) -> str:
-    """Create the folder of all runs' checkpoints if it is missing, and return its absolute path.
+    """Create the folder of all runs' checkpoints if it is missing, and return its absolute path or URL.
 
     Raises:
-        TrainingError: The folder cannot be created.
+        TrainingError: The folder cannot be created, or the object store cannot be written to.
     """
     folder = checkpoint_folder(config, "")
     try:
-        os.makedirs(folder, exist_ok=True)
+        if isinstance(place := location(folder), ObjectPath):
+            probe = place / f".probe-{uuid.uuid4().hex}"
+            probe.write_bytes(b"0")
+            probe.unlink()
+        else:
+            os.makedirs(folder, exist_ok=True)
     except OSError as error:
+        if (problem := store_problem(error)) is not None:
+            raise TrainingError(
+                f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be written to: {problem}"
+            ) from None
         raise TrainingError(
             f"training.checkpoint.folder {config.checkpoint.folder!r} cannot be created: {error.strerror};"
             " choose another"
@@ -165,7 +179,7 @@ def with_cache_of_checkpoint(config: Config) -> Config:
     training = config.training
     if training.cache != "auto" or training.resume is None:
         return config
-    newest = CheckpointStore(Path(checkpoint_folder(training, training.resume)), 1, lambda _: None).latest()
+    newest = CheckpointStore(location(checkpoint_folder(training, training.resume)), 1, lambda _: None).latest()
     used = newest.state["identity"].get("training.cache") if newest else None
     return config if used != "none" else replace(config, training=replace(training, cache="none"))
 
@@ -206,7 +220,7 @@ def _newest(training: TrainingConfig) -> Checkpoint:
     assert training.resume is not None
     if "/" in training.resume or training.resume.startswith("."):
         raise TrainingError(f"training.resume is {training.resume!r}; expected the id of an MLflow run")
-    folder = Path(checkpoint_folder(training, training.resume))
+    folder = location(checkpoint_folder(training, training.resume))
     newest = CheckpointStore(folder, training.checkpoint.keep, lambda text: say(f"warning: {text}")).latest()
     if newest is None:
         raise TrainingError(

@@ -1,6 +1,6 @@
-"""Checkpoints on disk: written atomically, verified when read, limited in number. Pure: NumPy and files.
+"""Checkpoints on disk or in an object store: written atomically, verified when read, limited in number.
 
-On a file system that does not rename folders, ``state.json``, without which there is no checkpoint, is written last.
+Where folders are not renamed, ``state.json``, without which there is no checkpoint, is written last.
 
 <folder>/step-000001875/arrays.npz   weights, optimizer
                         state.json   position, the callbacks' state, the checksum of arrays.npz
@@ -12,9 +12,11 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from convoy.dataset.storage.durable import sync_open
-from convoy.dataset.storage.filesystem import move_file, move_folder
+from convoy.dataset.storage.filesystem import Location, move_file, move_folder
+from convoy.dataset.storage.object_path import ObjectPath, local_copy, store_problem
+from convoy.errors import TrainingError
 
 FORMAT = 1
 _ARRAYS, _STATE, _BEST = "arrays.npz", "state.json", "BEST"
@@ -53,7 +57,7 @@ class CheckpointStore:
         warn: Takes a line about a damaged checkpoint.
     """
 
-    def __init__(self, folder: Path, keep: int, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Location, keep: int, warn: Callable[[str], None]) -> None:
         self.folder, self.keep, self.warn = folder, keep, warn
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
@@ -63,6 +67,9 @@ class CheckpointStore:
             OSError: The disk is full, or the folder cannot be written to. Existing checkpoints are kept, and no partial
                 files are left.
         """
+        if isinstance(self.folder, ObjectPath):
+            self._upload(self.folder, checkpoint, best)
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".draft-*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -70,19 +77,7 @@ class CheckpointStore:
         final = self.folder / f"step-{checkpoint.step:09d}"
         try:
             draft.mkdir()
-            with open(draft / _ARRAYS, "wb") as file:
-                np.savez(file, **dict[str, Any](checkpoint.arrays))
-                _to_disk(file.fileno())
-            state = {
-                "format": FORMAT,
-                "step": checkpoint.step,
-                "sha256": _sha256(draft / _ARRAYS),
-                "state": checkpoint.state,
-            }
-            with open(draft / _STATE, "w") as text:
-                json.dump(state, text, indent=1)
-                text.flush()
-                _to_disk(text.fileno())
+            _write(draft, checkpoint)
             if final.exists():  # written by an earlier attempt
                 shutil.rmtree(final)
             move_folder(draft, final, _STATE)
@@ -96,8 +91,25 @@ class CheckpointStore:
             raise
         self._remove_old()
 
+    def _upload(self, folder: ObjectPath, checkpoint: Checkpoint, best: bool) -> None:
+        final = folder / f"step-{checkpoint.step:09d}"
+        with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
+            draft = Path(temporary)
+            _write(draft, checkpoint)
+            (final / _STATE).unlink(missing_ok=True)  # written by an earlier attempt
+            (final / _ARRAYS).upload(draft / _ARRAYS)
+            (final / _STATE).upload(draft / _STATE)
+        if best:
+            (folder / _BEST).write_text(final.name)
+        with suppress(OSError):  # the next call removes what remains
+            self._remove_old()
+
     def latest(self) -> Checkpoint | None:
-        """Return the newest intact checkpoint; ``warn`` is called for a damaged one, and the one before it is read."""
+        """Return the newest intact checkpoint; ``warn`` is called for a damaged one, and the one before it is read.
+
+        Raises:
+            TrainingError: An object store does not give access to the checkpoints.
+        """
         for path in reversed(self._paths()):
             if (checkpoint := self._read(path)) is not None:
                 return checkpoint
@@ -108,20 +120,26 @@ class CheckpointStore:
         name = self._best_name()
         return self._read(self.folder / name) if name else None
 
-    def _read(self, path: Path) -> Checkpoint | None:
+    def _read(self, path: Location) -> Checkpoint | None:
         try:
-            state = json.loads((path / _STATE).read_text())
-            if state["format"] != FORMAT:
-                raise ValueError(f"its format is {state['format']}, this version reads {FORMAT}")
-            if _sha256(path / _ARRAYS) != state["sha256"]:
-                raise ValueError("its checksum does not match")
-            with np.load(path / _ARRAYS, allow_pickle=False) as arrays:
-                return Checkpoint(int(state["step"]), dict(arrays), state["state"])
+            with _store_errors():
+                state = json.loads((path / _STATE).read_text())
+                if state["format"] != FORMAT:
+                    raise ValueError(f"its format is {state['format']}, this version reads {FORMAT}")
+                with local_copy(path / _ARRAYS) as file:
+                    if _sha256(file) != state["sha256"]:
+                        raise ValueError("its checksum does not match")
+                    with np.load(file, allow_pickle=False) as arrays:
+                        return Checkpoint(int(state["step"]), dict(arrays), state["state"])
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             self.warn(f"checkpoint {path} is damaged ({error}); using the previous one")
             return None
 
-    def _paths(self) -> list[Path]:
+    def _paths(self) -> list[Location]:
+        if isinstance(self.folder, ObjectPath):
+            with _store_errors():
+                states = [path for path, _ in self.folder.files() if path.name == _STATE]
+            return [path.parent for path in states if _NAME.fullmatch(path.parent.name)]
         try:
             return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
         except FileNotFoundError:
@@ -129,7 +147,8 @@ class CheckpointStore:
 
     def _best_name(self) -> str | None:
         try:
-            name = (self.folder / _BEST).read_text().strip()
+            with _store_errors():
+                name = (self.folder / _BEST).read_text().strip()
         except OSError:
             return None
         return name if _NAME.fullmatch(name) and (self.folder / name).is_dir() else None
@@ -137,8 +156,43 @@ class CheckpointStore:
     def _remove_old(self) -> None:
         best = self._best_name()
         for path in self._paths()[: -self.keep]:
-            if path.name != best:
+            if path.name == best:
+                continue
+            if isinstance(path, ObjectPath):
+                (path / _STATE).unlink(missing_ok=True)  # first: without it there is no checkpoint
+                path.remove_tree()
+            else:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the files of a checkpoint to an existing folder, and to the disk."""
+    with open(folder / _ARRAYS, "wb") as file:
+        np.savez(file, **dict[str, Any](checkpoint.arrays))
+        _to_disk(file.fileno())
+    state = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "sha256": _sha256(folder / _ARRAYS),
+        "state": checkpoint.state,
+    }
+    with open(folder / _STATE, "w") as text:
+        json.dump(state, text, indent=1)
+        text.flush()
+        _to_disk(text.fileno())
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    """Raise ``TrainingError`` if a store does not answer: that is no damage, after which an older one is read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if (problem := store_problem(error)) is not None:
+            raise TrainingError(f"the checkpoints cannot be read: {problem}") from None
+        raise
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -19,6 +18,7 @@ from convoy.cluster.interrupt import interruptible
 from convoy.cluster.session_facts import setting
 from convoy.cluster.spark import driver_addresses, is_local
 from convoy.config import Config
+from convoy.dataset.storage.filesystem import Location
 from convoy.errors import ClusterError
 from convoy.models.pretrained.transfer import InitialWeights
 from convoy.training.checkpoint.resume import checkpoint_folder
@@ -118,7 +118,7 @@ class RankFailure(RuntimeError):
 def task_of(
     spark: SparkSession,
     config: Config,
-    path: Path,
+    path: Location,
     build: Callable[..., Any],
     run_id: str,
     weights: InitialWeights | None = None,

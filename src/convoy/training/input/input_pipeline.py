@@ -12,6 +12,7 @@ from convoy.dataset.petastorm.reader import petastorm_batches
 from convoy.dataset.reading.epoch_plan import steps_per_epoch
 from convoy.dataset.reading.split_reader import Batch, ReadSettings, open_split
 from convoy.dataset.reading.tf_data import to_tf
+from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.training.distributed.collective import Collective
 from convoy.training.input.augmentation import Augmenter
@@ -37,7 +38,7 @@ class Pipeline:
     """
 
     def __init__(
-        self, path: Path, manifest: Manifest, config: TrainingConfig, collective: Collective, threads: int
+        self, path: Location, manifest: Manifest, config: TrainingConfig, collective: Collective, threads: int
     ) -> None:
         self._path, self._manifest, self._config, self._collective = path, manifest, config, collective
         self._threads = max(1, threads)
@@ -103,6 +104,7 @@ class Pipeline:
         config, collective = self._config, self._collective
         batch, rank, size = config.global_batch_size, collective.rank, collective.size
         if config.reader == "petastorm":
+            assert isinstance(self._path, Path)  # see ``preparation``
             yield from petastorm_batches(self._path, self._manifest, "train", batch, rank, size, config.seed)
             return
         for number in range(epoch, config.epochs):

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ import numpy as np
 from convoy.config import EarlyStoppingConfig, ScheduleConfig, TrainingConfig
 from convoy.dataset.reading.split_reader import samples_per_epoch
 from convoy.dataset.reading.tf_data import reading_errors
+from convoy.dataset.storage.filesystem import location
 from convoy.dataset.storage.manifest import Manifest
 from convoy.training.callbacks.global_metrics import GlobalMetrics
 from convoy.training.checkpoint.step_counter import StepCounter, StepCounterCallback
@@ -111,7 +111,7 @@ def find_rate(task: TrainTask, collective: Collective, emit: Emit) -> Sweep | No
         early_stopping=EarlyStoppingConfig(),
         optimizer=replace(given.optimizer, ema_momentum=None),
     )
-    with Pipeline(Path(task.version_path), manifest, config, collective, task.threads) as data:
+    with Pipeline(location(task.version_path), manifest, config, collective, task.threads) as data:
         model = compiled_network(replace(task, training=config), manifest, collective, _LOWEST)
         collective.broadcast([*model.weights, *model.optimizer.variables])
         position = StepCounter(data.steps)
