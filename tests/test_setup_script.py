@@ -199,12 +199,12 @@ def wheel_of(name: str, folder: Path) -> Path:
     """Put the files of an installed package together as the wheel that they came from."""
     found = importlib.metadata.distribution(name)
     base, files = f"{name}-{found.version}", {}
-    for file in found.files:
+    for file in found.files or ():
         place = str(file)
         if "bin/" in place and place.startswith(".."):
             place = f"{base}.data/scripts/{file.name}"
         if file.name not in ("RECORD", "INSTALLER", "REQUESTED") and "__pycache__" not in place:
-            files[place] = Path(found.locate_file(file)).read_bytes()
+            files[place] = Path(str(found.locate_file(file))).read_bytes()
     return wheel(folder / f"{base}-py3-none-any.whl", files)
 
 
@@ -231,6 +231,8 @@ class Index(http.server.ThreadingHTTPServer):
 
 
 class IndexPage(http.server.BaseHTTPRequestHandler):
+    server: Index
+
     def do_GET(self) -> None:
         name = self.path.strip("/").split("/")[-1]
         wheels = {path.name: path for path in self.server.folder.glob("*.whl")}

@@ -79,8 +79,11 @@ def loss_activation(compiled: Any) -> LossActivation | None:
         loss = list(loss.values())
     if isinstance(loss, list):
         loss = loss[0] if len(loss) == 1 else None
-    config = loss.get("config") if isinstance(loss, dict) else None
-    if not isinstance(config, dict) or not config.get("from_logits"):
+    if (
+        not isinstance(loss, dict)
+        or not isinstance(config := loss.get("config"), dict)
+        or not config.get("from_logits")
+    ):
         return None
     name = str(loss["class_name"]).rpartition(">")[2]
     return "sigmoid" if name.startswith("Binary") else "softmax" if "Categorical" in name else None
