@@ -3,6 +3,7 @@
 import datetime
 import json
 import unicodedata
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_unusual_names_are_warned_of():
 
 def scan(**classes):
     counts = {(split, name): 1 for split, names in classes.items() for name in names}
-    return Scan(None, counts, {}, "", Duplicates(0, 0, 0), False, {})
+    return Scan(None, counts, {}, "", Duplicates(0, 0, 0), False, {}, frozenset(classes))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,12 @@ def test_splits_with_other_classes_are_refused(train, validation, said):
 def test_splits_with_some_classes_of_training_are_kept(validation):
     train = ["a", "A", "1", "10", "100"]
     check_scan(scan(train=train, validation=validation), sorted({*train, *validation}))
+
+
+def test_drawn_splits_of_few_images_are_kept(capsys):
+    drawn = replace(scan(train=["a"], validation=["b"]), given=frozenset())
+    check_scan(drawn, ["a", "b"])
+    assert "warning: class 'b' has no training images" in capsys.readouterr().err
 
 
 @pytest.mark.spark

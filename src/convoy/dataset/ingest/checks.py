@@ -51,12 +51,12 @@ def check_scan(scan: Scan, classes: list[str]) -> None:
     if empty:
         raise SourceError(f"class {empty[0]!r} has no images; add some, or leave the class out")
     trained = {name for split, name in scan.counts if split == "train"}
-    if len(trained) == 1 and len(classes) > 1:
+    if scan.given and len(trained) == 1 and len(classes) > 1:
         raise SourceError(
             f"there are training images of one class, {min(trained)!r}, and none of the others, such as"
             f" {min(set(classes) - trained)!r}; a classifier needs two or more"
         )
-    for split in ("validation", "test"):
+    for split in sorted(scan.given - {"train"}):
         _check_split(split, trained, {name for known, name in scan.counts if known == split})
     if unseen := sorted(set(classes) - trained):
         where = ", ".join(f"{count:,} {split}" for (split, name), count in scan.counts.items() if name == unseen[0])

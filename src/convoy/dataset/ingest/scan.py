@@ -52,6 +52,7 @@ class Scan:
         weighted: Whether the source gives weights; if not, the column is null.
         extremes: ``integers`` | ``floats`` -> (smallest value, largest value, images), of the images with more than 8
             bits that do not state the range of their values.
+        given: The splits that the source gives; the others are drawn.
     """
 
     samples: DataFrame
@@ -61,6 +62,7 @@ class Scan:
     duplicates: Duplicates
     weighted: bool
     extremes: dict[str, tuple[float, float, int]]
+    given: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int:
@@ -79,7 +81,8 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
     Raises:
         SourceError: There is leakage and ``dataset.on_leakage`` is ``fail``.
     """
-    shares = fractions_for(source.splits(spark), config.validation_fraction, config.test_fraction)
+    given = frozenset(source.splits(spark))
+    shares = fractions_for(given, config.validation_fraction, config.test_fraction)
     listing = source.listing(spark)
     if "content" not in listing.columns:  # a listing of names alone is cheap to repartition
         listing = listing.repartition(4 * parallelism(spark), "name")
@@ -102,7 +105,7 @@ def scan_source(spark: SparkSession, source: Source, config: DatasetConfig) -> S
         samples = distinct
     fingerprint = f"{tally.total % 256**_KEY_BYTES:032x}"
     weighted = "weight" in listing.columns
-    return Scan(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted, tally.extremes)
+    return Scan(samples, tally.counts, tally.source_bytes, fingerprint, duplicates, weighted, tally.extremes, given)
 
 
 @dataclass(frozen=True)

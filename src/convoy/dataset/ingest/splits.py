@@ -1,6 +1,7 @@
 """Assignment of samples to splits. Pure."""
 
 import hashlib
+from collections.abc import Collection
 
 SPLITS = ("train", "validation", "test")
 
@@ -46,7 +47,7 @@ def _draw(purpose: str, digest: str) -> float:
     return int.from_bytes(hashlib.blake2b(f"{purpose}:{digest}".encode(), digest_size=8).digest(), "big") / 2**64
 
 
-def fractions_for(given: set[str], validation_fraction: float, test_fraction: float) -> tuple[float, float]:
+def fractions_for(given: Collection[str], validation_fraction: float, test_fraction: float) -> tuple[float, float]:
     """Return the (validation, test) shares to split off from the training samples.
 
     Nothing is split off for a split that the source gives, and a test split only if the source gives no splits at all.
