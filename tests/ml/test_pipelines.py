@@ -1,5 +1,7 @@
 """Stages together, as in Spark's own examples."""
 
+from multiprocessing.pool import ThreadPool
+
 import numpy as np
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
@@ -116,7 +118,9 @@ def test_paths_structs_weights_and_a_validation_column(spark, rows, quick, tmp_p
     assert np.mean([row["label"] == row["prediction"] for row in again.transform(structs).collect()]) > 0.9
 
 
-def test_two_ranks(rows, quick):
-    model = ImageClassifier(**{**quick, "numWorkers": 2}).fit(rows)
+def test_two_ranks_in_a_thread_as_a_cross_validator_has_them(rows, quick):
+    classifier = ImageClassifier(**{**quick, "numWorkers": 2})
+    with ThreadPool(1) as pool:
+        model = pool.apply(classifier.fit, (rows,))
     found = model.transform(rows).collect()
     assert np.mean([row["label"] == row["prediction"] for row in found]) > 0.9
