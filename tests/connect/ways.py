@@ -88,7 +88,7 @@ def sources(spark, folder):
     table = folder / "table"
     if not table.exists():
         rows = spark.read.format("binaryFile").load(f"{folder}/images/*/*.png").selectExpr(
-            "path", "content", "concat('00', length(path) % 2) AS label"
+            "path", "content", "concat('00', crc32(path) % 2) AS label"
         )  # fmt: skip
         rows.write.partitionBy("label").parquet(str(table))
     found = {}
@@ -112,23 +112,24 @@ def sources(spark, folder):
 def sinks(spark, folder):
     """Score a split, to a table, again with new files only, and as a stream."""
     config = config_in(folder)
+    own = Path(config.scoring.output).parent
     convoy.ingest(config, spark)
-    split = config_in(folder, input="dataset:test", output=str(folder / "split"))
-    found = {"split": convoy.score(split, spark).summary["rows"], "rows": rows_of(folder / "split")}
+    split = config_in(folder, input="dataset:test", output=str(own / "split"))
+    found = {"split": convoy.score(split, spark).summary["rows"], "rows": rows_of(own / "split")}
     table = config_in(folder, output="table:scored", mode="overwrite")
     for _ in range(2):  # the second time it is replaced
         found["table"] = convoy.score(table, spark).summary["classes"]
     found["table rows"] = collected(spark.table("scored").orderBy("path"))
-    again = config_in(folder, mode="incremental", output=str(folder / "again"))
+    again = config_in(folder, mode="incremental", output=str(own / "again"))
     found["incremental"] = [convoy.score(again, spark).rows]
-    stream = config_in(folder, stream=True, output=str(folder / "stream"))
+    stream = config_in(folder, stream=True, output=str(own / "stream"))
     found["stream"] = [convoy.score(stream, spark).rows]
     new = folder / "images" / "ant" / "new.png"
     new.write_bytes((folder / "images" / "bee" / "0.png").read_bytes())
     found["incremental"].append(convoy.score(again, spark).rows)
     found["stream"].append(convoy.score(stream, spark).rows)
     new.unlink()
-    found["streamed"] = rows_of(folder / "stream")
+    found["streamed"] = rows_of(own / "stream")
     return found
 
 
