@@ -92,6 +92,7 @@ docs: setup ## check docs/, its links and its code blocks, and build it as a sit
 
 chaos-ingest: setup ## kill an ingest's driver at 50 random moments (10 minutes); the result is docs/chaos.md
 	@$(RUN) tools/chaos_ingest.py --output docs/chaos.md
+	@$(RUN) tools/chaos_ingest.py --moto --output docs/chaos-s3.md
 
 chaos-train: setup ## take a rank, an executor, the driver, the disk, the server from a training; into docs/chaos-train.md
 	@$(RUN) tools/chaos_train.py --output docs/chaos-train.md

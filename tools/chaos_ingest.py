@@ -1,7 +1,8 @@
 """Kill the driver of an ingest repeatedly at random times and check that readers never see a broken version.
 
 ``make chaos-ingest`` runs this script and writes ``docs/chaos.md``. After every kill, each visible version is verified
-and ``latest`` is opened. At the end, one undisturbed run must succeed and leave only complete versions.
+and ``latest`` is opened. At the end, one undisturbed run must succeed and leave only complete versions. With ``--root``
+the datasets are in an object store, with ``--moto`` in one that is started for it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from PIL import Image
 
 from convoy.console import Table, say
 from convoy.dataset.storage import catalog
+from convoy.dataset.storage.filesystem import location
 from convoy.dataset.storage.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,10 +44,10 @@ class Killed:
 class Chaos:
     """A folder of images that grows by one image per round, its dataset, and methods that start and kill the ingest."""
 
-    def __init__(self, folder: Path, images: int, seed: int) -> None:
+    def __init__(self, folder: Path, root: str, images: int, seed: int) -> None:
         self.random = random.Random(seed)
         self.pixels = np.random.default_rng(seed)
-        self.folder, self.images, self.home = folder, folder / "images", folder / "datasets" / NAME
+        self.folder, self.images, self.home = folder, folder / "images", location(root) / NAME
         for _ in range(images):
             self.add_image()
 
@@ -130,6 +133,16 @@ class Chaos:
             return False
 
 
+def start_store(stack: ExitStack) -> str:
+    """Start an S3 server that ends with the stack; return a URL in its bucket."""
+    sys.path.insert(0, str(ROOT))
+    from tests.object_store import BUCKET, environment, server
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convoy-s3-")))
+    os.environ.update(environment(stack.enter_context(server(folder))))
+    return f"s3://{BUCKET}/datasets"
+
+
 def report(rounds: list[Killed], arguments: argparse.Namespace, minutes: float, facts: list[list[str]]) -> str:
     """Return the text of ``docs/chaos.md``."""
     phases = Counter(killed.phase for killed in rounds)
@@ -164,11 +177,17 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=200, help="images at the start (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the kill times (default: 0)")
     parser.add_argument("--minutes", type=float, default=60, help="start no round after these minutes (default: 60)")
+    parser.add_argument("--root", help="dataset.root (default: a temporary folder), e.g. s3://bucket/chaos")
+    parser.add_argument("--moto", action="store_true", help="start moto's S3 server and put the datasets there")
     parser.add_argument("--output", type=Path, help="Markdown file for the result")
     arguments = parser.parse_args()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="convoy-chaos-") as place:
-        chaos = Chaos(Path(place).resolve(), arguments.images, arguments.seed)
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="convoy-chaos-"))).resolve()
+        root = arguments.root or str(place / "datasets")
+        if arguments.moto:
+            root = start_store(stack)
+        chaos = Chaos(place, root, arguments.images, arguments.seed)
         whole, writing = chaos.undisturbed()
         say(f"an undisturbed ingest takes {whole:.1f} s, of which {writing:.1f} s after its staging folder appears")
         rounds, problems, checks, most = [], [], 0, 0

@@ -37,7 +37,12 @@ PATHS = {
     "scoring.input",
     "scoring.output",
 }
-STORED = {"dataset.root", "training.checkpoint.folder"}  # which may be in an object store
+STORED = {
+    "dataset.root",
+    "training.checkpoint.folder",
+    "source.path",
+    "scoring.output",
+}  # which may be in an object store
 DATABASES = {"tracking.uri", "tracking.registry_uri", "tune.storage"}
 OTHERS = {
     *(f"source.columns.{name}" for name in ("path", "image", "label", "split", "weight")),

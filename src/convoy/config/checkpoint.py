@@ -11,7 +11,8 @@ class CheckpointConfig:
     """Checkpoints, from which training resumes after a failure. One is always saved after each epoch."""
 
     folder: str = "work/checkpoints"
-    """Folder with one subfolder per run; on a cluster, it must be shared by all workers."""
+    """Folder with one subfolder per run; on a cluster, it must be shared by all workers, or be in an object store
+    (`s3://bucket/checkpoints`)."""
     every_steps: int | None = None
     """Also save within an epoch, every this many steps."""
     every_seconds: float | None = None

@@ -76,7 +76,8 @@ class DatasetConfig:
     """The dataset, and how ingest creates it."""
 
     root: str = "work/datasets"
-    """Folder that holds all datasets; on a cluster, it must be shared by all workers."""
+    """Folder that holds all datasets; on a cluster, it must be shared by all workers, or be in an object store
+    (`s3://bucket/datasets`)."""
     name: str = "images"
     """Name of the dataset: a folder under the root."""
     version: str = "latest"

@@ -4,6 +4,7 @@ Everything that a configuration, a command or a row names as a file or folder pa
 is never taken for a relative path: without it, ``s3a://bucket/scores`` would be a local folder called ``s3a:``.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -22,7 +23,7 @@ _SQLITE = "sqlite:///"
 _MODELS = ("models:", "runs:")
 _VOLUMES, _DBFS = "/Volumes", "/dbfs"  # where Databricks mounts its volumes and its file system
 _OBJECTS = re.compile(r"\s*s3[an]?://(?P<bucket>[^/\s?#*\[\]]+)(?P<key>(/[^?#*\[\]]*)?)", re.IGNORECASE)
-_PACKAGE, _EXTRA = "s3fs", "s3"  # what reads and writes S3, and the extra of Convoy that has it
+_PACKAGE, _OLDEST, _EXTRA = "s3fs", "2024.12", "s3"  # what reads and writes S3, and the extra of Convoy that has it
 
 
 def is_url(path: str) -> bool:
@@ -108,12 +109,22 @@ def stored_field(name: str, given: str, instead: str = "") -> str:
     found = _OBJECTS.fullmatch(given.rstrip())
     if found is None:
         raise ConfigError(f"{name} is {given!r}; expected a URL of S3 as s3://bucket/folder, without ?, #, * and []")
-    if importlib.util.find_spec(_PACKAGE) is None:
+    if importlib.util.find_spec(_PACKAGE) is None or _is_old():
         raise ConfigError(
-            f"{name} is {given!r}; object stores need the package {_PACKAGE}, here and on all workers: pip install"
-            f" 'convoy-ml[{_EXTRA}]', or give a local path{instead}"
+            f"{name} is {given!r}; object stores need the package {_PACKAGE}, {_OLDEST} or newer, here and on all"
+            f" workers: pip install 'convoy-ml[{_EXTRA}]', or give a local path{instead}"
         )
     return "/".join(["s3:/", found["bucket"], *filter(None, found["key"].split("/"))])
+
+
+def _is_old() -> bool:
+    """Return whether the package for S3 cannot create an object exclusively."""
+    try:
+        return tuple(map(int, importlib.metadata.version(_PACKAGE).split(".")[:2])) < tuple(
+            map(int, _OLDEST.split("."))
+        )
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def is_object_url(path: str) -> bool:

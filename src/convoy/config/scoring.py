@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from convoy.config.locations import local_field, local_or_named
+from convoy.config.locations import is_object_url, local_field, local_or_named, stored_or_named
 from convoy.config.validation import require, settle
 
 
@@ -39,7 +39,8 @@ class ScoringConfig:
     columns: list[str] | None = None
     """Columns of Parquet files or a table to keep beside the predictions; null keeps all, including the images."""
     output: str = "work/scores"
-    """Folder of Parquet files to write, or `table:<name>` for a table of Spark's catalog."""
+    """Folder of Parquet files to write, also in an object store (`s3://bucket/scores`), or `table:<name>` for a table
+    of Spark's catalog."""
     mode: Literal["overwrite", "append", "incremental"] | None = None
     """What happens to an earlier result: `overwrite` replaces it when the new one is complete, `append` adds all rows
     to it, `incremental` adds the rows that this model version has not scored there yet; null is overwrite, or append
@@ -73,7 +74,7 @@ class ScoringConfig:
         if self.input is not None:
             instead = ", table:<name> or dataset:<split>"
             settle(self, "input", local_or_named("scoring.input", self.input, ("table:", "dataset:"), instead))
-        settle(self, "output", local_or_named("scoring.output", self.output, ("table:",), " or table:<name>"))
+        settle(self, "output", stored_or_named("scoring.output", self.output, ("table:",), " or table:<name>"))
         if isinstance(self.classes, str):
             settle(self, "classes", local_field("scoring.classes", self.classes, ", or a list of names"))
         require(self.batch_size >= 1, "scoring.batch_size", self.batch_size, "at least 1")
@@ -88,7 +89,8 @@ class ScoringConfig:
         require(plain, "scoring.format", self.format, "parquet, unless scoring.output is table:<name>")
         if self.stream:
             require(self.mode in (None, "append"), "scoring.mode", self.mode, "append where scoring.stream is set")
-            require(not table, "scoring.output", self.output, "a folder where scoring.stream is set")
+            folder = not table and not is_object_url(self.output)
+            require(folder, "scoring.output", self.output, "a folder of a file system where scoring.stream is set")
 
     def _check_facts(self) -> None:
         given, size = self.preprocessing, self.image_size

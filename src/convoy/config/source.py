@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convoy.config.locations import local_field, local_path
+from convoy.config.locations import local_field, local_path, stored_field
 from convoy.config.validation import settle
 
 SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays", "petastorm"]
@@ -37,7 +37,8 @@ class SourceConfig:
     images; `table` is anything that Spark reads; `idx` is a folder with MNIST's files; `arrays` is an .npz file or a
     folder of .npy files with images, or other arrays, and labels; `petastorm` is a Petastorm dataset."""
     path: str | None = None
-    """Folder or file; for `table`, a path or the name of a catalog table; not used by `digits`."""
+    """Folder or file, of `folder` and `manifest` also in an object store (`s3://bucket/images`); for `table`, a path
+    or the name of a catalog table; not used by `digits`."""
     format: str | None = None
     """Spark's name of the format of a table given by path (parquet, delta, binaryFile, image ...); null is parquet."""
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
@@ -45,7 +46,9 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if self.path is None or self.kind in ("digits", "table"):  # Spark reads tables at URLs
             return
-        if self.kind in ("manifest", "petastorm"):  # these sources name what to use for a URL
+        if self.kind in ("folder", "manifest"):
+            settle(self, "path", stored_field("source.path", self.path, ", or source.kind table with a URL"))
+        elif self.kind == "petastorm":  # this source names what to use for a URL
             settle(self, "path", local_path(self.path))
         else:
             settle(self, "path", local_field("source.path", self.path, ", or source.kind table with a URL"))

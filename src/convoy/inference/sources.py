@@ -20,6 +20,8 @@ from convoy.dataset.sources.table_reading import read_table_folder
 from convoy.dataset.storage import catalog
 from convoy.dataset.storage.filesystem import Location
 from convoy.dataset.storage.manifest import Manifest
+from convoy.dataset.storage.object_frame import read_objects
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.errors import ConfigError, ModelError, SourceError
 from convoy.inference.arrow_udf import DATASET_COLUMNS
 from convoy.inference.dataframe import check_dataset, checked_outputs, score_dataset, score_images, score_task
@@ -140,7 +142,12 @@ def score_input(
         gauge = gauge if gauge is None or manifest.codec == "keep" else replace(gauge, sizes=False)
         if select is not None:
             check_dataset(package, manifest)
-            rows = spark.read.parquet(f"file://{glob_escaped(str(path / split))}").select("image", *DATASET_COLUMNS)
+            columns = ["image", *DATASET_COLUMNS]
+            if isinstance(path, ObjectPath):
+                parts = [path / split / file.name for file in manifest.split(split).files]
+                rows = read_objects(spark, parts, rows=int(_FEW)).select(*columns)
+            else:
+                rows = spark.read.parquet(f"file://{glob_escaped(str(path / split))}").select(*columns)
             return _score(select(rows), package, replace(section, columns=[*DATASET_COLUMNS]), "image", gauge)
         outputs = checked_outputs(section.top_k, section.probabilities, section.embeddings, section.batch_size)
         task = score_task(spark, package, section.batch_size, outputs, section.half_precision)

@@ -266,7 +266,7 @@ def test_what_is_no_file_is_said(tmp_path):
     with pytest.raises(SourceError, match="is a folder; expected a CSV, JSON lines or Parquet file"):
         source_at(tmp_path)
     with pytest.raises(SourceError, match=r"is a URL; .* use source\.kind table"):
-        source_at("s3://bucket/m.csv")
+        source_at("gs://bucket/m.csv")
     with pytest.raises(ConfigError, match=r"source\.kind manifest needs the CSV, JSON lines or Parquet file"):
         source_of(SourceConfig("manifest"))
 

@@ -1,6 +1,7 @@
 """Files in an object store: a part of pathlib's interface, on a real server, with faults."""
 
 import errno
+import http.client
 import io
 import os
 import pickle
@@ -64,6 +65,10 @@ def test_a_url_without_the_package_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"dataset.root is 's3://b/x'; .* package s3fs.*convoy-ml\[s3\]"):
         stored_field("dataset.root", "s3://b/x")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2024.10.0")  # it would replace existing objects
+    with pytest.raises(ConfigError, match=r"s3fs, 2024\.12 or newer"):
+        stored_field("dataset.root", "s3://b/x")
 
 
 def test_objects_are_written_listed_read_and_removed(place, tmp_path):
@@ -93,6 +98,17 @@ def test_objects_are_written_listed_read_and_removed(place, tmp_path):
     remove_all([place / "copy", place / "not there"])
     place.remove_tree()
     assert not place.exists()
+
+
+def test_objects_that_stand_for_folders_are_not_files(place, s3_server):
+    (place / "cat" / "1.png").write_bytes(b"1")
+    for name in ("", "/cat", "/empty"):
+        connection = http.client.HTTPConnection("127.0.0.1", s3_server, timeout=60)
+        connection.request("PUT", f"{str(place).removeprefix('s3:/')}{name}/")
+        assert connection.getresponse().status == 200
+    assert [path for path, _ in place.files()] == [place / "cat" / "1.png"]
+    assert place.entries() == [(place / "cat", True), (place / "empty", True)]
+    assert (place / "empty").entries() == []
 
 
 def test_a_missing_object_or_bucket_is_named(place, tmp_path):
@@ -152,7 +168,10 @@ def test_a_store_that_stays_away_is_reported(faulty, place, impatient):
 
 @pytest.mark.parametrize(
     ("answer", "text"),
-    [((403, "AccessDenied"), "access to the store is denied"), ((400, "ExpiredToken"), "the credentials have expired")],
+    [
+        ((403, "AccessDenied"), "access to the store is denied"),
+        ((400, "ExpiredToken"), "credentials have expired.*renew them"),
+    ],
 )
 def test_denied_access_is_not_retried(faulty, place, answer, text):
     faulty.fault = lambda *_: answer

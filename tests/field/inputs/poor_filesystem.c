@@ -1,7 +1,7 @@
 /* A file system without some operations: a library for LD_PRELOAD that refuses them below the folder $POOR_FOLDER.
 
    $POOR_LACKS names them: files, folders, open (renames of files, of folders, of folders that a process has open),
-   links, locks. All other calls go to the C library, so this works for any program: Python, Java, the shell. */
+   links, locks, random (writes before the end of a file). All other calls go to the C library, so this works for any program: Python, Java, the shell. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -80,11 +80,37 @@ int linkat(int at, const char *from, int into, const char *to, int flags) {
     return REAL(linkat)(at, from, into, to, flags);
 }
 
-int flock(int descriptor, int operation) {
+/* The path of an open file, if it is inside the folder. */
+static int is_inside(int descriptor) {
     char name[64], path[PATH_MAX];
     snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
     ssize_t size = readlink(name, path, sizeof path - 1);
     path[size < 0 ? 0 : size] = 0;
-    if (inside(path) && lacks("locks")) return errno = ENOLCK, -1;
+    return inside(path);
+}
+
+static int before_end(int descriptor, off_t place) {
+    struct stat status;
+    if (!lacks("random") || !is_inside(descriptor) || fstat(descriptor, &status) != 0) return 0;
+    return S_ISREG(status.st_mode) && place < status.st_size;
+}
+
+ssize_t write(int descriptor, const void *content, size_t size) {
+    if (before_end(descriptor, lseek(descriptor, 0, SEEK_CUR))) return errno = EOPNOTSUPP, -1;
+    return REAL(write)(descriptor, content, size);
+}
+
+ssize_t pwrite(int descriptor, const void *content, size_t size, off_t place) {
+    if (before_end(descriptor, place)) return errno = EOPNOTSUPP, -1;
+    return REAL(pwrite)(descriptor, content, size, place);
+}
+
+ssize_t pwrite64(int descriptor, const void *content, size_t size, off64_t place) {
+    if (before_end(descriptor, place)) return errno = EOPNOTSUPP, -1;
+    return REAL(pwrite64)(descriptor, content, size, place);
+}
+
+int flock(int descriptor, int operation) {
+    if (is_inside(descriptor) && lacks("locks")) return errno = ENOLCK, -1;
     return REAL(flock)(descriptor, operation);
 }

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -40,16 +41,17 @@ from convoy.dataset.ingest.statistics import (
     split_entries,
 )
 from convoy.dataset.ingest.values import chosen_range
-from convoy.dataset.ingest.write import REPORT, FileReport, WriteTask, write_files
+from convoy.dataset.ingest.write import CHANGED, REPORT, FileReport, WriteTask, write_files
 from convoy.dataset.petastorm.schema import add_petastorm_metadata
 from convoy.dataset.sources import Source
+from convoy.dataset.sources.paths import UNREADABLE
 from convoy.dataset.storage import catalog, raw
 from convoy.dataset.storage.durable import disk_errors
 from convoy.dataset.storage.filesystem import Location, location
 from convoy.dataset.storage.manifest import FORMAT, Manifest
 from convoy.dataset.storage.object_catalog import StagedVersion
 from convoy.dataset.storage.verify import is_whole
-from convoy.errors import ConfigError, did_you_mean
+from convoy.errors import ConfigError, ConvoyError, SourceError, did_you_mean
 from convoy.images import ArraySpec, Geometry, ValueRange
 
 _TOOLS = ("pyspark", "petastorm", "pyarrow", "numpy", "pillow")
@@ -115,6 +117,19 @@ def _few_at_a_time(spark: SparkSession, source: Source) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _source_errors() -> Iterator[None]:
+    """Turn the error of a Spark job about an image that could not be read, or has changed, into one line."""
+    try:
+        yield
+    except ConvoyError:
+        raise
+    except Exception as error:
+        if (found := re.search(rf"SourceError: ((?:{UNREADABLE}|{CHANGED})[^\n]+)", str(error))) is not None:
+            raise SourceError(f"{found[1]}; nothing was published") from None
+        raise
+
+
 def _ingest(
     spark: SparkSession,
     source: Source,
@@ -123,7 +138,7 @@ def _ingest(
     on_progress: Callable[[str, float, int], None],
 ) -> Ingested:
     listing_progress = stage_progress(spark, lambda fraction: on_progress("list and hash", fraction, 0))
-    with listing_progress, disk_errors(config.root, location(config.root)):
+    with listing_progress, disk_errors(config.root, location(config.root)), _source_errors():
         scan = scan_source(spark, source, config)
     try:
         check_scan(scan, classes)
@@ -151,7 +166,8 @@ def _ingest(
             task = WriteTask(
                 str(staged), source, geometry, spec, classes, rows_per_group, config.storage, scan.weighted, writer
             )
-            with stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, scan.total)):
+            progress = stage_progress(spark, lambda fraction: on_progress("decode and write", fraction, scan.total))
+            with progress, _source_errors():
                 reports = _write(spark, scan.samples, layouts, task)
             bad = check_reports(reports, classes, scan, config.max_bad_fraction)
             notes = report_notes(reports)

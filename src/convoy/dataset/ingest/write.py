@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from convoy.config import StorageConfig
+from convoy.config.locations import is_object_url
 from convoy.dataset.ingest.moments import Moments, exact_sums, merged, moments_of
 from convoy.dataset.sources import Source
 from convoy.dataset.storage.codec import encode_column
@@ -30,6 +31,7 @@ from convoy.dataset.storage.filesystem import location, move_file
 from convoy.dataset.storage.object_catalog import StagedVersion, data_file, upload_data
 from convoy.dataset.storage.object_path import ObjectPath
 from convoy.dataset.storage.schema import ARROW_SCHEMA, WEIGHTED_SCHEMA
+from convoy.errors import SourceError
 from convoy.images import (
     REPAIRS,
     ArraySpec,
@@ -42,6 +44,7 @@ from convoy.images import (
 )
 
 REPORT = "report string"
+CHANGED = "an image has changed since it was listed"
 _BATCH_BYTES = 1 << 20  # of Parquet's writer: its default of 1,024 values takes twice as long
 _SIZES = 200  # most different sizes that a file reports, the most frequent ones
 
@@ -242,6 +245,7 @@ def _row_groups(
             if row.error:
                 raise BadImage("unreadable", row.error)
             payload = task.source.read(row.path) if row.content is None else row.content
+            _check_unchanged(row, payload)
             if task.geometry:
                 notes: list[str] = []
                 images[len(kept)], size = prepare_measured(payload, task.geometry, notes)
@@ -271,6 +275,14 @@ def _row_groups(
         heights[height] += count
         widths[width] += count
     report.heights, report.widths = ([[*pair] for pair in sorted(side.items())] for side in (heights, widths))
+
+
+def _check_unchanged(row: _Row, payload: bytes | np.ndarray) -> None:
+    """Raise ``SourceError`` if an object is not the one that was listed; a digest takes little beside its download."""
+    if isinstance(payload, bytes) and is_object_url(row.path):
+        digest = hashlib.blake2b(payload, digest_size=16).hexdigest() if payload else ""
+        if digest != row.digest:
+            raise SourceError(f"{CHANGED}: {row.path}; ingest again")
 
 
 def _sha256(path: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from convoy.config import SourceConfig
+from convoy.config.locations import is_object_url
 from convoy.dataset.sources.arrays import ArraysSource
 from convoy.dataset.sources.digits import DigitsSource
 from convoy.dataset.sources.folder import FolderSource
@@ -79,7 +80,7 @@ _PATHS = {
 def source_of(config: SourceConfig) -> Source:
     """Return the source that the configuration names, after checking it."""
     source = _source_of(config)
-    if config.path and config.kind not in ("digits", "table"):
+    if config.path and config.kind not in ("digits", "table") and not is_object_url(config.path):
         refuse_table(config.path, config.kind)
     source.check()
     return source
@@ -101,4 +102,4 @@ def _source_of(config: SourceConfig) -> Source:
     if config.kind == "arrays":
         return ArraysSource(config.path)
     assert config.kind == "folder", config.kind
-    return FolderSource(os.path.expanduser(config.path))
+    return FolderSource(config.path if is_object_url(config.path) else os.path.expanduser(config.path))

@@ -11,7 +11,9 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from convoy.cluster.session_facts import parallelism
+from convoy.config.locations import is_object_url
 from convoy.dataset.sources.side_files import is_side_file, is_side_folder, kind_of, without_side_files
+from convoy.dataset.storage.object_path import ObjectPath
 
 _MOST_KINDS = 4
 _LINK = "link"
@@ -58,6 +60,9 @@ def files_below(folder: str, ignored: Ignored | None = None) -> Iterator[str]:
         folder: The folder.
         ignored: Counts what is left out.
     """
+    if is_object_url(folder):
+        yield from _objects_below(ObjectPath(folder), ignored)
+        return
     unlisted: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         kept = without_side_files(files)
@@ -75,6 +80,21 @@ def files_below(folder: str, ignored: Ignored | None = None) -> Iterator[str]:
             yield before + name if are_text else path_text(before + name)
     for error in unlisted:
         yield path_text(error.filename)
+
+
+def _objects_below(folder: ObjectPath, ignored: Ignored | None) -> Iterator[str]:
+    """Yield every object below a prefix, except side files; those that end in a slash stand for folders."""
+    seen = set()
+    for path, _ in folder.files():
+        *folders, file = path.relative_to(folder).split("/")
+        side = next((depth for depth, name in enumerate(folders) if is_side_folder(name)), None)
+        if side is None and not is_side_file(file):
+            yield str(path)
+        elif ignored is not None:
+            key = (*folders[: side + 1], "") if side is not None else (*folders, file)
+            if key not in seen:
+                seen.add(key)
+                ignored.side[kind_of(file) if side is None else kind_of(folders[side], folder=True)] += 1
 
 
 def files_matching(pattern: str, ignored: Ignored | None = None) -> Iterator[str]:

@@ -11,12 +11,14 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from convoy.cluster.session_facts import parallelism
+from convoy.config.locations import is_object_url, stored_absolute
 from convoy.dataset.sources.files import Ignored, files_below, find_ignored
 from convoy.dataset.sources.folder_layout import ClassFolder, FolderLayout, read_layout
 from convoy.dataset.sources.listing import LABEL_EXPECTED, LISTING, LISTING_SCHEMA, is_label
-from convoy.dataset.sources.paths import read_local_file
+from convoy.dataset.sources.paths import read_file, read_local_file
 from convoy.dataset.sources.side_files import is_side_file, is_side_folder
 from convoy.dataset.sources.split_names import splits_among
+from convoy.dataset.storage.object_path import ObjectPath, store_problem
 from convoy.errors import SourceError
 
 
@@ -32,6 +34,10 @@ class FolderSource:
 
     def check(self) -> None:
         """Raise ``SourceError`` if the folder is missing, unreadable or has no class folders."""
+        if is_object_url(self.path):
+            self._check_objects()
+            self._check_classes()
+            return
         folder = Path(self.path)
         if not folder.exists():
             near = folder.parent
@@ -52,10 +58,26 @@ class FolderSource:
         _check_links(self.path)
         for name in splits_among(_folders(folder)):
             _check_links(os.path.join(self.path, name))
-        class_folders = self._class_folders()
-        for parent in {os.path.dirname(where) for _, _, where in class_folders}:
+        for parent in {os.path.dirname(where) for _, _, where in self._class_folders()}:
             _check_links(parent)
-        for _, name, where in class_folders:
+        self._check_classes()
+
+    def _check_objects(self) -> None:
+        """Raise ``SourceError`` if the object store has nothing at the URL, or gives no access."""
+        folder = ObjectPath(self.path)
+        try:
+            if not folder.entries():
+                problem = "is an object" if folder.is_file() else "does not exist"
+                raise SourceError(f"source.path {self.path!r} {problem}; expected a folder <path>/<class>/<image>")
+            for name in ("_delta_log", ".hoodie"):
+                if (folder / name).is_dir():
+                    raise SourceError(f"source.path {self.path!r} is a table; expected source.kind table for it")
+        except OSError as error:
+            raise SourceError(f"source.path {self.path!r} cannot be read: {store_problem(error)}") from None
+
+    def _check_classes(self) -> None:
+        """Raise ``SourceError`` for a class without images or with a wrong name, or if there is only one."""
+        for _, name, where in self._class_folders():
             if "\ufffd" in name:
                 raise SourceError(f"{os.path.dirname(where)!r} has a folder {name!r}, not UTF-8; rename it")
             if not is_label(name):
@@ -86,17 +108,17 @@ class FolderSource:
     def listing(self, spark: SparkSession) -> DataFrame:
         """List the class folders' files on the workers, including files at any depth below a class folder."""
         folders = self._class_folders()
-        work = functools.partial(list_folders, folders=folders, root=os.path.abspath(self.path))
+        work = functools.partial(list_folders, folders=folders, root=stored_absolute(self.path))
         tasks = min(len(folders), 4 * parallelism(spark))
         return spark.range(0, len(folders), numPartitions=tasks).mapInArrow(work, LISTING)
 
     def read(self, path: str) -> bytes:
         """Return the file's bytes."""
-        return read_local_file(path)
+        return read_file(path) if is_object_url(path) else read_local_file(path)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind and absolute path."""
-        return {"kind": "folder", "path": os.path.abspath(self.path)}
+        """Return kind and absolute path, or URL."""
+        return {"kind": "folder", "path": stored_absolute(self.path)}
 
     def _class_folders(self) -> list[ClassFolder]:
         """Return (split or None, class, folder) for every class folder."""

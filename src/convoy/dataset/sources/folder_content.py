@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from convoy.config.locations import is_object_url
 from convoy.dataset.sources.files import is_utf8, path_text
 from convoy.dataset.sources.side_files import is_side_folder, kind_of, without_side_files
+from convoy.dataset.storage.object_path import ObjectPath
 
 _LISTS = (".csv", ".tsv", ".jsonl", ".parquet")
 _OTHERS = (
@@ -73,8 +75,12 @@ class FolderContent:
             if folder.images:
                 return True
             for name in reversed(folder.folders[:_SHOWN]):
+                path = os.path.join(folder.path, name)
+                if is_object_url(path):
+                    folders.append(content_of(path))
+                    continue
                 with suppress(OSError):
-                    status = os.stat(path := os.path.join(folder.path, name))
+                    status = os.stat(path)
                     if (place := (status.st_dev, status.st_ino)) not in seen:  # links may lead back
                         seen.add(place)
                         folders.append(content_of(path))
@@ -88,13 +94,8 @@ def content_of(path: str) -> FolderContent:
     folders: list[str] = []
     files: list[str] = []
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                try:
-                    is_folder = entry.is_dir()
-                except OSError:  # a link that leads to itself
-                    is_folder = False
-                (folders if is_folder else files).append(entry.name)
+        for name, is_folder in _entries(path):
+            (folders if is_folder else files).append(name)
     except OSError:
         return FolderContent(path, images=1)
     if not is_utf8("\0".join([*folders, *files])):
@@ -112,6 +113,20 @@ def content_of(path: str) -> FolderContent:
     found.lists = sorted(name for name in others if name.lower().endswith(_LISTS))
     found.masks = _masks_among(images)
     return found
+
+
+def _entries(path: str) -> Iterator[tuple[str, bool]]:
+    """Yield (name, whether it is a folder) of what is directly in a folder, or at a prefix of an object store."""
+    if is_object_url(path):
+        yield from ((entry.name, is_folder) for entry, is_folder in ObjectPath(path).entries())
+        return
+    with os.scandir(path) as entries:
+        for entry in entries:
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link that leads to itself
+                is_folder = False
+            yield entry.name, is_folder
 
 
 def _masks_among(images: list[str]) -> list[str]:

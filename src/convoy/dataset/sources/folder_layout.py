@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from convoy.config.locations import stored_absolute
 from convoy.dataset.sources.files import Ignored
 from convoy.dataset.sources.folder_content import FolderContent, content_of
 from convoy.dataset.sources.folder_refusals import (
@@ -60,7 +61,7 @@ def read_layout(path: str) -> FolderLayout:
     """
     content_of.cache_clear()
     try:
-        root = content_of(os.path.abspath(path))
+        root = content_of(stored_absolute(path))
         return _checked(root, _read_layout(root))
     finally:
         content_of.cache_clear()

@@ -10,10 +10,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from convoy.config import ColumnsConfig
-from convoy.config.locations import absolute, is_url
+from convoy.config.locations import absolute, is_object_url, is_url
 from convoy.dataset.sources.hugging_face import class_label_names
 from convoy.dataset.sources.listing import is_label
 from convoy.dataset.sources.manifest_file import ManifestFile, inspect_file
+from convoy.dataset.sources.manifest_object import check_row_lengths, inspect_object
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
     check_fields,
@@ -31,6 +32,8 @@ from convoy.dataset.sources.rows import (
     text,
     weight,
 )
+from convoy.dataset.storage.filesystem import location
+from convoy.dataset.storage.object_path import ObjectPath, store_problem
 from convoy.errors import SourceError, did_you_mean
 
 _USUAL = {
@@ -54,18 +57,29 @@ class ManifestSource:
 
     def check(self) -> None:
         """Raise ``SourceError`` if the file is missing, is not a manifest, or lacks a column."""
-        file = absolute(self.path)
-        if is_url(file):
+        try:
+            self._check_file()
+        except OSError as error:
+            if (problem := store_problem(error)) is None:
+                raise
+            raise SourceError(f"source.path {self.path!r} cannot be read: {problem}") from None
+
+    def _check_file(self) -> None:
+        file = self._absolute
+        if is_url(file) and not is_object_url(file):
             raise SourceError(
-                f"source.path {self.path!r} is a URL; a manifest is a file that every node sees: use source.kind table"
-                " with source.format csv or parquet"
+                f"source.path {self.path!r} is a URL; a manifest is a file that every node sees, or in S3: use"
+                " source.kind table with source.format csv or parquet"
             )
-        if not os.path.exists(file):
+        stored = location(file)
+        if not stored.exists():
+            if isinstance(stored, ObjectPath):
+                stored.parent.entries()  # raises an error if there is no such bucket
             raise SourceError(
                 f"source.path {self.path!r} does not exist; expected a CSV, JSON lines or Parquet file, a list"
                 " of images"
             )
-        if os.path.isdir(file):
+        if stored.is_dir():
             raise SourceError(
                 f"source.path {self.path!r} is a folder; expected a CSV, JSON lines or Parquet file (a folder of"
                 " Parquet files is source.kind table, one of images is folder)"
@@ -73,6 +87,8 @@ class ManifestSource:
         try:
             names = self._file.columns
         except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
+            if store_problem(error) is not None:
+                raise
             reason = (
                 error.strerror
                 if isinstance(error, OSError) and error.strerror
@@ -100,7 +116,9 @@ class ManifestSource:
         """Return the labels, sorted; raises ``SourceError`` for the first wrong row."""
         with self._spark_errors():
             rows, file = self._rows(spark), self._file
-            if file.kind == "csv":
+            if file.kind == "csv" and file.etag is not None:
+                check_row_lengths(file, resolved(self.columns, file.columns).path, self._what)
+            elif file.kind == "csv":
                 first = resolved(self.columns, file.columns).path
                 check_fields(spark, file.location, file.columns, first, self._what, file.csv_options)
             names = classes_of(rows, self._what)
@@ -129,7 +147,7 @@ class ManifestSource:
         """Return one row per row of the file; ``name`` is the path as written there."""
         with self._spark_errors():
             rows = self._rows(spark)
-        folder = os.path.join(os.path.dirname(absolute(self.path)), "")
+        folder = os.path.join(os.path.dirname(self._absolute), "")
         path = F.when(F.col("path").rlike("^(/|file:/|[A-Za-z][A-Za-z0-9+.-]+:/)"), F.col("path"))
         return rows.select(
             path.otherwise(F.concat(F.lit(folder), "path")).alias("path"),
@@ -144,8 +162,12 @@ class ManifestSource:
         return read_file(path)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind and absolute path."""
-        return {"kind": "manifest", "path": absolute(self.path)}
+        """Return kind and absolute path, or URL."""
+        return {"kind": "manifest", "path": self._absolute}
+
+    @property
+    def _absolute(self) -> str:
+        return self.path if is_object_url(self.path) else absolute(self.path)
 
     @property
     def _what(self) -> str:
@@ -168,8 +190,11 @@ class ManifestSource:
     @property
     def _file(self) -> ManifestFile:
         columns = self.columns
+        expected = {columns.path, columns.label}
         optional = {name for name in (columns.split, columns.weight, f"{columns.label}_name") if name is not None}
-        return inspect_file(absolute(self.path), {columns.path, columns.label}, optional)
+        if is_object_url(self.path):
+            return inspect_object(self.path, expected, optional)
+        return inspect_file(absolute(self.path), expected, optional)
 
     def _rows(self, spark: SparkSession) -> DataFrame:
         """Return ``path``, ``class_name``, ``split`` as written; with weights, ``weight`` and ``given_weight`` too."""
@@ -177,7 +202,7 @@ class ManifestSource:
         frame = file.load(spark)
         types = {part.name: part.dataType for part in frame.schema}
         columns = resolved(self.columns, frame.columns)
-        known = class_label_names(file.path, columns.label) if file.kind == "parquet" else None
+        known = class_label_names(file.copy or file.path, columns.label) if file.kind == "parquet" else None
         label, number = label_columns(frame, columns.label, known if known and all(map(is_label, known)) else None)
 
         def values(name: str) -> Any:

@@ -24,11 +24,13 @@ class ManifestFile:
     """A file with one row per image.
 
     Attributes:
-        path: Its absolute path.
+        path: Its absolute path, or its URL in an object store.
         kind: Its format.
         columns: The names of its columns; of JSON lines, those in the first thousand lines.
         separator: What separates the fields of a CSV file.
         spaced: Whether its header has spaces beside the separators (``path, label``): they do not belong to the values.
+        etag: Of an object: what identifies its content.
+        copy: Of an object: the path of a local copy on the driver.
     """
 
     path: str
@@ -36,6 +38,8 @@ class ManifestFile:
     columns: list[str]
     separator: str = ","
     spaced: bool = False
+    etag: str | None = None
+    copy: str | None = None
 
     @property
     def csv_options(self) -> dict[str, str]:
@@ -50,6 +54,10 @@ class ManifestFile:
 
     def load(self, spark: SparkSession) -> DataFrame:
         """Return the rows; the columns of CSV are text, those of JSON lines have the types of their values."""
+        if self.etag is not None:
+            from convoy.dataset.sources.manifest_object import load_object  # which knows this class
+
+            return load_object(spark, self)
         if self.kind == "parquet":
             return spark.read.parquet(self.location)
         if self.kind == "json":

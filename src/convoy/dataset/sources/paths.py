@@ -1,9 +1,16 @@
 """Reading of the files that folders, manifests and tables name."""
 
 import os
+import re
 import stat
 
-from convoy.config.locations import is_url, local_path, unreadable
+from convoy.config.locations import is_object_url, is_url, local_path, unreadable
+from convoy.dataset.storage.object_path import ObjectPath, is_missing_bucket, store_problem
+from convoy.errors import SourceError
+
+UNREADABLE = "an image cannot be read"
+"""Beginning of the message about a store that gives no access, also in the error of a Spark job."""
+_S3 = re.compile(r"\s*s3[an]?://", re.IGNORECASE)
 
 MAX_FILE_BYTES = 1 << 30
 """Largest file that is read. The largest image that is decoded takes 600 MB uncompressed, at 16 bits, 3 channels."""
@@ -36,8 +43,16 @@ def read_file(path: str) -> bytes:
 
     Raises:
         OSError: It cannot be read, for any reason.
+        SourceError: The object store gives no access; that is not the fault of this image, which is not left out then.
     """
     local = local_path(path)
+    if is_object_url(local := _S3.sub("s3://", local)):
+        try:
+            return ObjectPath(local).read_bytes()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not is_missing_bucket(error):
+                raise
+            raise SourceError(f"{UNREADABLE}: {store_problem(error)}") from None
     try:
         if not is_url(local):
             return read_local_file(local)

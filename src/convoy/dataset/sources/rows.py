@@ -41,6 +41,11 @@ _OF_SPLITS = re.compile(
     "(data_?|eval_?|train_?test_?)?(set|split|partition)s?|subset|phase|usage|split_?(name|type)|is_?(train|test|val).*"
 )
 """Names of columns that often have the splits."""
+_NO_STORE = re.compile(r"S3AFileSystem not found|No FileSystem for scheme")
+_JAR = (
+    "Spark itself needs a jar for such URLs, for S3 that of hadoop-aws: see spark.jars.packages in spark.conf;"
+    " source.kind folder and manifest read s3:// without it"
+)
 _FURTHER = 8  # fields after the last column that are checked
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"  # Java would also accept 1d, 0x1p3 and Infinity
 
@@ -144,6 +149,8 @@ def spark_errors(what: str, hint: str) -> Iterator[None]:
         causes = [line for line in lines if line.startswith("Caused by: ")]
         first_lines = [line for line in lines if not line.startswith("An error occurred while calling")]
         reason = re.sub(r"^(Caused by: |: )?([\w$]+\.)*[\w$]+(Exception|Error): ", "", [*first_lines[:1], *causes][-1])
+        if _NO_STORE.search(reason):
+            hint = _JAR
         raise SourceError(f"{what} cannot be read: {reason.strip().rstrip('.')[:300]}; {hint}") from None
 
 

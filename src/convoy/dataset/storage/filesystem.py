@@ -7,6 +7,7 @@ file see nothing before; others may see a part of the folder, which does not hap
 
 import errno
 import fcntl
+import functools
 import os
 import shutil
 import uuid
@@ -68,6 +69,13 @@ def renames_folders(folder: Path) -> bool:
     """Return whether folders can be renamed in a folder; ``missing_operations`` tries the other operations too."""
     with _probe_in(folder) as probe:
         return _works(_rename_folder, probe)
+
+
+@functools.lru_cache(maxsize=64)
+def writes_anywhere(folder: Path) -> bool:
+    """Return whether files in a folder can be written before their end; on Volumes of Unity Catalog they cannot."""
+    with _probe_in(folder) as probe:
+        return _works(_write_before_end, probe)
 
 
 def move_file(source: Path, target: Path) -> None:
@@ -175,6 +183,13 @@ def _rename_open_folder(place: Path) -> None:
         os.close(descriptor)
 
 
+def _write_before_end(place: Path) -> None:
+    with (place / "a").open("wb", buffering=0) as file:
+        file.write(b"ab")
+        file.seek(0)
+        file.write(b"c")
+
+
 def _link(place: Path) -> None:
     (place / "a").touch()
     os.link(place / "a", place / "b")
@@ -195,4 +210,5 @@ _OPERATIONS: dict[str, Callable[[Path], None]] = {
     "renames of open folders": _rename_open_folder,
     "hard links": _link,
     "locks": _lock,
+    "writes before the end of a file": _write_before_end,
 }

@@ -12,15 +12,9 @@ was created first.
 """
 
 import errno
-import fcntl
-import functools
-import hashlib
 import json
-import os
 import re
-import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,12 +25,12 @@ from convoy.dataset.storage import durable
 from convoy.dataset.storage.manifest import NAME as MANIFEST
 from convoy.dataset.storage.object_path import ObjectPath, Stat, remove_all
 from convoy.dataset.storage.verify import is_whole
+from convoy.dataset.storage.writers import CLAIM_SECONDS, forget, held, is_dead, new_writer
 from convoy.errors import DatasetError
 
 LATEST = "LATEST"
 _STAGING, _PUBLISHING = ".staging-", ".publishing-"
 _WRITER = re.compile(r"-([0-9a-f]{8}-[0-9a-f]{12})\.parquet")
-_CLAIM_SECONDS = 600.0  # publishing takes seconds: an older claim is that of a dead writer on another machine
 _POLL_SECONDS = 0.5
 
 
@@ -45,7 +39,7 @@ class StagedVersion(ObjectPath):
     """The folder of a version that is being written.
 
     Attributes:
-        writer: Id of the writer: 8 hex digits that name its machine, a hyphen, 12 random ones.
+        writer: Id of the writer.
     """
 
     writer: str = ""
@@ -82,10 +76,10 @@ def staging(home: ObjectPath, version: str) -> Iterator[StagedVersion]:
 
     Leftovers of dead writers are removed first.
     """
-    writer = f"{_machine()}-{uuid.uuid4().hex[:12]}"
+    writer = new_writer()
     staged = StagedVersion((home / version).url, writer)
     with ExitStack() as stack:
-        stack.enter_context(_held(writer))
+        stack.enter_context(held(writer))
         collect(home)
         staged.marker.write_bytes(version.encode())
         try:
@@ -104,10 +98,10 @@ def publishing(staged: StagedVersion) -> Iterator[bool]:
         DatasetError: Another writer is publishing it, and does not end.
     """
     claim = staged.parent / f"{_PUBLISHING}{staged.name}"
-    until = time.monotonic() + _CLAIM_SECONDS
+    until = time.monotonic() + CLAIM_SECONDS
     while not (published := is_whole(staged)) and not claim.create(staged.writer.encode()):
         with suppress(FileNotFoundError):
-            if _is_dead(claim.read_text(), claim.stat(), _CLAIM_SECONDS):
+            if is_dead(claim.read_text(), claim.stat(), CLAIM_SECONDS):
                 claim.unlink(missing_ok=True)
         if time.monotonic() > until:
             raise DatasetError(f"another ingest is publishing {staged} and does not end; try again later")
@@ -153,9 +147,9 @@ def collect(home: ObjectPath) -> None:
     for marker in list(home.glob(f"{_STAGING}*")):
         writer = marker.name.removeprefix(_STAGING)
         with suppress(FileNotFoundError):
-            if _is_dead(writer, newest.get(writer) or marker.stat(), durable.ABANDONED_SECONDS):
+            if is_dead(writer, newest.get(writer) or marker.stat(), durable.ABANDONED_SECONDS):
                 marker.unlink(missing_ok=True)
-                _remove_lock(_locks() / writer)
+                forget(writer)
     holders = {}
     for claim in home.glob(f"{_PUBLISHING}*"):
         with suppress(FileNotFoundError):
@@ -201,55 +195,3 @@ def _live(home: ObjectPath) -> set[str]:
 def _writer_of(path: ObjectPath) -> str | None:
     found = _WRITER.search(path.name)
     return found[1] if found else None
-
-
-def _locks() -> Path:
-    """Return the folder of this machine, and of this user, in which writers hold their locks."""
-    folder = Path(tempfile.gettempdir()) / f"convoy-writers-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-@functools.cache
-def _machine() -> str:
-    """Return an id of what can see the locks of this process: the running kernel, and the folder of the locks."""
-    kernel, folder = durable.hidden_name("").partition("-")[0], _locks().stat()
-    return hashlib.blake2b(f"{kernel} {folder.st_dev} {folder.st_ino}".encode(), digest_size=4).hexdigest()
-
-
-@contextmanager
-def _held(writer: str) -> Iterator[None]:
-    """Hold a writer's lock, which the kernel releases however the process ends."""
-    folder = _locks() / writer
-    with ExitStack() as stack:
-        with durable.locked(folder.parent):
-            stack.enter_context(durable.exclusive_dir(folder))
-        stack.callback(_remove_lock, folder)
-        yield
-
-
-def _remove_lock(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _is_dead(writer: str, newest: Stat, seconds: float) -> bool:
-    """Return whether a writer is dead: for certain on this machine, elsewhere by the age of its newest object."""
-    folder = _locks() / writer
-    if re.fullmatch(rf"{_machine()}-[0-9a-f]{{12}}", writer) and folder.is_dir():
-        with durable.locked(folder.parent) as certain:
-            try:
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:  # it has ended just now
-                return False
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            except OSError:
-                certain = False
-            finally:
-                os.close(descriptor)
-            if certain:
-                return True
-    return time.time() - newest.st_mtime_ns / 1e9 > seconds

@@ -120,7 +120,7 @@ class ObjectPath:
         try:
             found = self._call(lambda fs: fs.ls(self.url, detail=True))
         except FileNotFoundError as error:
-            if _of_bucket(error):
+            if is_missing_bucket(error):
                 raise
             return []
         paths = ((self._at(entry["name"]), entry["type"] == "directory") for entry in found)
@@ -131,14 +131,18 @@ class ObjectPath:
         return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def files(self) -> list[tuple["ObjectPath", Stat]]:
-        """Return all objects below this prefix, at any depth, sorted; a missing one is empty."""
+        """Return all objects below this prefix, at any depth, sorted; a missing one is empty.
+
+        Objects that stand for folders, which consoles of stores create, are left out: their names end in a slash.
+        """
         try:
             found = self._call(lambda fs: fs.find(self.url, detail=True))
         except FileNotFoundError as error:
-            if _of_bucket(error):
+            if is_missing_bucket(error):
                 raise
             return []
-        listed = ((self._at(name), _stat(entry)) for name, entry in found.items() if entry["type"] == "file")
+        objects = ((name, entry) for name, entry in found.items() if entry["type"] == "file" and name[-1] != "/")
+        listed = ((self._at(name), _stat(entry)) for name, entry in objects)
         return sorted(pair for pair in listed if pair[0].url.startswith(f"{self.url}/"))
 
     def rglob(self, pattern: str) -> Iterator["ObjectPath"]:
@@ -329,6 +333,9 @@ def _explained(error: Exception, url: str) -> tuple[OSError, bool]:
     lower = text.lower()
     if ("expired" in lower and ("token" in lower or "credential" in lower)) or "invalidtoken" in lower:
         return PermissionError(errno.EACCES, f"the credentials have expired ({text}); renew them", url), False
+    if text == "Bad Request":  # a HEAD request is answered without a reason
+        denied = "the store refuses the request, as it does if the credentials have expired; renew them"
+        return PermissionError(errno.EACCES, denied, url), False
     if kind in _NO_CREDENTIALS:
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machines a role"
         return PermissionError(errno.EACCES, f"there are no credentials for the store ({text}); {hint}", url), False
@@ -349,7 +356,8 @@ def _explained(error: Exception, url: str) -> tuple[OSError, bool]:
     return OSError(errno.EIO, f"{kind}: {text}", url), True
 
 
-def _of_bucket(error: FileNotFoundError) -> bool:
+def is_missing_bucket(error: FileNotFoundError) -> bool:
+    """Return whether there is no such bucket, rather than no such object."""
     return error.strerror == _BUCKET
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,22 +11,24 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from convoy.dataset.sources.rows import glob_escaped
+from convoy.dataset.storage.filesystem import Location, location
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.errors import ConfigError, SourceError
-from convoy.inference.sinks import publish
-from convoy.inference.sinks.result import SinkResult
+from convoy.inference.sinks import object_folder, publish
+from convoy.inference.sinks.result import OURS, SinkResult, check_errors
 from convoy.inference.stream_offset import StreamOffset
 
-OURS = frozenset({"prediction", "prediction_index", "probability", "error", "model_version"})
-"""Columns of every result."""
 
-
-def output_folder(given: str) -> Path:
-    """Return ``scoring.output`` as an absolute path.
+def output_folder(given: str) -> Location:
+    """Return ``scoring.output`` as an absolute path, or as a URL in an object store.
 
     Raises:
         ConfigError: It holds something other than an earlier result of this job.
     """
-    path = Path(given).expanduser().absolute()
+    path = location(given)
+    if isinstance(path, ObjectPath):
+        object_folder.check_folder(given, path)
+        return path
     path = path.resolve() if path.is_symlink() else path  # the link is kept, its target is replaced
     publish.recover(path)
     if path.is_mount():
@@ -98,18 +100,6 @@ def write_parquet(
                 f"{target} was changed by another job meanwhile, so nothing was added; run this one again"
             )
     return SinkResult(str(target), rows, errors, read_files(scored.sparkSession, target, files, scored.schema), files)
-
-
-def check_errors(
-    rows: int, errors: int, earlier: tuple[int, int], max_error_fraction: float, commonest: Callable[[], str]
-) -> None:
-    """Raise ``SourceError`` if some new rows have an error, and too many of all rows, including earlier ones, do."""
-    all_rows, all_errors = rows + earlier[0], errors + earlier[1]
-    if errors and all_errors > max_error_fraction * all_rows:
-        raise SourceError(
-            f"{all_errors:,} of {all_rows:,} rows cannot be scored, more than scoring.max_error_fraction"
-            f" {max_error_fraction:g}, so nothing was published; most often: {commonest()}"
-        )
 
 
 def count(folder: Path, files: Iterable[str] | None = None) -> tuple[int, int]:

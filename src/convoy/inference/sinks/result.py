@@ -1,8 +1,14 @@
-"""The result of all sinks."""
+"""The result of all sinks, and when there is none."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
+
+from convoy.errors import SourceError
+
+OURS = frozenset({"prediction", "prediction_index", "probability", "error", "model_version"})
+"""Columns of every result."""
 
 
 @dataclass(frozen=True)
@@ -22,3 +28,15 @@ class SinkResult:
     errors: int
     added: DataFrame
     files: frozenset[str] = frozenset()
+
+
+def check_errors(
+    rows: int, errors: int, earlier: tuple[int, int], max_error_fraction: float, commonest: Callable[[], str]
+) -> None:
+    """Raise ``SourceError`` if some new rows have an error, and too many of all rows, including earlier ones, do."""
+    all_rows, all_errors = rows + earlier[0], errors + earlier[1]
+    if errors and all_errors > max_error_fraction * all_rows:
+        raise SourceError(
+            f"{all_errors:,} of {all_rows:,} rows cannot be scored, more than scoring.max_error_fraction"
+            f" {max_error_fraction:g}, so nothing was published; most often: {commonest()}"
+        )

@@ -18,9 +18,8 @@ from convoy.console import say
 from convoy.errors import ConfigError
 from convoy.inference.arrow_chunks import quoted
 from convoy.inference.sinks import increment
-from convoy.inference.sinks.folder import OURS, check_errors
 from convoy.inference.sinks.increment import counted
-from convoy.inference.sinks.result import SinkResult
+from convoy.inference.sinks.result import OURS, SinkResult, check_errors
 from convoy.inference.sinks.table_definition import TableDefinition, table_definition
 
 TABLE = "table:"

@@ -7,8 +7,9 @@ from pyspark.sql import functions as F
 
 from convoy.config import Config, ScoringConfig
 from convoy.console import say
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.errors import ConfigError
-from convoy.inference.sinks import increment, publish
+from convoy.inference.sinks import increment, object_folder, publish
 from convoy.inference.sinks.folder import output_folder, read_scores, write_parquet
 from convoy.inference.sinks.result import SinkResult
 from convoy.inference.sinks.stream import check_stream, score_stream
@@ -29,6 +30,8 @@ def check_output(section: ScoringConfig) -> None:
         table_name(section.output)
         return
     target = output_folder(section.output)
+    if isinstance(target, ObjectPath):
+        return
     given = Path(str(section.input)).expanduser().absolute()
     if given.is_dir() and target.is_relative_to(given):
         raise ConfigError(
@@ -54,8 +57,13 @@ def score_to_output(
         earlier = read_table(spark, section.output)
         scored, before = _new_rows(spark, config, package, earlier, gauge)
         written = write_table(spark, scored, section, before)
+    elif isinstance(target := output_folder(section.output), ObjectPath):
+        expected = object_folder.names(target) if section.write_mode == "incremental" else None
+        earlier = object_folder.read_scores(spark, target)
+        scored, before = _new_rows(spark, config, package, earlier, gauge)
+        add, fraction = section.write_mode != "overwrite", section.max_error_fraction
+        written = object_folder.write_parquet(scored, target, fraction, add=add, earlier=before, expected=expected)
     else:
-        target = output_folder(section.output)
         incremental = section.write_mode == "incremental"
         expected = publish.names(target) if incremental else None  # before they are read
         earlier = read_scores(spark, target)

@@ -8,6 +8,7 @@ Where folders are not renamed, ``state.json``, without which there is no checkpo
 """
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -19,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from convoy.dataset.storage.durable import sync_open
-from convoy.dataset.storage.filesystem import Location, move_file, move_folder
+from convoy.dataset.storage.filesystem import Location, move_file, move_folder, writes_anywhere
 from convoy.dataset.storage.object_path import ObjectPath, local_copy, store_problem
 from convoy.errors import TrainingError
 
@@ -77,7 +78,7 @@ class CheckpointStore:
         final = self.folder / f"step-{checkpoint.step:09d}"
         try:
             draft.mkdir()
-            _write(draft, checkpoint)
+            _write(draft, checkpoint, writes_anywhere(self.folder))
             if final.exists():  # written by an earlier attempt
                 shutil.rmtree(final)
             move_folder(draft, final, _STATE)
@@ -101,7 +102,7 @@ class CheckpointStore:
             (final / _STATE).upload(draft / _STATE)
         if best:
             (folder / _BEST).write_text(final.name)
-        with suppress(OSError):  # the next call removes what remains
+        with suppress(OSError, TrainingError):  # the next call removes what remains
             self._remove_old()
 
     def latest(self) -> Checkpoint | None:
@@ -149,9 +150,9 @@ class CheckpointStore:
         try:
             with _store_errors():
                 name = (self.folder / _BEST).read_text().strip()
+                return name if _NAME.fullmatch(name) and (self.folder / name).is_dir() else None
         except OSError:
             return None
-        return name if _NAME.fullmatch(name) and (self.folder / name).is_dir() else None
 
     def _remove_old(self) -> None:
         best = self._best_name()
@@ -165,10 +166,30 @@ class CheckpointStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the files of a checkpoint to an existing folder, and to the disk."""
+class _Sequential(io.RawIOBase):
+    """A file that is written from its beginning to its end: the zip format then has sizes behind the content."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return self._file.write(content)
+
+
+def _write(folder: Path, checkpoint: Checkpoint, anywhere: bool = True) -> None:
+    """Write the files of a checkpoint to an existing folder, and to the disk.
+
+    Args:
+        folder: The folder.
+        checkpoint: The checkpoint.
+        anywhere: Whether a file can be written before its end.
+    """
     with open(folder / _ARRAYS, "wb") as file:
-        np.savez(file, **dict[str, Any](checkpoint.arrays))
+        np.savez(file if anywhere else _Sequential(file), **dict[str, Any](checkpoint.arrays))
         _to_disk(file.fileno())
     state = {
         "format": FORMAT,
