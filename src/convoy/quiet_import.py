@@ -73,8 +73,8 @@ def quiet_libraries() -> None:
     for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
-    # Of installed packages when they are compiled, at their first import; the module is the path of the file.
-    warnings.filterwarnings("ignore", category=SyntaxWarning, module=r".*/(site|dist)-packages/")
+    # Of packages that are compiled at their first import, e.g. the Databricks SDK.
+    warnings.filterwarnings("ignore", message=".*invalid escape sequence", category=SyntaxWarning)
     for module in (r"petastorm(\.|$)", r"pyarrow(\.|$)"):
         warnings.filterwarnings("ignore", category=FutureWarning, module=module)
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=module)

@@ -209,14 +209,14 @@ def test_console_script_knows_the_jobs(monkeypatch, capsys, arguments, status, s
     assert said in getattr(capsys.readouterr(), stream)
 
 
-def test_syntax_warnings_of_installed_packages_are_silent_and_those_of_own_code_are_not(tmp_path):
-    for folder in ("site-packages", "own"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / f"of_{folder[:3]}.py").write_text("SAME = 1 is 1\n")
-    script = "import sys; from convoy.cli.job import quiet_libraries; quiet_libraries(); import of_sit, of_own"
-    path = os.pathsep.join([str(ROOT / "src"), str(tmp_path / "site-packages"), str(tmp_path / "own")])
+def test_syntax_warnings_that_packages_cause_are_silent_and_others_are_not(tmp_path):
+    """Python 3.12 and later warn of invalid escape sequences when they compile a module."""
+    (tmp_path / "package.py").write_text("PATTERN = '\\.'\n")
+    (tmp_path / "own.py").write_text("SAME = 1 is 1\n")
+    script = "from convoy.quiet_import import quiet_libraries; quiet_libraries(); import package, own"
+    path = os.pathsep.join([str(ROOT / "src"), str(tmp_path)])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
-    assert "of_own.py" in done.stderr
-    assert "of_sit.py" not in done.stderr
+    assert "own.py" in done.stderr
+    assert "escape" not in done.stderr
