@@ -182,15 +182,18 @@ def test_columns_that_only_some_files_have_are_read(spark, tmp_path):
         source.classes(spark)
 
 
-@pytest.mark.spark
-def test_csv_files_with_columns_in_another_order_are_refused(spark, tmp_path):
+def test_csv_files_with_columns_in_another_order_are_refused(tmp_path):
     (tmp_path / "a.csv").write_text("path,label\n1.png,cat\n2.png,dog\n")
-    (tmp_path / "b.csv").write_text("path,label\n3.png,cat\n4.png,dog\n")
-    source = TableSource(str(tmp_path), "csv")
-    assert source.classes(spark) == ["cat", "dog"]
+    (tmp_path / "b.csv").write_text('"path","label"\n3.png,cat\n4.png,dog\n')
+    (tmp_path / "_SUCCESS").touch()
+    for given in (tmp_path, f"{tmp_path}/*.csv"):
+        source_of(SourceConfig("table", str(given), "csv"))
     (tmp_path / "b.csv").write_text("label,path\ncat,3.png\ndog,4.png\n")
-    with pytest.raises(SourceError, match="cannot be read"):
-        source.classes(spark)
+    for given in (tmp_path, f"{tmp_path}/*.csv"):
+        with pytest.raises(
+            SourceError, match=r"b\.csv' label, path; expected the same in all files, in"
+        ):
+            source_of(SourceConfig("table", str(given), "csv"))
 
 
 @pytest.mark.spark

@@ -94,13 +94,14 @@ def inspect_file(path: str, required: Collection[str], optional: Collection[str]
     wanted = {name.lower() for name in required}
     for spaced, separator in itertools.product((False, True), _SEPARATORS):
         with suppress(csv.Error):  # with another separator, a quote ends within a field
-            names = _header(path, separator, spaced)
+            names = csv_header(path, separator, spaced)
             if wanted <= {name.lower() for name in names}:
                 return ManifestFile(path, "csv", _distinct(names, {*required, *optional}), separator, spaced)
-    return ManifestFile(path, "csv", _header(path, ","))
+    return ManifestFile(path, "csv", csv_header(path, ","))
 
 
-def _header(path: str, separator: str, spaced: bool = False) -> list[str]:
+def csv_header(path: str, separator: str = ",", spaced: bool = False) -> list[str]:
+    """Return the names of the columns of a CSV file, without spaces beside the separators if it is ``spaced``."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=spaced)
         names = next((row for row in rows if row), [])

@@ -110,8 +110,9 @@ def text(values: Column, kind: DataType, name: str) -> Column:
     if isinstance(kind, DoubleType | FloatType):
         number = values.cast("double")
         # Beyond 2**53, different whole numbers may be the same double, and Spark's whole numbers end.
-        whole = F.when(number == F.floor(number), F.floor(number).cast("string")).otherwise(as_string)
-        as_string = F.when(F.abs(number) < 2.0**53, whole).when(~F.isnan(number), as_string)
+        small = F.when(F.abs(number) < 2.0**53, number)
+        whole = F.when(small == F.floor(small), F.floor(small).cast("string")).otherwise(as_string)
+        as_string = F.when(~F.isnan(number), whole)
     return F.when(F.trim(as_string) != "", as_string)
 
 

@@ -1,11 +1,13 @@
 """Any table that Spark reads: Parquet, Delta, a catalog table, the layouts ``binaryFile`` and ``image``."""
 
+import csv
 import io
 import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,7 @@ from convoy.dataset.sources.file_splits import FileSplits, splits_of_files
 from convoy.dataset.sources.files import Ignored
 from convoy.dataset.sources.hugging_face import class_label_names, parquet_files
 from convoy.dataset.sources.listing import is_label
+from convoy.dataset.sources.manifest_file import csv_header
 from convoy.dataset.sources.paths import read_file
 from convoy.dataset.sources.rows import (
     CSV_OPTIONS,
@@ -43,7 +46,7 @@ from convoy.dataset.sources.rows import (
 )
 from convoy.dataset.sources.side_files import SIDE_PATH, is_side_file, is_side_folder, kind_of
 from convoy.dataset.sources.split_names import splits_among
-from convoy.dataset.sources.table_folders import TableFolder, find_table, partition_base, table_of
+from convoy.dataset.sources.table_folders import TableFolder, find_table, matches_of, partition_base, table_of
 from convoy.dataset.sources.table_reading import log_table_at, read_table_folder, read_with_text_partitions
 from convoy.errors import SourceError, did_you_mean
 
@@ -86,6 +89,23 @@ class TableSource:
         """Raise ``SourceError`` for files that are not a table; ``classes`` reports what only Spark can detect."""
         if self._is_path():
             self._table_folder()
+        if (self.format or "").lower() == "csv" and not is_url(absolute(self.path)):
+            self._check_headers()
+
+    def _check_headers(self) -> None:
+        """Raise ``SourceError`` if CSV files have other columns than the first: Spark takes its header for all."""
+        path = absolute(self.path)
+        files = [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else matches_of(path)
+        first: tuple[str, list[str]] | None = None
+        for file in sorted(file for file in files if os.path.isfile(file) and os.path.basename(file)[0] not in "._"):
+            with suppress(OSError, ValueError, csv.Error):  # Spark reports it
+                found = csv_header(file)
+                first = first or (file, found)
+                if found != first[1]:
+                    raise SourceError(
+                        f"{self._what}: {first[0]!r} has the columns {', '.join(first[1])}, and {file!r}"
+                        f" {', '.join(found)}; expected the same in all files, in the same order"
+                    )
 
     def classes(self, spark: SparkSession) -> list[str]:
         """Return the labels, sorted; raises ``SourceError`` if the table or a column is missing, or a row is wrong."""
@@ -218,8 +238,6 @@ class TableSource:
         kind = self.format or "parquet"
         path = self._escaped()
         options = dict(CSV_OPTIONS) if kind.lower() == "csv" else {}
-        if options and not os.path.isfile(self._expanded()):
-            options["enforceSchema"] = "false"  # else the header of one file counts for all, whatever their order
         if (base := partition_base(self.path)) != self.path.rstrip("/") and not os.path.exists(self._expanded()):
             options["basePath"] = os.path.expanduser(base)  # a pattern: keep all partition columns
         frame = read_with_text_partitions(spark, kind, options, [path])
