@@ -190,9 +190,7 @@ def test_csv_files_with_columns_in_another_order_are_refused(tmp_path):
         source_of(SourceConfig("table", str(given), "csv"))
     (tmp_path / "b.csv").write_text("label,path\ncat,3.png\ndog,4.png\n")
     for given in (tmp_path, f"{tmp_path}/*.csv"):
-        with pytest.raises(
-            SourceError, match=r"b\.csv' label, path; expected the same in all files, in"
-        ):
+        with pytest.raises(SourceError, match=r"b\.csv' label, path; expected the same in all files, in"):
             source_of(SourceConfig("table", str(given), "csv"))
 
 
