@@ -72,6 +72,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout has only the JSON line
     for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, which MLflow imports, without ipywidgets
     warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
     # Of packages that are compiled at their first import, e.g. the Databricks SDK.
     warnings.filterwarnings("ignore", message=".*invalid escape sequence", category=SyntaxWarning)

@@ -88,7 +88,7 @@ def as_html(parts: Sequence[str | Table]) -> str:
         if kind is Table:
             shown += [table._repr_html_() for table in some if isinstance(table, Table)]
         elif text := "\n".join(map(str, some)).strip("\n"):
-            shown.append(f"<pre>{escape(text)}</pre>")
+            shown.append(f"<pre style='font-family:monospace'>{escape(text)}</pre>")
     return "".join(shown)
 
 
