@@ -402,7 +402,8 @@ def _html(value: Any) -> str:
 
 def _rows(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return Table([[_short(row[name]) if row.get(name) is not None else "" for name in names] for row in rows], names)._repr_html_()
+    cells = [["" if row.get(name) is None else _short(row[name]) for name in names] for row in rows]
+    return Table(cells, names)._repr_html_()
 
 
 def _smaller(file: Path) -> str:
