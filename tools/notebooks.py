@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -29,7 +30,8 @@ LARGE = "large-output"
 PARAMETERS = "parameters"
 """Tag of the cell with the values that ``execute`` can replace; papermill uses the same name."""
 _SHOWN_FOLDER = "/home/me/convoy"  # stands for the folder in which a notebook was executed
-_COLOURS = 96  # of a picture
+_COLOURS = 40  # of a picture
+_INLINE = re.compile("(?<=data:image/png;base64,)[A-Za-z0-9+/=]+")
 _SECONDS = 1800  # for a cell; against hanging
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -130,15 +132,21 @@ def _joined(outputs: Iterable[Any]) -> list[Any]:
 
 
 def _smaller(output: dict[str, Any]) -> dict[str, Any]:
-    """Reduce the colours of a picture: photographs and shaded charts take a third of the space."""
-    if png := output.get("data", {}).get("image/png"):
-        with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-            reduced = picture.convert("RGB").quantize(_COLOURS)
-        file = io.BytesIO()
-        reduced.save(file, "PNG", optimize=True)
-        small = base64.b64encode(file.getvalue()).decode()
-        output["data"]["image/png"] = min(small, png, key=len)
+    """Reduce the colours of pictures: photographs and shaded charts take a third of the space."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        data["image/png"] = _fewer_colours(data["image/png"].strip())
+    if "text/html" in data:
+        data["text/html"] = _INLINE.sub(lambda found: _fewer_colours(found[0]), data["text/html"])
     return output
+
+
+def _fewer_colours(png: str) -> str:
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        reduced = picture.convert("RGB").quantize(_COLOURS)
+    file = io.BytesIO()
+    reduced.save(file, "PNG", optimize=True)
+    return min(base64.b64encode(file.getvalue()).decode(), png, key=len)
 
 
 def _without_path(value: Any, folder: str) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _DPI = 72  # of figures in a notebook
-_SIDE, _COLOURS = 640, 64  # most pixels per side, and colours, of a dataset's picture in a notebook
+_SIDE, _COLOURS = 480, 32  # most pixels per side, and colours, of a dataset's picture in a notebook
 _MOST_PAIRS = 20  # of a mapping in a notebook
 
 
