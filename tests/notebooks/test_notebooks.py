@@ -16,7 +16,7 @@ NOTEBOOKS = notebooks.all_notebooks()
 QUICK = {"3-score-millions": {"COPIES": 2, "EPOCHS": 4}}
 """The notebook that `make test` executes, and its smaller sizes; `make test-notebooks` executes all, as they are."""
 MOST_BYTES, MOST_LINES = 500_000, 60
-_ABSOLUTE = re.compile(r"(?<![\w.:~])/(?:work|tmp|root|home|usr|opt|mnt)/[^\s\"'<>]*")
+_ABSOLUTE = re.compile(r"(?<![\w.:~/])/(?:work|tmp|root|home|usr|opt|mnt)/[^\s\"'<>]*")
 _NEUTRAL = ("/home/me/convoy",)
 
 
