@@ -74,7 +74,12 @@ def rows(names, labels=("7", "8")):
 
 @pytest.mark.spark
 @pytest.mark.parametrize(
-    "kind", ["csv", pytest.param("jsonl", marks=pytest.mark.long), pytest.param("parquet", marks=pytest.mark.long)]
+    "kind",
+    [
+        pytest.param("csv", marks=pytest.mark.long),
+        pytest.param("jsonl", marks=pytest.mark.long),
+        pytest.param("parquet", marks=pytest.mark.long),
+    ],
 )
 def test_a_manifest_in_s3_is_read_as_a_local_one(spark, s3, tmp_path, kind):
     write_images(tmp_path / "m" / "img", {"a": 10, "b": 10})
@@ -119,6 +124,7 @@ def test_wrong_manifests_in_s3_are_named(s3):
         source_of(SourceConfig(kind="manifest", path="s3://no-such-bucket/list.csv"))
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_a_row_with_too_many_fields_is_named(spark, s3):
     (ObjectPath(s3) / "list.csv").write_text("path,label\na.png,x\nb, c.png,y\n")
@@ -127,6 +133,7 @@ def test_a_row_with_too_many_fields_is_named(spark, s3):
         source.classes(spark)
 
 
+@pytest.mark.long
 @pytest.mark.spark
 @pytest.mark.parametrize("scheme", ["s3a", "s3"])
 def test_a_table_in_s3_needs_the_jar_of_spark(spark, scheme):
@@ -135,6 +142,7 @@ def test_a_table_in_s3_needs_the_jar_of_spark(spark, scheme):
         source.classes(spark)
 
 
+@pytest.mark.long
 def test_folders_in_s3_are_checked_as_local_ones(s3, images):
     url = upload(images, f"{s3}/images")
     source = FolderSource(url)

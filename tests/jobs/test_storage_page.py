@@ -72,8 +72,8 @@ def test_the_commands_of_the_page(s3_server, s3, tmp_path):
     found: dict[str, object] = {}
     exec(python[1], found)
     scores = found["scores"]
-    assert len(scores) == results[0]["rows"]["test"]  # type: ignore[arg-type]
-    assert scores["error"].isna().all()  # type: ignore[index]
+    assert len(scores) == results[0]["rows"]["test"]
+    assert scores["error"].isna().all()
     run([*commands()[1], "--training.resume", results[1]["run_id"], "--training.epochs", "3"])
     newest = max(path.parent.name for path, _ in (bucket / "checkpoints").files() if path.name == "state.json")
     assert newest > max(steps)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convoy.config.locations import local_field, local_path, stored_field
+from convoy.config.locations import local_field, local_path, scheme_of, stored_field
 from convoy.config.validation import settle
 
 SourceKind = Literal["digits", "folder", "manifest", "table", "idx", "arrays", "petastorm"]
@@ -46,9 +46,10 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if self.path is None or self.kind in ("digits", "table"):  # Spark reads tables at URLs
             return
-        if self.kind in ("folder", "manifest"):
+        in_s3 = scheme_of(self.path) in ("s3", "s3a", "s3n")
+        if self.kind == "folder" or (self.kind == "manifest" and in_s3):
             settle(self, "path", stored_field("source.path", self.path, ", or source.kind table with a URL"))
-        elif self.kind == "petastorm":  # this source names what to use for a URL
+        elif self.kind in ("manifest", "petastorm"):  # these sources name what to use for a URL
             settle(self, "path", local_path(self.path))
         else:
             settle(self, "path", local_field("source.path", self.path, ", or source.kind table with a URL"))

@@ -80,6 +80,7 @@ def test_faults_that_pass_are_not_seen(stored, cache, faulty, fault):
     assert len(faulty.requests) > 10
 
 
+@pytest.mark.long
 def test_a_store_that_is_lost_is_named(stored, cache, faulty, monkeypatch):
     monkeypatch.setattr(object_path, "RETRY_SECONDS", 0.2)
     reader = opened(stored)
@@ -88,6 +89,7 @@ def test_a_store_that_is_lost_is_named(stored, cache, faulty, monkeypatch):
         epoch_of(reader)
 
 
+@pytest.mark.long
 def test_a_file_that_is_replaced_while_it_is_read_is_noticed(stored, cache):
     path, _ = stored["raw"]
     reader = opened(stored)
@@ -98,6 +100,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_noticed(stored, cache):
         epoch_of(reader)
 
 
+@pytest.mark.long
 def test_damage_is_named(stored, cache):
     path, manifest = stored["raw"]
     first, second = list((path / "train").glob("*.parquet"))[:2]

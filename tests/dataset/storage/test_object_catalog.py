@@ -50,6 +50,7 @@ def test_a_version_is_found_verified_and_compared(s3):
     assert [path.name for path in (ObjectPath(s3) / "animals").iterdir()] == ["LATEST", "aaa", "bbb"]
 
 
+@pytest.mark.long
 def test_damage_is_found(s3):
     path = write_version(s3, "aaa", NAMES)
     [first, second, third] = (path / "train").glob("*.parquet")
@@ -104,9 +105,8 @@ def kill_at(root, step):
         os._exit(0)
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[] if step == 18 else pytest.mark.long) for step in range(1, 30)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("step", range(1, 30))
 def test_a_writer_that_is_killed_at_any_change_leaves_whole_versions_and_the_next_one_removes_the_rest(s3, step):
     first = write_version(s3, "aaa", NAMES)
     assert kill_at(s3, step) in (0, 9)
@@ -125,6 +125,7 @@ def test_a_writer_that_is_killed_at_any_change_leaves_whole_versions_and_the_nex
     assert listed == expected
 
 
+@pytest.mark.long
 def test_files_of_writers_that_live_are_kept(s3):
     with catalog.staging(s3, "animals", "aaa") as staged:
         kept = staged / "train" / data_file("part-00000.parquet", staged.writer)
@@ -138,6 +139,7 @@ def test_files_of_writers_that_live_are_kept(s3):
     assert verify(ObjectPath(f"{s3}/animals/aaa")) == []
 
 
+@pytest.mark.long
 def test_files_of_writers_on_other_machines_are_removed_when_they_are_old(s3, monkeypatch):
     home = ObjectPath(s3) / "animals"
     staged = StagedVersion((home / "aaa").url, "00000000-0123456789ab")
@@ -151,6 +153,7 @@ def test_files_of_writers_on_other_machines_are_removed_when_they_are_old(s3, mo
     assert ABANDONED_SECONDS > 3600
 
 
+@pytest.mark.long
 def test_a_task_that_outlives_its_writer_leaves_nothing(s3, tmp_path, monkeypatch):
     staged = StagedVersion(f"{s3}/animals/aaa", "00000000-0123456789ab")
     target = staged / "train" / data_file("part-00000.parquet", staged.writer)
@@ -172,6 +175,7 @@ def test_a_task_that_outlives_its_writer_leaves_nothing(s3, tmp_path, monkeypatc
     assert not target.exists()
 
 
+@pytest.mark.long
 def test_of_writers_of_one_version_at_the_same_time_one_publishes(s3):
     start, results = threading.Barrier(3), []
     threads = [threading.Thread(target=competing, args=(s3, start, results, number)) for number in range(3)]
@@ -193,6 +197,7 @@ def competing(root, start, results, number):
     results.append(published is not None)
 
 
+@pytest.mark.long
 def test_a_damaged_version_is_written_again(s3):
     path = write_version(s3, "aaa", NAMES, quarantined=1)
     [first, *_] = (path / "train").glob("*.parquet")
@@ -203,6 +208,7 @@ def test_a_damaged_version_is_written_again(s3):
     assert verify(path) == []  # the quarantine of the damaged one is gone, too
 
 
+@pytest.mark.long
 def test_a_manifest_that_cannot_be_read_removes_nothing(s3):
     path = write_version(s3, "aaa", NAMES)
     before = [each for each, _ in path.files()]
@@ -211,6 +217,7 @@ def test_a_manifest_that_cannot_be_read_removes_nothing(s3):
     assert [each for each, _ in path.files()] == before
 
 
+@pytest.mark.long
 def test_errors_of_the_store_are_one_line(s3, faulty, monkeypatch):
     faulty.fault = lambda *_: (403, "AccessDenied")
     for call in (
@@ -233,6 +240,7 @@ def test_errors_of_the_store_are_one_line(s3, faulty, monkeypatch):
         pass
 
 
+@pytest.mark.long
 def test_an_error_of_a_worker_is_one_line(s3):
     text = f"Job aborted.\n  File x\nPermissionError: [Errno 13] the credentials have expired (x): '{s3}/a'\nmore"
     with (

@@ -135,7 +135,16 @@ def test_an_answer_that_is_lost_does_not_hide_who_was_first(faulty, place):
     assert not place.create(b"theirs")
 
 
-@pytest.mark.parametrize("fault", [pytest.param(503, marks=LONG), pytest.param(500, marks=LONG), "cut", "lost", 0.2])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(503, marks=LONG),
+        pytest.param(500, marks=LONG),
+        "cut",
+        pytest.param("lost", marks=LONG),
+        pytest.param(0.2, marks=LONG),
+    ],
+)
 def test_faults_that_pass_are_not_seen(faulty, place, tmp_path, fault):
     content = os.urandom(100_000)
     (tmp_path / "file").write_bytes(content)
@@ -157,6 +166,7 @@ def test_faults_that_pass_are_not_seen(faulty, place, tmp_path, fault):
     assert len(seen) > 2
 
 
+@pytest.mark.long
 def test_a_store_that_stays_away_is_reported(faulty, place, impatient):
     (place / "a").write_bytes(b"1")
     faulty.fault = lambda *_: 503

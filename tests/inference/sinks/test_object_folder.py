@@ -89,9 +89,8 @@ def killed(target, step):
         os._exit(0)
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[] if step == 6 else pytest.mark.long) for step in range(1, 13)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("step", range(1, 13))
 def test_a_job_that_is_killed_at_any_change_leaves_the_old_result_or_the_new_one(target, step):
     publish(target, 1)
     assert killed(target, step) in (0, 9)
@@ -107,6 +106,7 @@ def test_a_job_that_is_killed_at_any_change_leaves_the_old_result_or_the_new_one
     assert [path.name for path in target.iterdir()] == ["_SUCCESS", *third]
 
 
+@pytest.mark.long
 def test_the_files_of_a_job_that_lives_are_kept(target):
     with object_folder._staging(target) as staged:
         (staged / "part.parquet").write_bytes(b"1")
@@ -116,6 +116,7 @@ def test_the_files_of_a_job_that_lives_are_kept(target):
     assert {path.name for path in target.iterdir()} == object_folder.names(target)
 
 
+@pytest.mark.long
 def test_a_store_without_access_is_named(target, faulty):
     faulty.fault = lambda *_: (403, "AccessDenied")
     with pytest.raises(ConfigError, match=r"scoring.output 's3://.*' cannot be used: access to the store is denied"):
