@@ -99,7 +99,8 @@ class Faults:
         port: Where it listens.
         fault: Function of (method, path with query, number of the request) that returns what to do: None to pass
             the request on; a status to answer, or (status, code); ``"cut"`` to close the connection within the
-            answer; ``"lost"`` to pass the request on and not to answer; a number of seconds to wait first.
+            answer; ``"lost"`` to pass the request on and not to answer; ``"html"`` to answer with a page; a number of
+            seconds to wait first.
         requests: (method, path) of all requests.
     """
 
@@ -128,6 +129,9 @@ def proxy(port: int) -> Iterator[Faults]:
                 self.answer(
                     status, {}, b"<Error><Code>%s</Code><Message>%s.</Message></Error>" % ((code.encode(),) * 2)
                 )
+                return
+            if what == "html":
+                self.answer(200, {"Content-Type": "text/html"}, b"<html><body>Please log in</body></html>")
                 return
             if isinstance(what, float):
                 time.sleep(what)

@@ -176,6 +176,22 @@ def test_a_store_that_stays_away_is_reported(faulty, place, impatient):
     assert store_problem(failed.value) == f"{failed.value.strerror}: {place}/a"
 
 
+@pytest.mark.long
+def test_a_page_instead_of_an_answer_is_neither_content_nor_success(faulty, place, impatient, tmp_path):
+    (place / "a").write_bytes(b"1" * 1000)
+    (tmp_path / "file").write_bytes(b"2" * 1000)
+    faulty.fault = lambda *_: "html"
+    for call in (
+        lambda: (place / "a").open().read_at(0, 1000),
+        lambda: (place / "b").upload(tmp_path / "file"),
+        lambda: (place / "b").write_bytes(b"2" * 1000),
+        lambda: (place / "b").create(b"2" * 1000),
+    ):
+        with pytest.raises(OSError, match=r"bytes (instead of|of) 1,000"):
+            call()
+    assert place.files() == []  # nothing is there: every use of that is an error, too
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 RETRY_SECONDS = 60.0
 _MOST_SECONDS = 5.0  # between two attempts
 _AT_ONCE = 16  # requests
+_MOST_TEXT = 300  # characters of a store's message: it may be a page
 _BUCKET = "there is no such bucket"
 _FINAL = (errno.EINVAL, errno.ENOSYS, errno.ENAMETOOLONG, errno.EMSGSIZE, getattr(errno, "EREMCHG", errno.EINVAL))
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError")
@@ -160,6 +161,7 @@ class ObjectPath:
     def write_bytes(self, content: bytes) -> None:
         """Write an object; it replaces an existing one in one step."""
         self._call(lambda fs: fs.pipe_file(self.url, content))
+        self._check_size(len(content))
 
     def write_text(self, text: str) -> None:
         """Write an object as text; it replaces an existing one in one step."""
@@ -173,6 +175,7 @@ class ObjectPath:
         """
         try:
             self._call(lambda fs: fs.pipe_file(self.url, content, mode="create"))
+            self._check_size(len(content))
             return True
         except FileExistsError:
             with suppress(FileNotFoundError):
@@ -186,8 +189,7 @@ class ObjectPath:
             OSError: The store has another number of bytes than the file.
         """
         self._call(lambda fs: fs.put_file(str(file), self.url))
-        if (size := self.stat().st_size) != (expected := file.stat().st_size):
-            raise OSError(errno.EIO, f"the store holds {size:,} bytes of {expected:,}", self.url)
+        self._check_size(file.stat().st_size)
 
     def download(self, file: Path) -> None:
         """Write the object's content to a local file."""
@@ -212,6 +214,12 @@ class ObjectPath:
     def remove_tree(self) -> None:
         """Remove all objects below this prefix."""
         remove_all([path for path, _ in self.files()])
+
+    def _check_size(self, expected: int) -> None:
+        """Raise ``OSError`` if the object has another size: a gateway may answer instead of the store."""
+        with suppress(FileNotFoundError):  # another writer has removed it already
+            if (size := self.stat().st_size) != expected:
+                raise OSError(errno.EIO, f"the store holds {size:,} bytes of {expected:,}", self.url)
 
     def _at(self, key: str) -> "ObjectPath":
         scheme = self.url.partition("://")[0]
@@ -329,7 +337,8 @@ def retried(operation: Callable[[], T], url: str) -> T:
 def _explained(error: Exception, url: str) -> tuple[OSError, bool]:
     """Return (an error with one line and the URL, whether a further attempt may succeed)."""
     kind = type(error).__name__
-    text = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split()) or kind
+    text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+    text = " ".join(text.split())[:_MOST_TEXT] or kind
     lower = text.lower()
     if ("expired" in lower and ("token" in lower or "credential" in lower)) or "invalidtoken" in lower:
         return PermissionError(errno.EACCES, f"the credentials have expired ({text}); renew them", url), False
