@@ -53,6 +53,15 @@ def test_files_are_added_or_replaced(target):
     assert [path.name for path in target.iterdir()] == ["_SUCCESS", *third]
 
 
+def test_a_partition_without_rows_has_no_file(target):
+    assert list(write_part([part(1).slice(0, 0)], target)) == []
+    assert target.files() == []
+    [report] = write_part([part(1, ["dark"]), part(1).slice(0, 0), part(2, ["dark", "broken"])], target)
+    [row] = report.to_pylist()
+    assert (row["rows"], json.loads(row["errors"])) == (6, {"dark": 2, "broken": 1})
+    assert [path.name for path, _ in target.files()] == [row["file"]]
+
+
 def test_other_files_are_not_touched(target):
     (target / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds other files"):

@@ -107,6 +107,8 @@ def write_part(batches: Iterable[pa.RecordBatch], folder: ObjectPath) -> Iterato
     with tempfile.TemporaryDirectory(prefix="convoy-") as temporary:
         try:
             for batch in batches:
+                if not batch.num_rows:  # a partition without rows has no file
+                    continue
                 if writer is None:
                     writer = pq.ParquetWriter(Path(temporary) / name, batch.schema, compression="snappy")
                 writer.write_table(pa.Table.from_batches([batch]))
