@@ -19,6 +19,7 @@ from convoy.cluster import connectivity, preflight
 from convoy.cluster.preflight import Machine, check_executors, first_problem, probe_of
 from convoy.cluster.spark_errors import failed_job
 from convoy.dataset.storage.manifest import NAME as MANIFEST
+from convoy.dataset.storage.object_path import ObjectPath
 from convoy.errors import ClusterError, DatasetError
 
 VERSIONS: dict[str, str | None] = {
@@ -108,6 +109,25 @@ def test_every_host_must_see_this_very_dataset_and_write_checkpoints():
     unwritable = first_problem(DRIVER, [machine(), locked], "/data/v/manifest.json")
     assert isinstance(unwritable, ClusterError)
     assert "host two cannot write (/checkpoints: Permission denied)" in line(unwritable)
+
+
+@pytest.mark.long
+def test_datasets_and_checkpoints_in_an_object_store_are_tried_on_every_host(s3):
+    manifest = ObjectPath(s3) / "v" / "manifest.json"
+    manifest.write_text("{}")
+
+    def host(name, *places):
+        found = Machine(**json.loads(next(probe_of(*places)([]))))
+        return dataclasses.replace(found, host=name, network=name, address="10.0.0.1")
+
+    driver, same = (host(name, str(manifest), f"{s3}/checkpoints/") for name in ("driver", "one"))
+    assert first_problem(driver, [same], str(manifest)) is None
+    assert [path for path, _ in ObjectPath(s3).files()] == [manifest]
+    unread = first_problem(driver, [host("two", f"{s3}/none/manifest.json", s3)], str(manifest))
+    assert "host two cannot read s3://" in line(unread)
+    assert "(No such file or directory); give it the package s3fs and credentials" in line(unread)
+    locked = first_problem(driver, [host("two", str(manifest), "s3://no-such-bucket/x")], str(manifest))
+    assert "host two cannot write (s3://no-such-bucket/x: The specified bucket does not exist); give it" in line(locked)
 
 
 def test_a_host_that_does_not_reach_the_driver_is_one_line_with_address_port_and_mend():

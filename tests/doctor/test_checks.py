@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from convoy.cluster.preflight import Machine
 from convoy.config import Config, TrainingConfig
-from convoy.doctor.checks import Finding, examine
+from convoy.doctor.checks import Finding, check_checkpoints, check_dataset, examine
 from convoy.doctor.facts import Cluster, Facts, Folder, Host
 from convoy.doctor.pins import Pins
 from convoy.training.distributed.toolkit import Toolkit
@@ -236,3 +236,10 @@ def test_executors_of_one_host_are_told_of_once():
 def test_a_row_begins_with_the_level_and_ends_with_the_fix():
     row = Finding("java", "error", "there is none", "install it").cells()
     assert row == ("error", "java", "there is none; install it")
+
+
+def test_an_object_store_has_no_free_space():
+    store = Folder("s3://bucket/x", True, True, True, 1 << 40)
+    assert check_dataset(store, None).text.endswith("ingest creates it; an object store")
+    assert check_checkpoints(store).text == "s3://bucket/x; an object store"
+    assert check_checkpoints(replace(store, writable=False)).level == "error"

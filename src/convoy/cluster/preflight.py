@@ -241,6 +241,8 @@ def probe_of(
             else:
                 with open(manifest, "rb") as file:
                     answer["manifest"] = hashlib.sha256(file.read()).hexdigest()
+        except FileNotFoundError:
+            answer["unreadable"] = "No such file or directory"
         except OSError as error:
             answer["unreadable"] = str(error.strerror or error)
         except Exception as error:  # a missing package; each store's own exceptions

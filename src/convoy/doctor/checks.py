@@ -149,7 +149,7 @@ def check_machine(facts: Facts, config: Config) -> Finding:
 
 def check_dataset(folder: Folder, version_path: str | None) -> Finding:
     """Return the state of the datasets' folder on the driver."""
-    space = "an object store" if "://" in folder.path else f"{folder.free_mb / 1024:.1f} GiB free"
+    space = _space(folder)
     if not folder.exists:
         if folder.writable:
             return Finding("dataset", "ok", f"{folder.path} does not exist yet; ingest creates it; {space}")
@@ -175,7 +175,11 @@ def check_checkpoints(folder: Folder) -> Finding:
         return Finding("checkpoints", "error", text, "fix training.checkpoint.folder, or its permissions")
     if folder.free_mb < _LITTLE_MB:
         return Finding("checkpoints", "warning", f"{folder.path}: only {folder.free_mb} MiB free", "free disk space")
-    return Finding("checkpoints", "ok", f"{folder.path}; {folder.free_mb / 1024:.1f} GiB free")
+    return Finding("checkpoints", "ok", f"{folder.path}; {_space(folder)}")
+
+
+def _space(folder: Folder) -> str:
+    return "an object store" if "://" in folder.path else f"{folder.free_mb / 1024:.1f} GiB free"
 
 
 def check_file_systems(missing_of: Mapping[str, Sequence[str]], config: Config) -> list[Finding]:
