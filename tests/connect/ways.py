@@ -118,7 +118,8 @@ def sinks(spark, folder):
     found = {"split": convoy.score(split, spark).summary["rows"], "rows": rows_of(own / "split")}
     table = config_in(folder, output="table:scored", mode="overwrite")
     for _ in range(2):  # the second time it is replaced
-        found["table"] = convoy.score(table, spark).summary["classes"]
+        scored = convoy.score(table, spark).summary
+        found["table"] = {name: scored[name] for name in ("classes", "errors", "drift")}
     found["table rows"] = collected(spark.table("scored").orderBy("path"))
     again = config_in(folder, mode="incremental", output=str(own / "again"))
     found["incremental"] = [convoy.score(again, spark).rows]
