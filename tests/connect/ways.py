@@ -119,7 +119,7 @@ def sinks(spark, folder):
     table = config_in(folder, output="table:scored", mode="overwrite")
     for _ in range(2):  # the second time it is replaced
         scored = convoy.score(table, spark).summary
-        found["table"] = {name: scored[name] for name in ("classes", "errors", "drift")}
+        found["table"] = {name: scored[name] for name in ("classes", "errors")}
     found["table rows"] = collected(spark.table("scored").orderBy("path"))
     again = config_in(folder, mode="incremental", output=str(own / "again"))
     found["incremental"] = [convoy.score(again, spark).rows]

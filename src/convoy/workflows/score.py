@@ -27,7 +27,7 @@ from convoy.workflows.results import ScoreResult
 
 CLASSES, OF_IMAGES = "class mix", ("brightness", "height", "width")
 _SIZES_UNKNOWN = "the images do not have their original size"
-_NOT_COUNTED = "a stream in a session of Spark Connect does not count this"
+_NOT_COUNTED = "not counted in this session of Spark Connect"
 _NO_PROFILE = "the model's dataset was ingested by a Convoy that did not record this; ingest and train again"
 _NO_TRAINING = "the model has no record of its training data"
 
