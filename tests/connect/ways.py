@@ -64,7 +64,7 @@ def everything(spark, folder):
     scored = convoy.score(config, spark)
     files = spark.read.format("binaryFile").load(f"{folder}/images/*/*.png").select("path", "content")
     frame = convoy.score_images(files, MODEL, columns=["path"], top_k=2, embeddings=True)
-    classify = convoy.register_udf(spark, "classify", MODEL)
+    convoy.register_udf(spark, "classify", MODEL)
     files.createOrReplaceTempView("files")
     return {
         "version": ingested.version,
@@ -76,7 +76,6 @@ def everything(spark, folder):
         "errors": scored.summary["errors_by_reason"],
         "frame": collected(frame.orderBy("path")),
         "sql": collected(spark.sql("SELECT path, classify(content) AS found FROM files ORDER BY path")),
-        "function": collected(files.select("path", classify("content").prediction.alias("found")).orderBy("path")),
     }
 
 
