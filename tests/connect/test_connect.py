@@ -55,7 +55,7 @@ def on(address, name, folder, pyspark=None, **variables):
 
 
 def same(own, other):
-    """Compare results as JSON: what is exact is equal, what the network computes nearly so (kernels by batch)."""
+    """Compare results as JSON: they are equal, probabilities too."""
     own, other = (json.loads(json.dumps(result)) for result in (own, other))
     assert own.keys() == other.keys()
     for name, value in own.items():
