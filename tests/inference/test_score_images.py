@@ -168,6 +168,8 @@ def test_arrays_that_are_no_images(spark):
         ("image struct<a: int>", {}, "column 'image' is struct<a:int>"),
         ("content binary, error string, Prediction int", {}, "adds: 'error', 'Prediction'"),
         ("content binary, label int", {"columns": ["lable"]}, "no column 'lable' to keep; did you mean 'label'"),
+        ("content binary, `a``c` int", {}, "has a backtick"),
+        ("content binary, `a``c` int", {"image_column": "content", "columns": ["a`c"]}, "has a backtick"),
         ("content binary", {"top_k": 0}, "top_k is 0"),
         ("content binary", {"batch_size": 0}, "batch_size is 0"),
     ],

@@ -125,6 +125,10 @@ def check_names(rows: DataFrame, kept: tuple[str, ...], outputs: Outputs) -> Non
     if missing:
         hint = did_you_mean(missing[0], rows.columns) or ";"
         raise ConfigError(f"there is no column {missing[0]!r} to keep{hint} the columns are {', '.join(rows.columns)}")
+    if quoted := [name for name in kept if "`" in name]:
+        raise ConfigError(
+            f"the name of column {quoted[0]!r} has a backtick, which Spark cannot pass to Python; rename or drop it"
+        )
     lower = [name.lower() for name in kept]
     twice = sorted({name for name in kept if lower.count(name.lower()) > 1})
     if twice:
