@@ -49,6 +49,9 @@ def test_the_environment_counts_where_the_configuration_is_silent(monkeypatch, t
         "http://tracking.example:5000", "databricks-uc", "/Users/anna/digits",
     )  # fmt: skip
     (tmp_path / "experiment.yaml").write_text("tracking: {uri: sqlite:///own.db}\n")
+    with monkeypatch.context() as without:
+        without.delenv("MLFLOW_EXPERIMENT_NAME")
+        assert convoy.load(tmp_path / "experiment.yaml").tracking.experiment == "convoy"
     given = convoy.load(tmp_path / "experiment.yaml").tracking
     assert (given.uri, given.experiment) == ("sqlite:///own.db", "/Users/anna/digits")
     assert setting_of("uri", found.uri) == "MLFLOW_TRACKING_URI"

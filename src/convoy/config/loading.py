@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from convoy.config import Config
 from convoy.config.locations import local_field
 from convoy.config.parser_errors import explained, in_words, unknown_field
+from convoy.config.tracking import VARIABLES
 from convoy.errors import ConfigError, ConvoyError
 
 _FILE = "--config"
@@ -35,7 +37,7 @@ def parse(name: str, description: str, argv: Sequence[str] | None = None) -> Con
 
 def parse_all(name: str, description: str, argv: Sequence[str] | None, kinds: Sequence[type]) -> list[Any]:
     """Parse as ``parse`` does, and return one object of each of the dataclasses."""
-    parser = _parser(name, description, tuple(kinds))
+    parser = _parser(name, description, tuple(kinds), _defaults())
     flags = [f"--{name}" for kind in kinds for name, type_ in get_type_hints(kind).items() if type_ is bool]
     arguments = _in_full(sys.argv[1:] if argv is None else argv, flags)
 
@@ -75,7 +77,7 @@ def with_overrides(config: Config, fields: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: A field is unknown (the message names the nearest known one), or a type or value is wrong.
     """
-    parser = _parser("", "", (Config,))
+    parser = _parser("", "", (Config,), _defaults())
     known = _fields(parser)
     values = dataclasses.asdict(config)
     for name, value in fields.items():
@@ -94,8 +96,13 @@ def _fields(parser: ArgumentParser) -> list[str]:
     return [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
 
 
+def _defaults() -> tuple[str | None, ...]:
+    return tuple(map(os.environ.get, VARIABLES))
+
+
 @functools.lru_cache(maxsize=4)  # an experiment or a study checks many configurations, and building one takes 70 ms
-def _parser(name: str, description: str, kinds: tuple[type, ...]) -> ArgumentParser:
+def _parser(name: str, description: str, kinds: tuple[type, ...], defaults: tuple[str | None, ...]) -> ArgumentParser:
+    """Return a parser, which has the defaults of its creation; ``defaults`` are those that the environment gives."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog=f"jobs/{name}.py", description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment; see conf/.")

@@ -13,6 +13,8 @@ _FIELDS = {
     "experiment": "MLFLOW_EXPERIMENT_NAME",
 }
 _EXPERIMENT_ID = "MLFLOW_EXPERIMENT_ID"
+VARIABLES = (*_FIELDS.values(), _EXPERIMENT_ID)
+"""Environment variables that are defaults."""
 ID_PREFIX = "id:"
 """Start of a value of ``tracking.experiment`` that is the id of an experiment."""
 
