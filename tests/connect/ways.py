@@ -20,6 +20,7 @@ from convoy.config import (
     DatasetConfig,
     EvaluationConfig,
     ImageConfig,
+    ModelConfig,
     ScoringConfig,
     SourceConfig,
     TrackingConfig,
@@ -137,7 +138,8 @@ def refusals(spark, folder):
     """Return what is said where a classic session is needed, and whether training in the client works."""
     from convoy.errors import ConvoyError
 
-    config = config_in(folder)
+    network = ModelConfig(layers=["flatten", {"dense": {"activation": "softmax"}}])  # takes images of any size
+    config = replace(config_in(folder), model=network)
     convoy.ingest(config, spark)
     said = {}
     for name, call in {
