@@ -45,11 +45,15 @@ def faulty(s3_server, s3, monkeypatch):
 
 
 def use(monkeypatch, port):
-    """Let fsspec use the server at a port, in this process and in those that it starts."""
+    """Let fsspec use the server at a port, in this process, in those that it starts, and in Spark's Python workers."""
     import fsspec
+    from pyspark.sql import SparkSession
 
+    session = SparkSession.getActiveSession()
     for name, value in environment(port).items():
         monkeypatch.setenv(name, value)
+        if session is not None:  # its JVM, which starts the workers, is older than these variables
+            monkeypatch.setitem(session.sparkContext.environment, name, value)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
