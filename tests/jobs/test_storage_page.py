@@ -49,9 +49,9 @@ def test_the_commands_of_the_page(s3_server, s3, tmp_path):
     (bucket / "images" / "labels.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "conf").symlink_to(ROOT / "conf")
 
-    def run(words):
+    def run(words, *further):
         done = subprocess.run(
-            [sys.executable, "-m", "convoy", words[0], *QUICK.get(words[0], []), *words[1:]],
+            [sys.executable, "-m", "convoy", *words, *QUICK.get(words[0], []), *further],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             capture_output=True,
@@ -74,7 +74,7 @@ def test_the_commands_of_the_page(s3_server, s3, tmp_path):
     scores = found["scores"]
     assert len(scores) == results[0]["rows"]["test"]
     assert scores["error"].isna().all()
-    run([*commands()[1], "--training.resume", results[1]["run_id"], "--training.epochs", "3"])
+    run(commands()[1], "--training.resume", results[1]["run_id"], "--training.epochs", "3")
     newest = max(path.parent.name for path, _ in (bucket / "checkpoints").files() if path.name == "state.json")
     assert newest > max(steps)
     listed, pets = results[5], results[4]

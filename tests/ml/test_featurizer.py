@@ -107,6 +107,7 @@ def test_it_is_saved_and_loaded(animals, spark, tmp_path):
 def test_scores_and_embeddings_agree_with_score_images(pictures, animals):
     only = pictures.select("key", F.col("image").alias("content"))
     mlflow.set_tracking_uri(animals.store)
+    mlflow.set_registry_uri(animals.store)
     by_function = convoy.score_images(only, animals.uri, embeddings=True).orderBy("key").collect()
     out = ImageFeaturizer(inputCol="content", model=animals.uri, outputType="array").transform(only)
     for row, other in zip(out.orderBy("key").collect(), by_function, strict=True):

@@ -7,7 +7,7 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
-from pyspark.ml.feature import IndexToString, StringIndexer
+from pyspark.ml.feature import StringIndexer
 from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder
 from pyspark.sql import functions as F
 
@@ -30,7 +30,6 @@ def test_embeddings_of_a_trained_network_train_a_logistic_regression(spark, rows
             StringIndexer(inputCol="label", outputCol="index"),
             ImageFeaturizer(model=fitted.getModelUri(), trackingUri=quick["trackingUri"], handleInvalid="skip"),
             LogisticRegression(labelCol="index", maxIter=20),
-            IndexToString(inputCol="prediction", outputCol="name"),
         ]
     )
     pipeline.save(str(tmp_path / "pipeline"))
@@ -39,13 +38,14 @@ def test_embeddings_of_a_trained_network_train_a_logistic_regression(spark, rows
     out = PipelineModel.load(str(tmp_path / "model")).transform(rows)
     assert accuracy(labelCol="index").evaluate(out) > 0.95
     assert out.count() == 120
-    assert {row["name"] for row in out.select("name").distinct().collect()} <= set(LABELS)
+    assert {row["prediction"] for row in out.select("prediction").distinct().collect()} <= {0.0, 1.0, 2.0}
 
 
 def test_indices_are_those_of_the_string_indexer(rows, quick, tmp_path):
     uneven = rows.where("label != 'two' OR key < 60")  # the order by frequency is not the alphabetical one
     indexer = StringIndexer(inputCol="label", outputCol="index")
-    classifier = ImageClassifier(**quick, labelCol="index", predictionIndexCol="predicted", predictionCol="name")
+    longer = {**quick, "epochs": 6}  # the class with fewer rows is learned, too
+    classifier = ImageClassifier(**longer, labelCol="index", predictionIndexCol="predicted", predictionCol="name")
     model = Pipeline(stages=[indexer, classifier]).fit(uneven)
     assert model.stages[1].labels == model.stages[0].labels
     assert model.stages[1].labels != sorted(LABELS)
