@@ -94,7 +94,18 @@ def execute(path: Path, folder: Path, parameters: Mapping[str, Any] | None = Non
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},
         )
-        return client.execute(env=environment)
+        executed = client.execute(env=environment)
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _of_netlib(output)]
+    return executed
+
+
+def _of_netlib(output: Any) -> bool:
+    """Whether an output is what Spark ML's linear algebra prints on a machine without a native BLAS."""
+    return output.get("name") == "stderr" and all(
+        line.startswith("netlib-") for line in output.text.split("\n") if line
+    )
 
 
 def tidied(notebook: Any, folder: str) -> Any:

@@ -60,6 +60,11 @@ def install() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Return whether a message is not about functions that were traced again, as those of each training are."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
 def quiet_libraries() -> None:
     """Silence start-up chatter that the user can do nothing about, and nothing else.
 
@@ -72,6 +77,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout has only the JSON line
     for noisy in ("mlflow", "alembic", "absl", "tensorflow", "py4j", "horovod"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("tensorflow").addFilter(_is_no_retracing)
     warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm, which MLflow imports, without ipywidgets
     warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
     # Of packages that are compiled at their first import, e.g. the Databricks SDK.

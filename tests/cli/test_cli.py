@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from convoy.cli.main import main
 from convoy.config import Config
 from convoy.config.loading import parse
 from convoy.errors import GateFailure, SourceError
+from convoy.quiet_import import quiet_libraries
 
 ROOT = Path(__file__).parents[2]
 CONF = sorted(ROOT.glob("conf/*.yaml"))
@@ -220,3 +222,11 @@ def test_syntax_warnings_that_packages_cause_are_silent_and_others_are_not(tmp_p
     assert done.returncode == 0, done.stderr
     assert "own.py" in done.stderr
     assert "escape" not in done.stderr
+
+
+def test_a_second_training_in_a_process_does_not_warn_of_tracing(caplog):
+    quiet_libraries()
+    logger = logging.getLogger("tensorflow")
+    logger.warning("5 out of the last 13 calls to %s triggered tf.function retracing.", "f")
+    logger.warning("something else")
+    assert [record.getMessage() for record in caplog.records if record.name == "tensorflow"] == ["something else"]
