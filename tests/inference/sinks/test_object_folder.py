@@ -141,6 +141,7 @@ def test_a_stream_is_refused(monkeypatch):
         ScoringConfig(output="s3://bucket/scores", stream=True)
 
 
+@pytest.mark.long
 @pytest.mark.spark
 def test_scores_in_s3_are_those_of_a_local_folder(spark, target, tmp_path):
     write_images(tmp_path / "in", {"a": 3, "b": 3})

@@ -66,7 +66,7 @@ def test_a_graphviz_that_fails_leaves_the_file_as_it_was(network, tmp_path, monk
         raise AssertionError('"dot" returned code: 1\nmore')
 
     monkeypatch.setattr(picture, "can_draw", lambda: True)
-    monkeypatch.setattr(picture.keras.utils, "plot_model", fail)
+    monkeypatch.setattr(picture.keras.utils, "model_to_dot", fail)
     (tmp_path / "a.png").write_bytes(b"before")
     with pytest.raises(ConfigError, match=r"the network small cannot be drawn by Graphviz: .*code: 1$"):
         write_picture(network, str(tmp_path / "a.png"))

@@ -1,4 +1,4 @@
-"""Picture of a network by ``keras.utils.plot_model``, which needs Graphviz and the package pydot."""
+"""Picture of a network by ``keras.utils.model_to_dot``, which needs Graphviz and the package pydot."""
 
 import shutil
 import sys
@@ -44,15 +44,16 @@ def _drawn(model: keras.Model, suffix: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="convoy-") as folder, redirect_stdout(sys.stderr):  # pydot prints errors
         file = Path(folder) / f"network{suffix}"
         try:
-            keras.utils.plot_model(
+            # Not plot_model, which also opens the file with IPython, where that is installed: it cannot show SVG.
+            graph = keras.utils.model_to_dot(
                 model,
-                str(file),
                 show_shapes=True,
                 show_layer_names=True,
                 show_layer_activations=True,
                 expand_nested=True,
                 dpi=_DPI,
             )
+            graph.write(str(file), format=suffix.removeprefix("."))
             return file.read_bytes()
         except Exception as error:  # pydot raises AssertionError if dot fails
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
